@@ -1,0 +1,45 @@
+# make demo    a reconstruction of simulated particles, from nothing, in a minute
+# make test    all tests
+# make check   style, types, import layers, sizes
+# Needs Python 3.11 or newer and make; everything else goes into .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# two workers with one thread each, unless told otherwise
+TEST_FLAGS ?= -n 2
+
+.PHONY: demo test check format clean
+
+demo: $(INSTALLED)
+	$(BIN)/cryosplat demo
+
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(BIN)/python -m pytest $(TEST_FLAGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	@echo "Files over 300 lines (none is best), then the total:"
+	@find src tests benchmarks -name '*.py' -not -path '*/.*' -exec wc -l {} + \
+	  | awk '$$2 == "total" {total += $$1; next} $$1 > 300 {print} END {print total " lines of Python"}'
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No python3 found. Remedy: apt-get install python3 python3-venv"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is older than 3.11. Remedy: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv || { \
+	  echo "Remedy: apt-get install python3-venv, then rm -rf .venv and make again"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[test,check]'
+	@touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,106 @@
+"""Cryo-EM maps from particles as mixtures of anisotropic Gaussians.
+
+The public names below are imported when first used, so that ``import cryosplat`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .errors import CryosplatError, InputError, OutputError, SettingsError
+    from .formation import VolumeProjector, form_images
+    from .grid import Grid
+    from .io.mrc import read_map, write_map
+    from .io.ply import read_ply, write_ply
+    from .mixture import GaussianMixture
+    from .noise import NoiseModel, estimate_noise
+    from .optics import Optics, OpticsGroup, ctf
+    from .particles import Particles, read_particles, split_half_sets, write_particles
+    from .poses import Poses
+    from .progress import SilentProgress
+    from .reconstruction import Reconstruction, reconstruct
+    from .run_folder import RunFolder
+    from .settings import ReconstructionSettings
+    from .simulation import SimulationSettings, mixture_from_atoms, phantom, simulate_particles
+    from .splatting import voxelize
+    from .statistics import Statistics
+    from .validation.fsc import fourier_shell_correlation, resolution
+    from .validation.mask import soft_mask
+
+_MODULES = {
+    "errors": ("CryosplatError", "InputError", "OutputError", "SettingsError"),
+    "formation": ("VolumeProjector", "form_images"),
+    "grid": ("Grid",),
+    "io.mrc": ("read_map", "write_map"),
+    "io.ply": ("read_ply", "write_ply"),
+    "mixture": ("GaussianMixture",),
+    "noise": ("NoiseModel", "estimate_noise"),
+    "optics": ("Optics", "OpticsGroup", "ctf"),
+    "particles": ("Particles", "read_particles", "split_half_sets", "write_particles"),
+    "poses": ("Poses",),
+    "progress": ("SilentProgress",),
+    "reconstruction": ("Reconstruction", "reconstruct"),
+    "run_folder": ("RunFolder",),
+    "settings": ("ReconstructionSettings",),
+    "simulation": (
+        "SimulationSettings", "mixture_from_atoms", "phantom", "simulate_particles",
+    ),
+    "splatting": ("voxelize",),
+    "statistics": ("Statistics",),
+    "validation.fsc": ("fourier_shell_correlation", "resolution"),
+    "validation.mask": ("soft_mask",),
+}  # fmt: skip
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "CryosplatError",
+    "GaussianMixture",
+    "Grid",
+    "InputError",
+    "NoiseModel",
+    "Optics",
+    "OpticsGroup",
+    "OutputError",
+    "Particles",
+    "Poses",
+    "Reconstruction",
+    "ReconstructionSettings",
+    "RunFolder",
+    "SettingsError",
+    "SilentProgress",
+    "SimulationSettings",
+    "Statistics",
+    "VolumeProjector",
+    "ctf",
+    "estimate_noise",
+    "form_images",
+    "fourier_shell_correlation",
+    "mixture_from_atoms",
+    "phantom",
+    "read_map",
+    "read_particles",
+    "read_ply",
+    "reconstruct",
+    "resolution",
+    "simulate_particles",
+    "soft_mask",
+    "split_half_sets",
+    "voxelize",
+    "write_map",
+    "write_particles",
+    "write_ply",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cryosplat' has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

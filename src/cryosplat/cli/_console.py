@@ -1,0 +1,123 @@
+"""Progress on a terminal, and the same words in a log file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
+
+from ..errors import OutputError
+
+
+class _Amount(ProgressColumn):
+    """Done and to do, the rate, and the time left."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        parts = [f"{int(task.completed):,}" + ("" if task.total is None else f"/{task.total:,.0f}")]
+        parts[0] += f" {unit}"
+        elapsed = task.elapsed or 0.0
+        if task.completed and elapsed > 0.5:
+            parts.append(f"{rate(task.completed / elapsed)} {unit}/s")
+        if task.time_remaining is not None and task.completed:
+            parts.append(f"{duration(task.time_remaining)} left")
+        else:
+            parts.append(duration(elapsed))
+        return Text("  ".join(parts), style="dim")
+
+
+@dataclass(slots=True)
+class _Stage:
+    display: Progress
+    task: TaskID
+    done: int = 0
+
+    def advance(self, n: int = 1) -> None:
+        """``n`` more units are done."""
+        self.done += n
+        self.display.advance(self.task, n)
+
+
+@dataclass(slots=True)
+class ConsoleProgress:
+    """Shows each stage as a bar and leaves a line when it ends; keeps the warnings."""
+
+    display: Progress
+    log: TextIO
+    warnings: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str) -> Iterator[_Stage]:
+        """A bar until the stage ends, then one line with its time and rate."""
+        begin = time.perf_counter()
+        task = self.display.add_task(title, total=total, unit=unit)
+        stage = _Stage(self.display, task)
+        try:
+            yield stage
+        finally:
+            self.display.remove_task(task)
+        elapsed = time.perf_counter() - begin
+        amount = f"{stage.done:,} {unit}, {duration(elapsed)}" if stage.done else duration(elapsed)
+        if stage.done and elapsed > 0.5:
+            amount += f", {rate(stage.done / elapsed)} {unit}/s"
+        self.display.console.print(Text.assemble(("✓ ", "green"), title, (f"  {amount}", "dim")))
+        self._note(f"{title}: {amount}")
+
+    def say(self, text: str) -> None:
+        """A line of information."""
+        self.display.console.print(Text.assemble(("· ", "dim"), text))
+        self._note(text)
+
+    def warn(self, text: str) -> None:
+        """A line that stands out, told again at the end."""
+        self.warnings.append(text)
+        self.display.console.print(Text.assemble(("! ", "bold yellow"), (text, "yellow")))
+        self._note(f"WARNING: {text}")
+
+    def _note(self, text: str) -> None:
+        self.log.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        self.log.flush()
+
+
+@contextmanager
+def console_progress(log: Path) -> Iterator[ConsoleProgress]:
+    """Progress on stderr, and in the file ``log``."""
+    display = Progress(
+        TextColumn("  {task.description}"), BarColumn(bar_width=28), _Amount(),
+        console=Console(stderr=True, highlight=False), transient=True, refresh_per_second=8,
+    )  # fmt: skip
+    try:
+        stream = log.open("w", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{log}: cannot be written ({error.strerror}).") from error
+    with stream, display:
+        yield ConsoleProgress(display, stream)
+
+
+def duration(seconds: float) -> str:
+    """8.2 s, 1 min 20 s, 2 h 05 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def rate(per_second: float) -> str:
+    """Three figures, whole numbers from ten on."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
+
+
+def gigabytes(n_bytes: float) -> str:
+    """Bytes for people."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"

@@ -1,0 +1,71 @@
+"""``cryosplat simulate``: particles from an atomic model or a map."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..grid import Grid
+from ..io.mrc import read_map
+from ..mixture import GaussianMixture
+from ..simulation import SimulationSettings, mixture_from_atoms, simulate_particles
+from ._console import console_progress
+
+MAPS = (".mrc", ".map", ".ccp4")
+BOX, PIXEL_SIZE = 128, 1.5
+
+
+def run_simulate(
+    model: Path,
+    out: Path,
+    settings: SimulationSettings,
+    box: int | None,
+    pixel_size: float | None,
+    b_factor: float,
+    seed: int,
+) -> None:
+    """Simulate particles of ``model`` into the new folder ``out``."""
+    source, grid = _source(model, box, pixel_size, b_factor)
+    generator = torch.Generator().manual_seed(seed)
+    star = simulate_with_progress(source, grid, settings, out, generator)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{settings.n:,} particles of {grid.box_size} px, {grid.pixel_size:g} Å: {star}")
+    console.print(f"Next: cryosplat reconstruct {star} -o {out.parent / (out.name + '-run')}")
+
+
+def simulate_with_progress(
+    source: Tensor | GaussianMixture,
+    grid: Grid,
+    settings: SimulationSettings,
+    out: Path,
+    generator: torch.Generator,
+) -> Path:
+    """`simulate_particles` with a bar on the terminal."""
+    with tempfile.TemporaryDirectory() as scratch, \
+            console_progress(Path(scratch) / "log.txt") as progress, \
+            progress.stage("simulating particles", settings.n, "images") as stage:  # fmt: skip
+        return simulate_particles(
+            source, grid, settings, out, generator,
+            lambda done, n: stage.advance(done - stage.done),
+        )  # fmt: skip
+
+
+def _source(
+    model: Path, box: int | None, pixel_size: float | None, b_factor: float
+) -> tuple[Tensor | GaussianMixture, Grid]:
+    if model.suffix.lower() not in MAPS:
+        grid = Grid(box or BOX, pixel_size or PIXEL_SIZE)
+        return mixture_from_atoms(model, b_factor), grid
+    found = read_map(model)
+    for option, given in (("--box", box), ("--pixel-size", pixel_size)):
+        if given is not None:
+            raise SettingsError(
+                f"{option} {given:g}: {model} is a map and has its own box and pixel size "
+                f"({found.data.shape[0]} px, {found.pixel_size:g} Å).\n  Remedy: leave it out."
+            )
+    return torch.from_numpy(found.data), Grid(found.data.shape[0], found.pixel_size)

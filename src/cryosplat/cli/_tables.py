@@ -1,0 +1,132 @@
+"""What the user reads before and after the work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ..estimate import Cost
+from ..particles import Particles
+from ..run_folder import RunFolder
+from ._console import duration, gigabytes
+
+THRESHOLDS = "0.143", "0.5"
+CURVES = {
+    "half-maps, masked and corrected": ("half-maps, corrected", "voxels, corrected"),
+    "half-maps, unmasked": ("half-maps, unmasked", "voxels, unmasked"),
+}
+
+
+def print_preflight(particles: Particles, cost: Cost, threads: int) -> None:
+    """Particles, box, pixel, optics groups, half-sets, expected memory and time."""
+    table = _table()
+    table.add_row("particles", f"{len(particles):,}  from {particles.source}")
+    table.add_row(
+        "box", f"{particles.box_size} px of {particles.pixel_size:.4g} Å "
+        f"({particles.box_size * particles.pixel_size:.0f} Å)",
+    )  # fmt: skip
+    table.add_row("optics groups", _optics(particles))
+    table.add_row("half-sets", _half_sets(particles))
+    table.add_row(
+        "expected", f"about {duration(cost.seconds)} and {gigabytes(cost.memory)} of memory, with "
+        f"{threads} thread{'s' if threads > 1 else ''}",
+    )  # fmt: skip
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _optics(particles: Particles) -> str:
+    groups = particles.optics.groups
+    first = groups[0]
+    told = (
+        f"{first.voltage / 1e3:g} kV, Cs {first.spherical_aberration / 1e7:g} mm, "
+        f"amplitude contrast {first.amplitude_contrast:g}"
+    )
+    pixels = {f"{g.pixel_size:.4g}" for g in groups}
+    boxes = {str(g.box_size) for g in groups}
+    if len(groups) > 1:
+        told = f"the first: {told}"
+    if len(pixels) > 1:
+        told += f"; pixel sizes {', '.join(sorted(pixels))} Å"
+    if len(boxes) > 1:
+        told += f"; boxes {', '.join(sorted(boxes))} px"
+    return f"{len(groups)}  ({told})"
+
+
+def _half_sets(particles: Particles) -> str:
+    if not particles.has_half_sets:
+        return "none in the file: a random split will be made and written to particles.star"
+    first, second = torch.bincount(particles.half_sets.long(), minlength=3)[1:].tolist()
+    return f"{first:,} + {second:,}, as given"
+
+
+def print_result(run: RunFolder) -> None:
+    """Resolution of the map beside the voxel baseline, warnings, time, memory, files."""
+    summary = run.read_json()
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    nyquist = " (at Nyquist: the pixels limit it)" if summary["resolution_at_nyquist"] else ""
+    console.print(
+        f"[bold]Resolution {angstrom(summary['resolution'])}[/]{nyquist}, "
+        f"from the {summary['resolution_from']}"
+    )
+    console.print(_resolutions(summary["resolutions"]))
+    table = _table()
+    for name, value in facts(summary).items():
+        table.add_row(name, value)
+    console.print(table)
+    for warning in summary["warnings"]:
+        console.print(f"[bold yellow]![/] [yellow]{warning}[/]")
+    console.print(f"\nMap        {run.map}")
+    console.print(f"Report     {run.report}")
+    console.print(f"ChimeraX   chimerax {run.chimerax}")
+
+
+def _resolutions(resolutions: Mapping[str, Mapping[str, float | None]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("Å at FSC 0.143 / 0.5")
+    table.add_column("Gaussians", justify="right", style="bold")
+    table.add_column("voxel baseline", justify="right")
+    for title, names in CURVES.items():
+        cells = (
+            " / ".join(angstrom(resolutions[name][t], unit="") for t in THRESHOLDS)
+            for name in names
+        )
+        table.add_row(title, *cells)
+    return table
+
+
+def facts(summary: Mapping[str, Any]) -> dict[str, str]:
+    """The numbers of a run that a microscopist asks for, in words."""
+    first, second = summary["n_half"]
+    contrast = summary["contrast"]
+    gaussians = summary["gaussians"]
+    timings = summary["timings"]
+    longest = sorted((s, name) for name, s in timings.items() if name != "total")[-3:]
+    return {
+        "particles": f"{first + second:,} ({first:,} + {second:,} in the half-sets)",
+        "Gaussians": f"{gaussians[0]:,} (half-maps {gaussians[1]:,} and {gaussians[2]:,}); "
+        f"{100 * summary['scale_at_floor']:.0f} % of their scales at the floor of "
+        f"{summary['smallest_scale_allowed']:.2f} Å",
+        "contrast": f"protein {contrast['used']} in the images",
+        "time": f"{duration(timings['total'])} ("
+        + ", ".join(f"{name} {duration(seconds)}" for seconds, name in reversed(longest))
+        + ")",
+        "peak memory": gigabytes(summary["peak_memory_bytes"]),
+    }
+
+
+def angstrom(value: float | None, unit: str = " Å") -> str:
+    """A resolution; "none" where an FSC never rose above its threshold."""
+    return "none" if value is None or not math.isfinite(value) else f"{value:.2f}{unit}"
+
+
+def _table() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    return table

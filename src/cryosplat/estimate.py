@@ -1,0 +1,43 @@
+"""What a reconstruction will cost, said before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .statistics._gridding import EDGE, tile_corners
+
+IMAGES_PER_SECOND = 1500.0  # read and gridded, 128 px, 2 threads
+FIT_SECONDS = 75.0  # both halves, all particles and the baseline, 128 px, 2 threads
+SPEED_BOX, SPEED_THREADS = 128, 2
+PROGRAM_BYTES = 0.45e9  # interpreter, libraries, compiled kernels
+SETS = 4  # two half-sets, each with a held-out share
+MAPS_WRITTEN = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Peak memory and file sizes in bytes, wall time in seconds; all rough."""
+
+    memory: float
+    disk: float
+    seconds: float
+
+
+def expected_cost(n: int, box_size: int, threads: int) -> Cost:
+    """The cost of reconstructing ``n`` particles of ``box_size`` pixels with ``threads`` threads.
+
+    Memory is that of the Fourier tiles of all sets, or of the statistics and a fit's padded
+    transforms, whichever is more. Time grows with n d^2 for the images and d^3 for the fits.
+    """
+    voxels = float(box_size**3)
+    tiles = SETS * len(tile_corners(2 * box_size)) * EDGE**3 * 16.0
+    statistics = SETS * (4.0 + 16.0) * voxels
+    padded = 3 * 8 * 4.0 * voxels
+    slower = SPEED_THREADS / max(1, threads)
+    images = n / IMAGES_PER_SECOND * (box_size / SPEED_BOX) ** 2
+    fits = FIT_SECONDS * (box_size / SPEED_BOX) ** 3
+    return Cost(
+        memory=PROGRAM_BYTES + max(tiles + padded, statistics + 2 * padded),
+        disk=MAPS_WRITTEN * 4.0 * voxels * 1.1,
+        seconds=(images + fits) * slower,
+    )

@@ -1,0 +1,111 @@
+"""Where a mixture begins: in the voxel solution of its own statistics, or at random."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy.ndimage
+import torch
+from torch import Tensor
+
+from ..grid import Grid
+from ..mixture import GaussianMixture, quaternions_to_matrices
+from ..splatting import voxelize
+from ..statistics import QuadraticForm, shell_means, solve
+
+POSITION_STEPS = 8  # conjugate-gradient steps of the solution that positions are drawn from
+SMOOTHING = 1.0  # pixels
+
+
+def density(form: QuadraticForm) -> Tensor:
+    """Positive part of the smoothed regularised solution, above the noise of the cube's corners.
+
+    Zero outside the sphere that the cube holds; (side, side, side).
+    """
+    means = shell_means(form)
+    penalty = np.full(len(means), 0.05 * float(form.transfer.mean()))
+    solution = solve(form, penalty, POSITION_STEPS).numpy()
+    smooth = torch.from_numpy(scipy.ndimage.gaussian_filter(solution, SMOOTHING))
+    distance = _distance(form.grid)
+    outside = smooth[distance > 0.9 * form.grid.box_size / 2]
+    level = 2.0 * outside.std()
+    return torch.where(distance < form.grid.box_size / 2, (smooth - level).clamp_min(0.0), 0.0)
+
+
+def effective_voxels(positive: Tensor) -> float:
+    """How many voxels a non-negative density occupies: ``(sum x)^2 / sum x^2``."""
+    return float(positive.sum().square() / positive.square().sum().clamp_min(1e-30))
+
+
+def start_in_density(
+    form: QuadraticForm, positive: Tensor, k: int, scale: float, generator: torch.Generator
+) -> GaussianMixture:
+    """``k`` equal Gaussians, ``scale`` pixels wide, drawn from a density and brought to scale."""
+    means = _draw(positive, k, generator) * form.grid.pixel_size
+    return _equal(form, means, scale * form.grid.pixel_size, generator)
+
+
+def start_at_random(
+    form: QuadraticForm, k: int, radius: float, scale: float, generator: torch.Generator
+) -> GaussianMixture:
+    """``k`` equal Gaussians normally distributed around the rotation centre (CryoSplat, section 4).
+
+    ``radius``: standard deviation of the positions in Angstrom; ``scale`` in pixels.
+    """
+    means = radius * torch.randn(k, 3, generator=generator)
+    limit = 0.45 * form.grid.side
+    means = means.clamp(-limit, limit)
+    return _equal(form, means, scale * form.grid.pixel_size, generator)
+
+
+def redraw(
+    form: QuadraticForm, mixture: GaussianMixture, k: int, scale: float, generator: torch.Generator
+) -> GaussianMixture:
+    """``k`` equal Gaussians, ``scale`` pixels wide, with positions drawn from a mixture.
+
+    Splitting, pruning and relocation in one: heavy Gaussians get many heirs, weak ones none.
+    """
+    parent = torch.multinomial(mixture.amplitudes, k, replacement=True, generator=generator)
+    chosen = mixture.select(parent)
+    offsets = chosen.scales * torch.randn(k, 3, generator=generator)
+    axes = quaternions_to_matrices(chosen.quaternions)
+    means = chosen.means + torch.einsum("gij,gj->gi", axes, offsets)
+    limit = 0.45 * form.grid.side
+    return _equal(form, means.clamp(-limit, limit), scale * form.grid.pixel_size, generator)
+
+
+def _equal(
+    form: QuadraticForm, means: Tensor, scale: float, generator: torch.Generator
+) -> GaussianMixture:
+    k = len(means)
+    quaternions = torch.randn(k, 4, generator=generator) * 0.01 + torch.tensor([1.0, 0, 0, 0])
+    mixture = GaussianMixture(
+        means, torch.full((k, 3), scale), torch.nn.functional.normalize(quaternions, dim=-1),
+        torch.full((k,), 1.0 / k),
+    )  # fmt: skip
+    mass = form.line_search(voxelize(mixture, form.grid))
+    if not math.isfinite(mass) or mass <= 0.0:
+        mass = 1e-3 * float(form.linear.abs().max() / form.transfer.max())
+    return GaussianMixture(
+        means, mixture.scales, mixture.quaternions, mixture.amplitudes * mass
+    )  # fmt: skip
+
+
+def _draw(positive: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """``k`` positions (x, y, z) in pixels from the centre, spread evenly inside their voxels."""
+    side = positive.shape[0]
+    cumulative = torch.cumsum(positive.flatten().double(), 0)
+    if float(cumulative[-1]) <= 0.0:
+        return torch.randn(k, 3, generator=generator) * (side / 6)
+    levels = torch.rand(k, generator=generator, dtype=torch.float64) * cumulative[-1]
+    index = torch.searchsorted(cumulative, levels).clamp_max(side**3 - 1)
+    z, y, x = index // side**2, index // side % side, index % side
+    jitter = torch.rand(k, 3, generator=generator) - 0.5
+    return torch.stack([x, y, z], -1).float() - side // 2 + jitter
+
+
+def _distance(grid: Grid) -> Tensor:
+    """Distance of every voxel from the rotation centre in pixels, (d, d, d)."""
+    axis = (torch.arange(grid.box_size) - grid.centre).float()
+    return (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2).sqrt()

@@ -1,0 +1,77 @@
+"""The sampling grid, and with it every convention of position and frequency.
+
+The rotation centre is voxel ``box_size // 2`` (0-based) on every axis, for odd and even boxes.
+Arrays index ``[z, y, x]``; coordinates end in ``(x, y, z)``; Fourier arrays have ``rfftn`` layout.
+Shell ``i`` holds the Fourier voxels with ``i - 0.5 <= |k| < i + 0.5`` (RELION's rounding).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A cubic (or square) box of ``box_size`` voxels of ``pixel_size`` Angstrom."""
+
+    box_size: int
+    pixel_size: float
+
+    def __post_init__(self) -> None:
+        if self.box_size < 4:
+            raise SettingsError(f"Grid: box_size is {self.box_size}, expected at least 4 pixels.")
+        if not 0.0 < self.pixel_size < 1e3:
+            raise SettingsError(
+                f"Grid: pixel_size is {self.pixel_size} Angstrom, expected between 0 and 1000."
+            )
+
+    @property
+    def centre(self) -> int:
+        """Index of the rotation centre on every axis."""
+        return self.box_size // 2
+
+    @property
+    def side(self) -> float:
+        """Side of the box in Angstrom."""
+        return self.box_size * self.pixel_size
+
+    @property
+    def n_shells(self) -> int:
+        """Number of RELION shells, ``0 .. box_size // 2``."""
+        return self.box_size // 2 + 1
+
+    @property
+    def nyquist(self) -> float:
+        """Nyquist frequency in 1/Angstrom."""
+        return 0.5 / self.pixel_size
+
+    def coordinates(self) -> Tensor:
+        """Positions along one axis in Angstrom, float64 of shape (d,); 0 at the rotation centre."""
+        return (torch.arange(self.box_size, dtype=torch.float64) - self.centre) * self.pixel_size
+
+    def shell_frequencies(self) -> Tensor:
+        """Spatial frequency of each shell in 1/Angstrom, float64 of shape (n_shells,)."""
+        return torch.arange(self.n_shells, dtype=torch.float64) / self.side
+
+    def shells(self, ndim: int = 3) -> Tensor:
+        """Shell number of every voxel of the half transform (``rfftn`` layout), int64.
+
+        Shape (d, d, d//2+1) for ``ndim`` 3 and (d, d//2+1) for ``ndim`` 2.
+        Voxels in the corners have numbers of ``n_shells`` and above.
+        """
+        return radial_shells((self.box_size,) * ndim)
+
+
+def radial_shells(shape: tuple[int, ...]) -> Tensor:
+    """``round(|k|)``, half away from zero, on the half transform of a real array of ``shape``."""
+    squared = torch.zeros((), dtype=torch.float64)
+    for axis, size in enumerate(shape):
+        last = axis == len(shape) - 1
+        k = (torch.fft.rfftfreq(size) if last else torch.fft.fftfreq(size)).double() * size
+        squared = squared[..., None] + k.square()
+    return torch.floor(squared.sqrt() + 0.5).long()

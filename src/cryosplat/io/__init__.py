@@ -1,0 +1,1 @@
+"""File syntax only: MRC, STAR, cryoSPARC ``.cs``, cryoDRGN pickles, PLY. No torch, no physics."""

@@ -1,0 +1,189 @@
+"""Gaussian mixtures as PLY files: little-endian binary, Angstrom, values after activation.
+
+One ``vertex`` per Gaussian, in float32: ``x y z`` centre from the rotation centre and
+``scale_0..2`` standard deviations (Angstrom), ``rot_0..3`` unit quaternion (w, x, y, z),
+``amplitude`` integral of the Gaussian. Unlike the files of 3-D Gaussian splatting, nothing is a
+logarithm or a logit; the header says so.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+from ._atomic import replacing
+
+COLUMNS = (
+    "x", "y", "z", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3", "amplitude"
+)  # fmt: skip
+COMMENTS = (
+    "Gaussian mixture written by cryosplat; all values are physical, after activation",
+    "x y z: centre from the map's rotation centre, Angstrom",
+    "scale_0 scale_1 scale_2: standard deviations along the Gaussian's axes, Angstrom",
+    "rot_0 rot_1 rot_2 rot_3: unit quaternion w x y z from the Gaussian's axes to the map's",
+    "amplitude: integral of the Gaussian; their sum is the sum over the map's voxels",
+)
+HEADER_LIMIT = 1 << 16
+FORMATS = {"binary_little_endian": "<", "binary_big_endian": ">"}
+TYPES = {
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
+    "float": "f4", "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2",
+    "int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PlyMixture:
+    """What a mixture file holds: float32 in the units and order of `GaussianMixture`."""
+
+    means: NDArray[np.float32]
+    scales: NDArray[np.float32]
+    quaternions: NDArray[np.float32]
+    amplitudes: NDArray[np.float32]
+    comments: tuple[str, ...] = ()
+
+
+def write_ply(
+    path: str | os.PathLike[str],
+    means: ArrayLike,
+    scales: ArrayLike,
+    quaternions: ArrayLike,
+    amplitudes: ArrayLike,
+    comments: tuple[str, ...] = (),
+) -> None:
+    """Write k Gaussians: means (k, 3), scales (k, 3), quaternions (k, 4), amplitudes (k,).
+
+    ``comments`` follow the standard ones in the header, one line each. The file appears whole or
+    not at all.
+
+    Raises
+    ------
+    InputError
+        The arrays disagree in length, have other shapes, or hold NaN or infinite values.
+    OutputError
+        The file cannot be written.
+    """
+    columns = {"means": 3, "scales": 3, "quaternions": 4, "amplitudes": 1}
+    arrays = dict(zip(columns, (means, scales, quaternions, amplitudes), strict=True))
+    k = len(np.asarray(means))
+    parts = []
+    for name, width in columns.items():
+        values = np.asarray(arrays[name], "<f4")
+        expected = (k, width) if width > 1 else (k,)
+        if values.shape != expected:
+            raise InputError(f"{path}: {name} has shape {values.shape}, expected {expected}.")
+        if bad := int((~np.isfinite(values)).sum()):
+            raise InputError(f"{path}: {bad} values of {name} are NaN or infinite in float32.")
+        parts.append(values.reshape(k, width))
+    lines = ["ply", "format binary_little_endian 1.0"]
+    lines += [f"comment {' '.join(text.split())}" for text in (*COMMENTS, *comments)]
+    lines += [f"element vertex {k}", *(f"property float {name}" for name in COLUMNS), "end_header"]
+    header = ("\n".join(lines) + "\n").encode("ascii", "replace")
+    with replacing(Path(path)) as stream:
+        stream.write(header)
+        stream.write(np.concatenate(parts, axis=1).tobytes())
+
+
+def read_ply(path: str | os.PathLike[str]) -> PlyMixture:
+    """Read a mixture written by `write_ply`, or any binary PLY with its columns, in any order.
+
+    Raises
+    ------
+    InputError
+        The file is absent, is no binary PLY, lacks a column, is shorter or longer than its header
+        says, holds NaN or infinite values, a scale that is not positive or a quaternion of length
+        0 (as files with values before activation, such as those of 3-D Gaussian splatting, do).
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    dtype, count, comments, start = _read_header(path, content)
+    expected = start + count * dtype.itemsize
+    if len(content) != expected:
+        raise InputError(
+            f"{path}: the header promises {count} Gaussians, {expected} bytes, but the file holds "
+            f"{len(content)}. It was probably cut short while being copied. "
+            f"Remedy: copy or write it again."
+        )
+    table = np.frombuffer(content, dtype, count, start)
+    values = np.stack([table[name].astype(np.float32) for name in COLUMNS], axis=1)
+    _check_values(path, values)
+    means, scales, quaternions, amplitudes = np.split(values, (3, 6, 10), axis=1)
+    return PlyMixture(means, scales, quaternions, amplitudes[:, 0], comments)
+
+
+def _read_header(path: Path, content: bytes) -> tuple[np.dtype, int, tuple[str, ...], int]:
+    """Row type, number of rows, comments and the offset of the first row."""
+    end = content.find(b"end_header", 0, HEADER_LIMIT)
+    newline = content.find(b"\n", end)
+    if not content.startswith(b"ply") or end < 0 or newline < 0:
+        raise InputError(f"{path}: not a PLY file (no 'ply ... end_header' at its beginning).")
+    lines = content[:end].decode("ascii", "replace").splitlines()[1:]
+    order, count, comments = "", -1, []
+    fields: list[tuple[str, str]] = []
+    for line in lines:
+        match line.split():
+            case ["format", name, "1.0"]:
+                order = FORMATS.get(name, "")
+            case ["comment", *words]:
+                comments.append(" ".join(words))
+            case ["element", "vertex", number] if number.isdigit() and count < 0:
+                count = int(number)
+            case ["property", kind, name] if kind in TYPES and count >= 0:
+                fields.append((name, TYPES[kind]))
+            case ["obj_info", *_] | []:
+                pass
+            case _:
+                raise InputError(
+                    f"{path}: header line {line!r} cannot be used, expected one element 'vertex' "
+                    f"with number columns. Remedy: keep only the Gaussians in the file."
+                )
+    if not order or count < 0:
+        raise InputError(
+            f"{path}: expected 'format binary_little_endian 1.0' and 'element vertex N' in the "
+            f"header. Remedy: convert the file to binary PLY."
+        )
+    _check_columns(path, [name for name, _ in fields])
+    dtype = np.dtype([(name, order + kind) for name, kind in fields])
+    return dtype, count, tuple(comments), newline + 1
+
+
+def _check_columns(path: Path, names: list[str]) -> None:
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        hint = (
+            " This is a file of 3-D Gaussian splatting (opacity, logarithmic scales), which is no "
+            "density: it cannot be converted."
+            if "opacity" in names
+            else ""
+        )
+        raise InputError(
+            f"{path}: the columns {', '.join(missing)} are missing, expected {', '.join(COLUMNS)}."
+            f"{hint}"
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{path}: the columns {', '.join(repeated)} appear more than once.")
+
+
+def _check_values(path: Path, values: NDArray[np.float32]) -> None:
+    rules = (
+        (~np.isfinite(values).all(axis=1), "a value that is NaN or infinite", "finite numbers"),
+        (~(values[:, 3:6] > 0).all(axis=1), "a scale that is not positive",
+         "standard deviations in Angstrom, not their logarithms"),
+        (~(np.linalg.norm(values[:, 6:10], axis=1) > 0), "a quaternion of length 0",
+         "a rotation (w, x, y, z)"),
+    )  # fmt: skip
+    for bad, given, expected in rules:
+        if bad.any():
+            raise InputError(
+                f"{path}: Gaussian {int(bad.argmax())} has {given}, expected {expected} "
+                f"({int(bad.sum())} of {len(values)} Gaussians are affected)."
+            )

@@ -1,0 +1,51 @@
+"""Checked columns of numbers out of the tables that programs write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+
+def numbers(values: Any, label: str, where: str, error: type[InputError]) -> NDArray[np.float64]:
+    """``values`` as finite float64; ``where`` names the file and table for the message.
+
+    Raises ``error`` naming the first row that is not a finite number and how many more there are.
+    """
+    converted = np.array(pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce"), np.float64)
+    bad = np.flatnonzero(~np.isfinite(converted))
+    if len(bad):
+        given = str(np.asarray(values)[bad[0]])
+        raise error(
+            f"{where} row {bad[0] + 1}: {label} is {given!r}, expected a number "
+            f"({len(bad)} of {len(converted)} rows are affected).\n"
+            f"  Remedy: repeat the job that wrote the table, or remove those rows."
+        )
+    return converted
+
+
+def integers(values: Any, label: str, where: str, error: type[InputError]) -> NDArray[np.int64]:
+    """``values`` as int64, with the same checks and whole numbers required."""
+    converted = numbers(values, label, where, error)
+    bad = np.flatnonzero(converted != np.round(converted))
+    if len(bad):
+        raise error(
+            f"{where} row {bad[0] + 1}: {label} is {converted[bad[0]]}, expected a whole number "
+            f"({len(bad)} of {len(converted)} rows are affected)."
+        )
+    return converted.astype(np.int64)
+
+
+def decimal(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float32 values as the decimal numbers they were written from: 1.31, not 1.30999994."""
+    unique, inverse = np.unique(values, return_inverse=True)
+    return np.array([float(f"{v:.7g}") for v in unique])[inverse]
+
+
+def codes(values: Any) -> NDArray[np.int64]:
+    """Equal values get equal numbers, counted from 0 in the order of appearance."""
+    return pd.factorize(pd.Series(np.asarray(values)))[0].astype(np.int64)

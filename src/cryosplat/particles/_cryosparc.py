@@ -1,0 +1,234 @@
+"""cryoSPARC ``.cs`` files: what their fields mean.
+
+``alignments3D/pose`` is a rotation vector, ``alignments3D/shift`` counts pixels of
+``alignments3D/psize_A`` with the sign of RELION's origins, ``alignments3D/split`` is 0 or 1 where
+RELION has 1 or 2, ``blob/idx`` counts from 0 and ``blob/path`` is relative to the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from ..errors import CsError, InputError, StackError
+from ..io.cs import read_cs
+from ..optics import Optics
+from ..poses import Poses, rotations_from_vectors
+from ._columns import codes, decimal, numbers
+from ._cryodrgn import optics_without_ctf, pickled_optics, pickled_poses, without_ctf
+from ._groups import group_rows
+from .half_sets import checked_half_sets
+from .images import ImageSource, open_images
+from .values import Particles
+
+_BLOB = ("blob/path", "blob/idx", "blob/psize_A")
+_CTF = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast", "ctf/df1_A", "ctf/df2_A",
+        "ctf/df_angle_rad")  # fmt: skip
+_POSE = ("alignments3D/pose", "alignments3D/shift")
+_NOT_APPLIED = {
+    "beam tilt": ("ctf/tilt_A", "ctf/shift_A"),
+    "trefoil": ("ctf/trefoil_A",),
+    "tetrafoil": ("ctf/tetra_A",),
+    "anisotropic magnification": ("ctf/anisomag",),
+}
+
+
+def read_cryosparc(
+    path: Path, datadir: Path | None, poses: tuple[Path, ...], ctf: Path | None,
+    pixel_size: float | None,
+) -> Particles:  # fmt: skip
+    """Particles of a ``.cs`` file and its passthroughs. Pickles ``poses`` and ``ctf`` replace the
+    file's own fields, row by row; ``.cs`` files among them are passthroughs."""
+    given = [p for p in (*poses, *([ctf] if ctf else [])) if p.suffix.lower() == ".cs"]
+    poses = tuple(p for p in poses if p not in given)
+    ctf = None if ctf in given else ctf
+    rows = read_cs(path, list(dict.fromkeys(given)) or None)
+    _require(path, rows, _BLOB + (() if ctf else _CTF) + (() if poses else _POSE))
+    notes = list(_notes(path, rows))
+    half_sets = _half_sets(path, rows, notes)
+    names, images = _images(path, rows, datadir, notes)
+    boxes = images.box_sizes
+    if ctf is None:
+        optics, first = _optics(path, rows, boxes, pixel_size, notes)
+    elif without_ctf(ctf):
+        pixels = _pixel_sizes(path, rows, pixel_size, notes)
+        optics, first = optics_without_ctf(pixels, boxes, str(path), notes)
+    else:
+        optics, first = pickled_optics(ctf, boxes, pixel_size, notes)
+    if poses:
+        placed = pickled_poses(poses, optics.of_group("pixel_size").numpy() * boxes, notes)
+    else:
+        placed = _poses(path, rows)
+    return Particles(
+        images=images, poses=placed, optics=optics, half_sets=half_sets, names=names, source=path,
+        table=_table(rows, names), optics_table=pd.DataFrame(index=range(len(first))),
+        micrographs=_codes(rows, "location/micrograph_uid"),
+        filaments=_codes(rows, "filament/filament_uid"), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _require(path: Path, rows: np.ndarray, fields: tuple[str, ...]) -> None:
+    present = rows.dtype.names or ()
+    missing = [field for field in fields if field not in present]
+    if len(rows) == 0:
+        raise CsError(f"{path}: the table has no particles.\n  Remedy: check the selection.")
+    if missing:
+        groups = ", ".join(dict.fromkeys(name.partition("/")[0] for name in present))
+        pose = any(field in _POSE for field in missing)
+        raise CsError(
+            f"{path}: missing {', '.join(missing)} ({len(rows)} particles); the file and the "
+            f"passthrough files beside it have {groups}.\n  Remedy: copy the job's "
+            f"*_passthrough_particles.cs beside it{', or pass --poses poses.pkl' if pose else ''}"
+        )
+
+
+def _has(rows: np.ndarray, name: str) -> bool:
+    return name in (rows.dtype.names or ())
+
+
+def _images(
+    path: Path, rows: np.ndarray, datadir: Path | None, notes: list[str]
+) -> tuple[NDArray[np.object_], ImageSource]:
+    raw, index = np.unique(rows["blob/path"], return_inverse=True)
+    texts = [p.decode() if isinstance(p, bytes) else str(p) for p in raw]
+    files = np.array([text.lstrip(">") for text in texts], dtype=object)[index]
+    sections = rows["blob/idx"].astype(np.int64)
+    sign = _signs(rows, notes)
+    images = open_images(files, sections, path, str(path), datadir, sign)
+    if _has(rows, "blob/shape"):
+        told = rows["blob/shape"].reshape(len(rows), -1)[:, 0].astype(np.int64)
+        bad = np.flatnonzero(told != images.box_sizes)
+        if len(bad):
+            raise StackError(
+                f"{path} row {bad[0] + 1}: the images of {files[bad[0]]} measure "
+                f"{images.box_sizes[bad[0]]} pixels, but blob/shape is {told[bad[0]]} "
+                f"({len(bad)} rows of this file are affected).\n"
+                f"  Remedy: give the .cs file that was written with these stacks."
+            )
+    if images.n_repeated:
+        notes.append(f"{images.n_repeated} rows repeat an image that an earlier row lists.")
+    labels = [f"{s + 1:06d}@{f}" for f, s in zip(files, sections, strict=True)]
+    return np.array(labels, dtype=object), images
+
+
+def _signs(rows: np.ndarray, notes: list[str]) -> NDArray[np.float32] | None:
+    """Data signs to apply: only where they differ, since the data decide the common one."""
+    if not _has(rows, "blob/sign"):
+        return None
+    sign = np.sign(rows["blob/sign"]).astype(np.float32)
+    if np.all(sign == sign[0]):
+        return None
+    notes.append(
+        f"the data sign (blob/sign) is -1 for {int((sign < 0).sum())} of {len(sign)} particles; "
+        f"those images are multiplied by -1."
+    )
+    return np.where(sign < 0, np.float32(-1), np.float32(1))
+
+
+def _pixel_sizes(
+    path: Path, rows: np.ndarray, given: float | None, notes: list[str]
+) -> NDArray[np.float64]:
+    if given is not None:
+        notes.append(f"pixel size {given:g} A as given; the one in {path} is not used.")
+        return np.full(len(rows), given)
+    return decimal(_numbers(path, rows, "blob/psize_A"))
+
+
+def _optics(
+    path: Path, rows: np.ndarray, boxes: NDArray[np.int64], pixel_size: float | None,
+    notes: list[str],
+) -> tuple[Optics, NDArray[np.int64]]:  # fmt: skip
+    held = {
+        "pixel_size": _pixel_sizes(path, rows, pixel_size, notes),
+        "box_size": boxes,
+        "voltage": decimal(_numbers(path, rows, "ctf/accel_kv")) * 1e3,
+        "spherical_aberration": decimal(_numbers(path, rows, "ctf/cs_mm")) * 1e7,
+        "amplitude_contrast": decimal(_numbers(path, rows, "ctf/amp_contrast")),
+    }
+    ids = np.zeros(len(rows)) if not _has(rows, "ctf/exp_group_id") else (
+        rows["ctf/exp_group_id"]
+    )  # fmt: skip
+    key = codes(ids)
+    named = [f"exposureGroup{int(i)}" for i in pd.unique(pd.Series(np.asarray(ids, float)))]
+    groups, group, first = group_rows(named, key, held, str(path), CsError)
+    own = [
+        _numbers(path, rows, "ctf/df1_A"), _numbers(path, rows, "ctf/df2_A"),
+        _numbers(path, rows, "ctf/df_angle_rad"),
+        _numbers(path, rows, "ctf/phase_shift_rad", 0.0),
+        _numbers(path, rows, "ctf/bfactor", 0.0), _scales(path, rows, notes),
+    ]  # fmt: skip
+    return Optics(groups, torch.from_numpy(group), *map(torch.from_numpy, own)), first
+
+
+def _scales(path: Path, rows: np.ndarray, notes: list[str]) -> NDArray[np.float64]:
+    """The scale of each particle's image: ``ctf/scale`` times ``alignments3D/alpha``."""
+    scale = _numbers(path, rows, "ctf/scale", 1.0)
+    alpha = _numbers(path, rows, "alignments3D/alpha", 1.0)
+    if np.all(alpha == 1.0):
+        return scale
+    if np.any(alpha <= 0.0):
+        notes.append("warning: alignments3D/alpha is not positive everywhere and is not applied.")
+        return scale
+    notes.append(
+        f"the particles' scale factors (alignments3D/alpha, {alpha.min():.3g} to "
+        f"{alpha.max():.3g}) are applied."
+    )
+    return scale * alpha
+
+
+def _poses(path: Path, rows: np.ndarray) -> Poses:
+    vectors = np.stack([numbers(rows["alignments3D/pose"][:, i], "alignments3D/pose", str(path),
+                                CsError) for i in range(3)], axis=1)  # fmt: skip
+    pixels = np.stack([numbers(rows["alignments3D/shift"][:, i], "alignments3D/shift", str(path),
+                               CsError) for i in range(2)], axis=1)  # fmt: skip
+    own = "alignments3D/psize_A"
+    size = decimal(_numbers(path, rows, own if _has(rows, own) else "blob/psize_A"))
+    rotations = torch.from_numpy(rotations_from_vectors(vectors))
+    return Poses(rotations, torch.from_numpy(pixels * size[:, None]))
+
+
+def _half_sets(path: Path, rows: np.ndarray, notes: list[str]) -> torch.Tensor:
+    name = "alignments3D/split"
+    if not _has(rows, name):
+        return checked_half_sets(None, len(rows), str(path), name, notes)
+    split = rows[name].astype(np.int64)
+    if not np.isin(split, (0, 1)).all():
+        raise InputError(
+            f"{path}: {name} has the values {np.unique(split)[:6].tolist()}, expected 0 and 1.\n"
+            f"  Remedy: give the particles of one refinement."
+        )
+    return checked_half_sets((split + 1).astype(np.float64), len(rows), str(path), name, notes)
+
+
+def _numbers(
+    path: Path, rows: np.ndarray, name: str, default: float | None = None
+) -> NDArray[np.float64]:
+    if default is not None and not _has(rows, name):
+        return np.full(len(rows), default)
+    return numbers(rows[name], name, str(path), CsError)
+
+
+def _codes(rows: np.ndarray, name: str) -> NDArray[np.int64] | None:
+    return codes(rows[name]) if _has(rows, name) else None
+
+
+def _notes(path: Path, rows: np.ndarray) -> Iterator[str]:
+    for effect, fields in _NOT_APPLIED.items():
+        present = [f for f in fields if _has(rows, f) and np.any(rows[f] != 0)]
+        if present:
+            yield f"warning: {effect} ({', '.join(present)}) is not zero and is not applied."
+
+
+def _table(rows: np.ndarray, names: NDArray[np.object_]) -> pd.DataFrame:
+    table = pd.DataFrame({"rlnImageName": names})
+    if _has(rows, "location/micrograph_path"):
+        table["rlnMicrographName"] = [
+            (p.decode() if isinstance(p, bytes) else str(p)).lstrip(">")
+            for p in rows["location/micrograph_path"]
+        ]
+    return table

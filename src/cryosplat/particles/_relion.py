@@ -1,0 +1,193 @@
+"""RELION star files, versions 3.0 to 5: what their columns mean.
+
+A key is looked for in the particle's row first, then in its optics group (RELION, ``src/ctf.cpp``,
+``CTF::readValue``); where RELION would then assume a value, voltage, Cs and amplitude contrast are
+required here. Files without optics groups (3.0) give the pixel size as detector pixel over
+magnification and origins in pixels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import StackError, StarError
+from ..optics import Optics
+from ..poses import Poses, rotations_from_euler
+from ._columns import codes
+from ._cryodrgn import optics_without_ctf, pickled_optics, pickled_poses, without_ctf
+from ._groups import group_rows
+from ._relion_notes import aberration_notes
+from ._star_table import StarTable, open_star
+from .half_sets import checked_half_sets
+from .images import ImageSource, open_images
+from .values import Particles
+
+
+def read_relion(
+    path: Path, datadir: Path | None, poses: tuple[Path, ...], ctf: Path | None,
+    pixel_size: float | None,
+) -> Particles:  # fmt: skip
+    """Particles of a star file. Pickles ``poses`` and ``ctf`` replace the table's own columns, row
+    by row, and ``pixel_size`` in Angstrom its pixel size."""
+    table = open_star(path)
+    notes = list(aberration_notes(table.where, table.rows, table.optics))
+    names, sections = _image_names(table)
+    own_pixels = ctf is None or without_ctf(ctf)
+    pixels = _pixel_sizes(table, pixel_size, notes) if own_pixels else np.empty(0)
+    columns = _ctf_columns(table, notes) if ctf is None else {}
+    angles = np.empty((0, 3)) if poses else _angles(table)
+    table.require_all()
+    half_sets = _half_sets(table, notes)
+    images = open_images(names, sections, path, table.where, datadir)
+    _check_boxes(table, images)
+    if ctf is None:
+        optics, first = _optics(table, pixels, images.box_sizes, columns)
+    elif own_pixels:
+        optics, first = optics_without_ctf(pixels, images.box_sizes, table.where, notes)
+    else:
+        optics, first = pickled_optics(ctf, images.box_sizes, pixel_size, notes)
+    pixels = optics.of_group("pixel_size").numpy()
+    if poses:
+        placed = pickled_poses(poses, pixels * images.box_sizes, notes)
+    else:
+        origins = torch.from_numpy(_origins(table, pixels, notes))
+        placed = Poses(torch.from_numpy(rotations_from_euler(angles)), origins)
+    if images.n_repeated:
+        notes.append(f"{images.n_repeated} rows repeat an image that an earlier row lists.")
+    return Particles(
+        images=images, poses=placed, optics=optics, half_sets=half_sets,
+        names=table.rows["rlnImageName"].to_numpy(object), source=path, table=table.rows,
+        optics_table=table.optics.iloc[table.optics_row[first]].reset_index(drop=True),
+        notes=tuple(notes), **_belonging(table),
+    )  # fmt: skip
+
+
+def _pixel_sizes(table: StarTable, given: float | None, notes: list[str]) -> NDArray[np.float64]:
+    if given is not None:
+        if table.has("rlnImagePixelSize"):
+            notes.append(f"pixel size {given:g} A as given; the one in {table.path} is not used.")
+        return np.full(len(table.rows), float(given))
+    if table.has("rlnDetectorPixelSize") and not table.has("rlnImagePixelSize"):
+        detector = table.numbers("rlnDetectorPixelSize")  # micrometre
+        return detector * 1e4 / table.numbers("rlnMagnification")
+    return table.numbers("rlnImagePixelSize")
+
+
+def _image_names(table: StarTable) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """File names (n,) and sections from 0 (n,) out of "000001@stack.mrcs"."""
+    if "rlnImageName" not in table.rows:
+        table.missing.append("rlnImageName")
+        return np.empty(0, dtype=object), np.empty(0, dtype=np.int64)
+    names = table.rows["rlnImageName"].to_numpy(object)
+    parts = [str(name).partition("@") for name in names]
+    bad = [
+        i for i, (number, at, file) in enumerate(parts) if not (at and number.isdigit() and file)
+    ]
+    if bad:
+        raise StarError(
+            f"{table.where} row {bad[0] + 1}: rlnImageName is {names[bad[0]]!r}, expected a "
+            f"number, @ and a stack, e.g. 000001@stack.mrcs ({len(bad)} rows are affected).\n"
+            f"  Sub-tomograms and movies are not read. Remedy: extract 2-D particles to stacks."
+        )
+    files = np.array([file for _, _, file in parts], dtype=object)
+    return files, np.array([int(number) for number, _, _ in parts], dtype=np.int64) - 1
+
+
+def _angles(table: StarTable) -> NDArray[np.float64]:
+    degrees = [table.numbers(f"rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
+    return np.deg2rad(np.stack(degrees, axis=1))
+
+
+def _origins(
+    table: StarTable, pixel_size: NDArray[np.float64], notes: list[str]
+) -> NDArray[np.float64]:
+    angstrom, pixel = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
+    if any(label in table.rows for label in angstrom):
+        origins = np.stack([table.numbers(label) for label in angstrom], axis=1)
+    elif any(label in table.rows for label in pixel):
+        origins = np.stack([table.numbers(label) * pixel_size for label in pixel], axis=1)
+    else:
+        notes.append(f"{table.path} has no origins (rlnOriginXAngst); they are taken to be zero.")
+        return np.zeros((len(table.rows), 2))
+    table.require_all()
+    return origins
+
+
+def _ctf_columns(table: StarTable, notes: list[str]) -> dict[str, NDArray[np.float64]]:
+    """Per-particle columns of `Optics` and per-group columns of `OpticsGroup`, in its units."""
+    u = table.numbers("rlnDefocusU")
+    if not table.has("rlnDefocusV"):
+        notes.append(f"{table.path} has no rlnDefocusV; the CTF is taken to have no astigmatism.")
+    v = table.numbers("rlnDefocusV") if table.has("rlnDefocusV") else u
+    astigmatic = bool(np.any(u != v))
+    angle = (
+        table.numbers("rlnDefocusAngle") if astigmatic else table.numbers_or("rlnDefocusAngle", 0.0)
+    )
+    return {
+        "defocus_u": u,
+        "defocus_v": v,
+        "defocus_angle": np.deg2rad(angle),
+        "phase_shift": np.deg2rad(table.numbers_or("rlnPhaseShift", 0.0)),
+        "b_factor": table.numbers_or("rlnCtfBfactor", 0.0),
+        "scale": table.numbers_or("rlnCtfScalefactor", 1.0),
+        "voltage": table.numbers("rlnVoltage") * 1e3,
+        "spherical_aberration": table.numbers("rlnSphericalAberration") * 1e7,
+        "amplitude_contrast": table.numbers("rlnAmplitudeContrast"),
+    }
+
+
+def _optics(
+    table: StarTable, pixel_size: NDArray[np.float64], boxes: NDArray[np.int64],
+    columns: dict[str, NDArray[np.float64]],
+) -> tuple[Optics, NDArray[np.int64]]:  # fmt: skip
+    shared = ("voltage", "spherical_aberration", "amplitude_contrast")
+    held = {"pixel_size": pixel_size, "box_size": boxes, **{k: columns[k] for k in shared}}
+    if "rlnOpticsGroupName" in table.optics:
+        names = table.optics["rlnOpticsGroupName"].astype(str).tolist()
+    elif "rlnOpticsGroup" in table.optics:
+        names = [f"opticsGroup{i}" for i in table.optics["rlnOpticsGroup"]]
+    else:
+        names = ["opticsGroup"] * len(table.optics)
+    groups, group, first = group_rows(names, table.optics_row, held, table.where, StarError)
+    own = {k: torch.from_numpy(v) for k, v in columns.items() if k not in shared}
+    return Optics(groups, torch.from_numpy(group), **own), first
+
+
+def _half_sets(table: StarTable, notes: list[str]) -> torch.Tensor:
+    label = "rlnRandomSubset"
+    given = table.numbers(label) if label in table.rows else None
+    return checked_half_sets(given, len(table.rows), table.where, label, notes)
+
+
+def _check_boxes(table: StarTable, images: ImageSource) -> None:
+    if not table.has("rlnImageSize"):
+        return
+    told = table.numbers("rlnImageSize").astype(np.int64)
+    bad = np.flatnonzero(told != images.box_sizes)
+    if len(bad):
+        i = bad[0]
+        raise StackError(
+            f"{table.where} row {i + 1}: the images of {images.stacks[images.stack[i]].path} "
+            f"measure {images.box_sizes[i]} pixels, but rlnImageSize is {told[i]} "
+            f"({len(bad)} rows of this file are affected).\n"
+            f"  The stack was rescaled or re-extracted after this file was written.\n"
+            f"  Remedy: take the STAR file that was written with these stacks."
+        )
+
+
+def _belonging(table: StarTable) -> dict[str, NDArray[np.int64] | None]:
+    """Which particles share a micrograph, a filament, or are tilt images of one particle."""
+    rows = table.rows
+    micrographs = codes(rows["rlnMicrographName"]) if "rlnMicrographName" in rows else None
+    filaments = None
+    if "rlnHelicalTubeID" in rows:
+        tubes = codes(rows["rlnHelicalTubeID"])
+        if micrographs is not None:
+            tubes = codes(micrographs * (int(tubes.max()) + 1) + tubes)
+        filaments = tubes
+    tilts = codes(rows["rlnTomoParticleName"]) if "rlnTomoParticleName" in rows else None
+    return {"micrographs": micrographs, "filaments": filaments, "tilt_particles": tilts}

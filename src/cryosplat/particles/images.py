@@ -1,0 +1,133 @@
+"""The images of a particle table: where each one lies, and reading them in file order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import ImageError, MrcError, StackError
+from ..io.mrc import StackFile
+from .resolving import resolve_all
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageSource:
+    """n images in stacks on disk; nothing but the stacks' headers is in memory.
+
+    ``stack`` (n,) indexes ``stacks``; ``section`` (n,) counts from 0; ``row`` (n,) is the row of
+    the table, from 1, and ``where`` names the table, both for messages. ``sign`` (n,) multiplies
+    the images as they are read.
+    """
+
+    stacks: tuple[StackFile, ...]
+    stack: NDArray[np.int64]
+    section: NDArray[np.int64]
+    row: NDArray[np.int64]
+    where: str
+    sign: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def select(self, index: ArrayLike) -> ImageSource:
+        """The images ``index``."""
+        index = np.asarray(index)
+        sign = None if self.sign is None else self.sign[index]
+        columns = self.stack[index], self.section[index], self.row[index]
+        return ImageSource(self.stacks, *columns, self.where, sign)
+
+    @property
+    def box_sizes(self) -> NDArray[np.int64]:
+        """Side of each image in pixels, (n,)."""
+        return np.array([s.shape[0] for s in self.stacks], dtype=np.int64)[self.stack]
+
+    @property
+    def n_repeated(self) -> int:
+        """How many rows ask for an image that an earlier row has asked for."""
+        return int(pd.DataFrame({"f": self.stack, "s": self.section}).duplicated().sum())
+
+    def file_order(self, index: ArrayLike) -> NDArray[np.int64]:
+        """``index`` sorted by box size, stack and section."""
+        index = np.asarray(index, dtype=np.int64)
+        keys = self.section[index], self.stack[index], self.box_sizes[index]
+        return index[np.lexsort(keys)]
+
+    def read(self, index: ArrayLike) -> torch.Tensor:
+        """The images ``index``, of one box size, float32 (m, d, d).
+
+        Raises `ImageError` for images with NaN or infinite pixels, or without any contrast.
+        """
+        index = np.asarray(index, dtype=np.int64)
+        stack, section = self.stack[index], self.section[index]
+        ends = [0, *(np.flatnonzero(np.diff(stack)) + 1), len(index)]
+        parts = [self.stacks[stack[a]].read(section[a:b]) for a, b in pairwise(ends) if b > a]
+        images = torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        self._check(index, images)
+        if self.sign is not None:
+            images = images * torch.from_numpy(self.sign[index])[:, None, None]
+        return images
+
+    def _check(self, index: NDArray[np.int64], images: torch.Tensor) -> None:
+        low, high = images.flatten(1).aminmax(dim=1)
+        usable = (high - low).isfinite() & (high > low)
+        if bool(usable.all()):
+            return
+        bad = np.flatnonzero(~usable.numpy())
+        i = int(bad[0])
+        finite = bool(images[i].isfinite().all())
+        is_what = f"has the same value {float(low[i]):g} everywhere" if finite else (
+            f"has {int((~images[i].isfinite()).sum())} pixels that are NaN or infinite"
+        )  # fmt: skip
+        stack = self.stacks[self.stack[index[i]]].path
+        raise ImageError(
+            f"{self.where} row {self.row[index[i]]}: image {self.section[index[i]] + 1} of {stack} "
+            f"{is_what} ({len(bad)} of the {len(index)} images read with it are affected).\n"
+            f"  The particle was probably extracted outside its micrograph, or the file is damaged."
+            f"\n  Remedy: remove the row, or extract the particles again."
+        )
+
+
+def open_images(
+    names: ArrayLike, section: NDArray[np.int64], table: Path, where: str, datadir: Path | None,
+    sign: NDArray[np.float32] | None = None,
+) -> ImageSource:  # fmt: skip
+    """Find, open and check all stacks of a table: names (n,) of files and sections from 0 (n,).
+
+    Raises `StackError` for stacks that are missing or cut short, images that are not square, and
+    rows that point past the end of their stack.
+    """
+    stack, unique = pd.factorize(np.asarray(names, dtype=object))
+    stack = stack.astype(np.int64)
+    rows = np.bincount(stack).tolist()
+    paths = resolve_all(list(unique), rows, table, where, datadir)
+    stacks = tuple(_open(path, n, where) for path, n in zip(paths, rows, strict=True))
+    held = np.array([s.n_images for s in stacks])[stack]
+    bad = np.flatnonzero((section < 0) | (section >= held))
+    if len(bad):
+        i = bad[0]
+        raise StackError(
+            f"{where} row {i + 1}: image {section[i] + 1} of {unique[stack[i]]} was asked for,\n"
+            f"  but that stack holds {held[i]} images ({len(bad)} rows of this file are affected)."
+            f"\n  Extraction was probably run again. Remedy: take the STAR file that was written "
+            f"with these stacks, or remove those rows."
+        )
+    return ImageSource(stacks, stack, section, np.arange(1, len(stack) + 1), where, sign)
+
+
+def _open(path: Path, rows: int, where: str) -> StackFile:
+    try:
+        stack = StackFile(path)
+    except MrcError as error:
+        raise StackError(f"{where}, {rows} rows: {error}") from None
+    if stack.shape[0] != stack.shape[1]:
+        raise StackError(
+            f"{where}: the images of {path} measure {stack.shape[1]} x {stack.shape[0]} pixels, "
+            f"expected squares.\n  Remedy: this may be a micrograph; extract the particles first."
+        )
+    return stack

@@ -1,0 +1,66 @@
+"""Reading particles, whatever program wrote them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+from ._cryodrgn import read_stack
+from ._cryosparc import read_cryosparc
+from ._relion import read_relion
+from .values import Particles
+
+PathLike = str | os.PathLike[str]
+
+
+def read_particles(
+    path: PathLike,
+    *,
+    datadir: PathLike | None = None,
+    poses: PathLike | Sequence[PathLike] | None = None,
+    ctf: PathLike | None = None,
+    pixel_size: float | None = None,
+) -> Particles:
+    """Particles of a RELION ``.star``, a cryoSPARC ``.cs``, or a stack with cryoDRGN pickles.
+
+    Every image is checked for existence before this returns; no pixel is read. ``datadir``: where
+    relative stack names are looked for last. ``poses`` and ``ctf``: cryoDRGN pickles, which replace
+    the file's own columns row by row (``poses`` may be two files, rotations and translations);
+    beside a stack ``poses.pkl`` and ``ctf.pkl`` are found by themselves; for a ``.cs`` file they
+    may be passthrough ``.cs`` files. ``ctf="none"`` says that the images have no CTF (it is 1
+    everywhere). ``pixel_size``: Angstrom, where the file has none or a wrong one.
+
+    Raises `InputError` or one of its kinds, naming file, row and remedy.
+    """
+    path = Path(path)
+    folder = None if datadir is None else Path(datadir)
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"--datadir {folder}: no such folder.\n  Remedy: check the path.")
+    if not path.exists():
+        raise InputError(f"{path}: no such file.\n  Remedy: check the path.")
+    if pixel_size is not None and not 0.0 < pixel_size < 1e3:
+        raise InputError(f"--pixel-size {pixel_size:g}: expected Angstrom, between 0 and 1000.")
+    pose_paths = _paths(poses)
+    ctf_path = None if ctf is None else Path(ctf)
+    suffix = path.suffix.lower()
+    if suffix == ".star":
+        return read_relion(path, folder, pose_paths, ctf_path, pixel_size)
+    if suffix == ".cs":
+        return read_cryosparc(path, folder, pose_paths, ctf_path, pixel_size)
+    if suffix in (".mrcs", ".mrc", ".txt", ".st"):
+        return read_stack(path, folder, pose_paths, ctf_path, pixel_size)
+    raise InputError(
+        f"{path}: particles are not read from {suffix or 'a file without suffix'}; expected .star "
+        f"(RELION), .cs (cryoSPARC), or .mrcs, .mrc or .txt with poses.pkl and ctf.pkl (cryoDRGN)."
+        f"\n  Remedy: give the particles.star of the last refinement."
+    )
+
+
+def _paths(given: PathLike | Sequence[PathLike] | None) -> tuple[Path, ...]:
+    if given is None:
+        return ()
+    if isinstance(given, (str, os.PathLike)):
+        return (Path(given),)
+    return tuple(map(Path, given))

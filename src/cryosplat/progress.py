@@ -1,0 +1,49 @@
+"""How long work says where it is, without knowing who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Stage(Protocol):
+    """A part of the work under way."""
+
+    def advance(self, n: int = 1) -> None:
+        """``n`` more units are done."""
+        ...
+
+
+class Progress(Protocol):
+    """Who is told about the work."""
+
+    def stage(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Stage]:
+        """Begin a stage of ``total`` units, e.g. "images"; None when their number is unknown."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Something the user wants to know."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Something the user ought to look into."""
+        ...
+
+
+class SilentProgress:
+    """Tells nobody."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None, unit: str) -> Iterator[SilentProgress]:
+        """A stage that nobody sees."""
+        yield self
+
+    def advance(self, n: int = 1) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
+        """Nothing."""

@@ -1,0 +1,47 @@
+"""Where and with what a run was made: what someone needs who wants to repeat it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from . import __version__
+
+PACKAGES = ("torch", "numpy", "scipy", "numba")
+
+
+def provenance() -> dict[str, Any]:
+    """Date, command, versions and machine as plain values."""
+    return {
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": command_line(),
+        "working_directory": os.getcwd(),  # noqa: PTH109
+        "versions": {"cryosplat": __version__, "python": platform.python_version()}
+        | {name: _version(name) for name in PACKAGES},
+        "machine": {"system": platform.platform(), "cores": available_cores()},
+    }
+
+
+def command_line() -> str:
+    """The command that runs this process, as it can be pasted."""
+    import shlex
+
+    program = os.path.basename(sys.argv[0]) if sys.argv else "python"  # noqa: PTH119
+    return shlex.join([program, *sys.argv[1:]])
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,443 @@
+"""The recipe, read from top to bottom: half-sets, statistics, fits, baseline, FSC, export."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.fft
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .fitting import (
+    Choice,
+    Fit,
+    Schedule,
+    Selection,
+    density,
+    effective_voxels,
+    even,
+    fit,
+    march,
+    start_in_density,
+)
+from .grid import Grid
+from .mixture import GaussianMixture, concatenate
+from .noise import NoiseModel, estimate_noise
+from .particles import Particles, split_half_sets, write_particles
+from .progress import Progress
+from .run_folder import RunFolder
+from .settings import ReconstructionSettings
+from .splatting import voxelize
+from .statistics import (
+    QuadraticForm,
+    Statistics,
+    accumulate,
+    penalty_from_fsc,
+    shell_means,
+    solve,
+)
+from .validation.fsc import (
+    fourier_shell_correlation,
+    masked_fsc,
+    resolution,
+    truth_from_cross,
+    truth_from_halves,
+)
+from .validation.mask import soft_mask
+
+NOISE_SAMPLE = 1000  # images
+BASELINE_STEPS = 10
+MEMBERS = 2  # independent fits whose mean is the map; see docs/decisions
+VOXELS_PER_GAUSSIAN = 4
+FEWEST_PARTICLES = 2  # in each half-set: one to fit, one held out
+
+
+@dataclass(slots=True)
+class Reconstruction:
+    """What a run found: JSON-able ``summary``, FSC curves per shell, shell ``frequencies``."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    fsc: dict[str, list[float]] = field(default_factory=dict)
+    frequencies: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """The statistics of one half-set, in what is fitted and what is held out."""
+
+    train: Statistics
+    held_out: Statistics
+
+    def whole(self) -> Statistics:
+        return self.train + self.held_out
+
+
+class _Clock:
+    """Wall time of each named stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.begin = time.perf_counter()
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def total(self) -> float:
+        return time.perf_counter() - self.begin
+
+
+def reconstruct(
+    particles: Particles,
+    settings: ReconstructionSettings,
+    folder: RunFolder,
+    progress: Progress,
+) -> Reconstruction:
+    """Fit mixtures to both half-sets and to all particles, compare them, and fill ``folder``.
+
+    The two half-sets share the noise model, the contrast sign, the side of the fitted cube and the
+    mask in which their FSC is measured, and nothing else.
+
+    Raises
+    ------
+    InputError
+        A half-set is too small; and whatever reading the images raises.
+    """
+    clock, result = _Clock(), Reconstruction()
+    for note in particles.notes:
+        progress.say(note)
+    generator = torch.Generator().manual_seed(settings.seed)
+    particles = _with_half_sets(particles, generator, folder, progress)
+    grid = Grid(particles.box_size, particles.pixel_size)
+    with clock("noise"):
+        noise = _noise(particles, progress)
+    with clock("accumulate"):
+        halves, held = _accumulated(particles, grid, noise, settings, generator, progress)
+    with clock("contrast"):
+        halves, contrast = _upright(halves, settings, progress)
+    with clock("baseline"):
+        voxels = _baseline(halves, progress)
+    side = _fitted_side(voxels[0], grid)
+    choices, fits = [], []
+    for number, half in enumerate(halves, 1):
+        with clock("selection"):
+            choices.append(_choose(half, side, settings, f"half {number}", progress))
+        with clock("fit halves"):
+            fits.append(_fit(half.whole(), side, choices[-1], settings, f"half {number}", progress))
+    with clock("fit full"):
+        whole = halves[0].whole() + halves[1].whole()
+        n_whole = whole.n_images
+        choice = max(choices, key=lambda c: c.gaussians)
+        fits.insert(0, _fit(whole, side, choice, settings, "all particles", progress))
+        del whole
+    mixtures = [concatenate_mean([f.mixture for f in members]) for members in fits]
+    maps = [voxelize(m, grid).detach() for m in mixtures]
+    with clock("validation"):
+        mask = soft_mask(maps[0], grid)
+        _compare(result, maps, voxels, mask, grid, settings.seed)
+    result.summary |= {
+        "n_particles": n_whole,
+        "n_half": [h.train.n_images + h.held_out.n_images for h in halves],
+        "n_held_out": held,
+        "box_size": grid.box_size,
+        "pixel_size": grid.pixel_size,
+        "fitted_side": side,
+        "contrast": contrast,
+        "normalised": noise.normalise,
+        "members": MEMBERS,
+        "gaussians": [len(m) for m in mixtures],
+        "choices": [_described(c, grid) for c in choices],
+        "smallest_scale_allowed": Schedule().floor * grid.pixel_size,
+        "scale_at_floor": float(
+            (mixtures[0].scales < 1.05 * Schedule().floor * grid.pixel_size).float().mean()
+        ),
+        "history": [[list(row) for row in members[0].history] for members in fits],
+    }
+    with clock("writing"):
+        _write(folder, grid, maps, voxels, mask, mixtures)
+    result.summary["timings"] = clock.seconds | {"total": clock.total()}
+    result.summary["peak_memory_bytes"] = _peak_memory()
+    return result
+
+
+def _with_half_sets(
+    particles: Particles, generator: torch.Generator, folder: RunFolder, progress: Progress
+) -> Particles:
+    if not particles.has_half_sets:
+        particles = split_half_sets(particles, generator)
+        for note in particles.notes[-1:]:
+            progress.say(note)
+        write_particles(particles, folder.particles)
+    for half in (1, 2):
+        n = int((particles.half_sets == half).sum())
+        if n < FEWEST_PARTICLES:
+            raise InputError(
+                f"{particles.source}: half-set {half} holds {n} of {len(particles)} particles, "
+                f"expected at least {FEWEST_PARTICLES} in each. Likely cause: a selection that "
+                f"kept one half-set. Remedy: use more particles, or remove the column of half-sets "
+                f"so that a random split is made."
+            )
+    return particles
+
+
+def _noise(particles: Particles, progress: Progress) -> NoiseModel:
+    step = max(1, len(particles) // NOISE_SAMPLE)
+    with progress.stage("noise from image corners", None, "images"):
+        noise = estimate_noise(particles.batches(torch.arange(0, len(particles), step)))
+    if noise.normalise:
+        progress.say(
+            "The images' backgrounds are not at mean 0 and deviation 1: each image is normalised "
+            "by its own background."
+        )
+    return noise
+
+
+def _accumulated(
+    particles: Particles,
+    grid: Grid,
+    noise: NoiseModel,
+    settings: ReconstructionSettings,
+    generator: torch.Generator,
+    progress: Progress,
+) -> tuple[list[_Set], list[int]]:
+    """Statistics of both half-sets, with a random share of each held out."""
+    sets = torch.zeros(len(particles), dtype=torch.int64)
+    held = []
+    for half in (1, 2):
+        members = (particles.half_sets == half).nonzero().squeeze(1)
+        n_held = max(round(settings.held_out * len(members)), min(len(members) // 3, 50), 1)
+        order = torch.randperm(len(members), generator=generator)
+        sets[members] = 2 * (half - 1)
+        sets[members[order[:n_held]]] += 1
+        held.append(n_held)
+    with progress.stage("accumulating statistics", len(particles), "images") as stage:
+        parts = accumulate(particles.batches(), sets, 4, grid, noise, stage.advance)
+    return [_Set(parts[0], parts[1]), _Set(parts[2], parts[3])], held
+
+
+def _upright(
+    halves: list[_Set], settings: ReconstructionSettings, progress: Progress
+) -> tuple[list[_Set], dict[str, Any]]:
+    """The statistics with protein bright, and how that was decided.
+
+    Coarse mixtures, positive by construction, are fitted with either sign: the data decide.
+    """
+    whole = halves[0].whole() + halves[1].whole()
+    level = whole.downsampled(even(max(24, min(40, whole.grid.box_size / 2))))
+    gain = {}
+    for name, statistics in (("bright", level), ("dark", level.inverted())):
+        form = QuadraticForm(statistics, level.grid.box_size)
+        generator = torch.Generator().manual_seed(settings.seed)
+        start = start_in_density(form, density(form), 300, 1.0, generator)
+        gain[name] = fit(form, start, Schedule(steps=40)).history[-1][1]
+    found = max(gain, key=lambda name: gain[name])
+    used = found if settings.contrast == "auto" else settings.contrast
+    decided = "given" if settings.contrast != "auto" else "from the data"
+    difference = gain[found] - min(gain.values())
+    progress.say(
+        f"Contrast: particles are {used} ({decided}; the data prefer {found} by "
+        f"{difference:.0f} in log-likelihood)."
+    )
+    if used != found:
+        progress.warn(f"The contrast you gave is {used}, but the data prefer {found}.")
+    if used == "dark":
+        halves = [_Set(h.train.inverted(), h.held_out.inverted()) for h in halves]
+    return halves, {"used": used, "preferred": found, "log_likelihood_ratio": difference}
+
+
+def _baseline(halves: list[_Set], progress: Progress) -> list[Tensor]:
+    """Regularised voxel maps [full, half 1, half 2] from the same statistics."""
+    side = halves[0].train.grid.box_size
+    with progress.stage("voxel baseline", 5, "maps") as stage:
+        forms = [QuadraticForm(half.whole(), side) for half in halves]
+        first = []
+        for form in forms:
+            first.append(solve(form, 0.1 * shell_means(form), BASELINE_STEPS))
+            stage.advance(1)
+        fsc = fourier_shell_correlation(*first)
+        whole = forms[0] + forms[1]
+        penalty = penalty_from_fsc(whole, _after_first_drop(fsc))
+        maps = []
+        for form in (whole, *forms):
+            maps.append(solve(form, penalty, BASELINE_STEPS))
+            stage.advance(1)
+    return maps
+
+
+def _after_first_drop(fsc: Tensor) -> Tensor:
+    """An FSC curve with zeros once it has fallen to zero: what follows is noise."""
+    below = (fsc[1:] <= 0.0).nonzero()
+    if len(below):
+        fsc = fsc.clone()
+        fsc[int(below[0]) + 1 :] = 0.0
+    return fsc
+
+
+def _fitted_side(voxel_map: Tensor, grid: Grid) -> int:
+    """Side in voxels of the cube around the rotation centre that holds the molecule."""
+    inside = (soft_mask(voxel_map, grid) > 0.0).nonzero() - grid.centre
+    reach = int(inside.abs().max()) + 2 if len(inside) else grid.centre
+    side = scipy.fft.next_fast_len(2 * reach, real=True)
+    side += side % 2
+    return side if side < 0.95 * grid.box_size else grid.box_size
+
+
+def _choose(
+    half: _Set, side: int, settings: ReconstructionSettings, name: str, progress: Progress
+) -> Choice:
+    """Scale, number of Gaussians and steps for one half-set, by its own held-out particles."""
+    train, held_out = QuadraticForm(half.train, side), QuadraticForm(half.held_out, side)
+    positive = density(train)
+    wanted = settings.gaussians
+    number = round(
+        effective_voxels(positive) / VOXELS_PER_GAUSSIAN if wanted is None else wanted / MEMBERS
+    )
+
+    def start(k: int, scale: float, generator: torch.Generator) -> GaussianMixture:
+        return start_in_density(train, positive, k, scale, generator)
+
+    schedule = _schedule(settings)
+    with progress.stage(f"choosing Gaussians, {name}", None, "trials") as stage:
+        selection = Selection(
+            train, held_out, schedule, start, settings.seed, lambda: stage.advance(1)
+        )
+        choice = selection.choose(number, vary_number=wanted is None)
+    if settings.steps is not None:
+        choice = Choice(choice.gaussians, choice.scale, settings.steps)
+    progress.say(f"{name}: {_described(choice, half.train.grid)}")
+    return choice
+
+
+def _schedule(settings: ReconstructionSettings) -> Schedule:
+    return Schedule() if settings.steps is None else Schedule(steps=settings.steps)
+
+
+def _fit(
+    statistics: Statistics,
+    side: int,
+    choice: Choice,
+    settings: ReconstructionSettings,
+    name: str,
+    progress: Progress,
+) -> list[Fit]:
+    """Independent fits with different first positions; their mean is the map."""
+    form = QuadraticForm(statistics, side)
+    schedule = _schedule(settings)
+    positive = density(form) if settings.start == "statistics" else None
+    fits = []
+    with progress.stage(f"fitting {name}", MEMBERS * choice.steps, "steps") as stage:
+        for member in range(MEMBERS):
+            seed = settings.seed + 1000 * (member + 1)
+            generator = torch.Generator().manual_seed(seed)
+            k, scale = choice.gaussians, choice.scale
+            if positive is None:
+                start = march(statistics, side, k, scale, schedule, generator)
+            else:
+                start = start_in_density(form, positive, k, scale, generator)
+            fits.append(
+                fit(form, start, schedule, stop=choice.steps, on_step=lambda: stage.advance(1))
+            )
+    return fits
+
+
+def concatenate_mean(mixtures: list[GaussianMixture]) -> GaussianMixture:
+    """The mean of several mixtures: all their Gaussians, the amplitudes divided by their number."""
+    merged = concatenate(mixtures)
+    return GaussianMixture(
+        merged.means, merged.scales, merged.quaternions, merged.amplitudes / len(mixtures)
+    )
+
+
+def _described(choice: Choice, grid: Grid) -> str:
+    return (
+        f"{MEMBERS} x {choice.gaussians:,} Gaussians, first {choice.scale * grid.pixel_size:.1f} Å "
+        f"wide, {choice.steps} steps"
+    )
+
+
+def _compare(
+    result: Reconstruction,
+    maps: list[Tensor],
+    voxels: list[Tensor],
+    mask: Tensor,
+    grid: Grid,
+    seed: int,
+) -> None:
+    """FSC curves and resolutions of mixture, baseline and of one against the other."""
+    generator = torch.Generator().manual_seed(seed)
+    ours = masked_fsc(maps[1], maps[2], mask, generator)
+    base = masked_fsc(voxels[1], voxels[2], mask, generator)
+    cross = 0.5 * (
+        fourier_shell_correlation(maps[1] * mask, voxels[2] * mask)
+        + fourier_shell_correlation(maps[2] * mask, voxels[1] * mask)
+    )
+    calibrated = truth_from_cross(cross, base.masked, grid)
+    curves = {
+        "half-maps, unmasked": ours.unmasked,
+        "half-maps, masked": ours.masked,
+        "half-maps, corrected": ours.corrected,
+        "voxels, unmasked": base.unmasked,
+        "voxels, masked": base.masked,
+        "voxels, corrected": base.corrected,
+        "cross, masked": cross,
+        "half-map with truth, from cross": calibrated,
+        "map with truth, from half-maps": truth_from_halves(ours.corrected),
+    }
+    result.fsc = {name: [float(v) for v in curve] for name, curve in curves.items()}
+    result.frequencies = [float(f) for f in grid.shell_frequencies()]
+    at = {
+        name: {str(t): resolution(curve, grid, t).angstrom for t in (0.5, 0.143)}
+        for name, curve in curves.items()
+    }
+    half_map = resolution(ours.corrected, grid, 0.143)
+    honest = resolution(calibrated.nan_to_num(0.0), grid, 0.5)
+    controlled = honest.shell < half_map.shell
+    headline = honest if controlled else half_map
+    result.summary |= {
+        "resolution": headline.angstrom,
+        "resolution_at_nyquist": headline.at_nyquist,
+        "resolution_from": "cross-FSC with the voxel baseline" if controlled else "half-map FSC",
+        "resolutions": at,
+        "voxels_of_mask": float(mask.sum()),
+    }
+
+
+def _write(
+    folder: RunFolder,
+    grid: Grid,
+    maps: list[Tensor],
+    voxels: list[Tensor],
+    mask: Tensor,
+    mixtures: list[GaussianMixture],
+) -> None:
+    from .io.mrc import write_map
+    from .io.ply import write_ply
+
+    paths = [
+        (folder.map, maps[0]), (folder.half1, maps[1]), (folder.half2, maps[2]),
+        (folder.voxel_map, voxels[0]), (folder.voxel_half1, voxels[1]),
+        (folder.voxel_half2, voxels[2]), (folder.mask, mask),
+    ]  # fmt: skip
+    for path, volume in paths:
+        write_map(path, volume.numpy().astype(np.float32), grid.pixel_size)
+    for path, mixture in zip(
+        (folder.gaussians, folder.half1_gaussians, folder.half2_gaussians), mixtures, strict=True
+    ):
+        arrays = (mixture.means, mixture.scales, mixture.quaternions, mixture.amplitudes)
+        write_ply(path, *(a.numpy() for a in arrays))
+
+
+def _peak_memory() -> int:
+    """Peak resident memory of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,34 @@
+"""The noise of simulated images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..grid import Grid
+
+COLOUR = (2.0, 5.0)
+"""Coloured noise has power ``1 + c exp(-f s / Nyquist)``: threefold from the origin to Nyquist, as
+the background of real micrographs shows."""
+
+
+def coloured_gain(grid: Grid) -> Tensor:
+    """Fourier gain of coloured noise, ``rfft2`` layout, of unit variance per pixel."""
+    full = torch.fft.fftfreq(grid.box_size).square() * 4.0
+    half = torch.fft.rfftfreq(grid.box_size).square() * 4.0
+    frequency = (full[:, None] + half).sqrt()  # in units of Nyquist
+    rise, fall = COLOUR
+    power = 1.0 + rise * torch.exp(-fall * frequency)
+    weights = torch.full_like(half, 2.0)  # the half transform stands for both halves
+    weights[0] = 1.0
+    if grid.box_size % 2 == 0:
+        weights[-1] = 1.0
+    return (power / ((power * weights).sum() / grid.box_size**2)).sqrt()
+
+
+def draw_noise(n: int, box_size: int, gain: Tensor | None, generator: torch.Generator) -> Tensor:
+    """``n`` images of noise of unit variance: white, or with the Fourier ``gain``; float32."""
+    white = torch.randn(n, box_size, box_size, generator=generator)
+    if gain is None:
+        return white
+    return torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=(box_size, box_size))

@@ -1,0 +1,245 @@
+"""Simulated particle images: the forward model, plus everything that goes wrong in a microscope."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from ..errors import OutputError, SettingsError
+from ..formation import VolumeProjector, form_images
+from ..grid import Grid
+from ..io.mrc import write_map, write_stack
+from ..io.star import write_star
+from ..mixture import GaussianMixture
+from ..optics import Optics, OpticsGroup
+from ..poses import Poses, euler_from_rotations, random_poses
+from .background import coloured_gain, draw_noise
+from .rendering import band_limited_map
+from .settings import SimulationSettings
+
+PIXELS_AT_ONCE = 1 << 21
+"""Image pixels formed in one batch."""
+CALIBRATION_IMAGES = 256
+"""Images whose variance sets the noise level; all of them when there are fewer."""
+
+
+def simulate_particles(
+    source: Tensor | GaussianMixture,
+    grid: Grid,
+    settings: SimulationSettings,
+    out_dir: str | os.PathLike[str],
+    generator: torch.Generator,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Simulate particles of a map or a mixture; returns the path of ``particles.star``.
+
+    Writes ``particles.star`` (RELION 3.1), ``particles.mrcs`` (float32) and ``truth.mrc`` into the
+    new folder ``out_dir``, which appears complete or not at all. Background noise has variance 1
+    (RELION's normalisation) and ``truth.mrc`` the images' grey scale: an image is its projection
+    under the CTF, plus that noise. ``progress`` is called with the images done and their number.
+
+    Raises
+    ------
+    OutputError
+        ``out_dir`` exists and is not empty, or cannot be written.
+    SettingsError
+        The molecule does not fit into the box.
+    """
+    out_dir = Path(out_dir)
+    staging = _staging_folder(out_dir)
+    try:
+        _simulate(source, grid, settings, staging, generator, progress or (lambda done, n: None))
+        if out_dir.exists():
+            out_dir.rmdir()
+        staging.rename(out_dir)
+    except OSError as error:
+        raise OutputError(
+            f"{out_dir}: cannot be written ({error.strerror}). "
+            f"Remedy: choose a folder that you may write to and that has space."
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return out_dir / "particles.star"
+
+
+def _staging_folder(out_dir: Path) -> Path:
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        raise OutputError(
+            f"{out_dir}: exists already, expected a new or an empty folder. "
+            f"Remedy: choose another name, or remove it: rm -r {out_dir}"
+        )
+    staging = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
+    try:
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(
+            f"{out_dir}: cannot be created ({error.strerror}). "
+            f"Remedy: choose a folder that you may write to."
+        ) from error
+    return staging
+
+
+def _simulate(
+    source: Tensor | GaussianMixture,
+    grid: Grid,
+    settings: SimulationSettings,
+    folder: Path,
+    generator: torch.Generator,
+    progress: Callable[[int, int], None],
+) -> None:
+    volume = _volume(source, grid)
+    true, recorded = _poses(settings, generator)
+    optics = _optics(settings, grid, generator)
+    projector = VolumeProjector(volume, grid)
+    scale = 1.0 / _noise_deviation(projector, settings, true, optics)
+    gain = coloured_gain(grid) if settings.noise == "coloured" else None
+    sign = 1.0 if settings.contrast == "bright" else -1.0
+
+    def images() -> Iterator[ArrayLike]:
+        for index in _batches(settings.n, grid):
+            clean = _form(projector, true.select(index), optics.select(index))
+            noise = draw_noise(len(index), grid.box_size, gain, generator)
+            yield (sign * (scale * clean + noise)).float().numpy()
+            progress(int(index[-1]) + 1, settings.n)
+
+    label = "simulated particles"
+    write_stack(folder / "particles.mrcs", images(), grid.pixel_size, label)
+    truth = (scale * volume).numpy()
+    write_map(folder / "truth.mrc", truth, grid.pixel_size, "truth of simulated particles")
+    half_sets = torch.randint(1, 3, (settings.n,), generator=generator)
+    write_star(folder / "particles.star", _tables(settings, recorded, optics, half_sets))
+
+
+def _volume(source: Tensor | GaussianMixture, grid: Grid) -> Tensor:
+    if isinstance(source, GaussianMixture):
+        return band_limited_map(source, grid)
+    if source.shape != (grid.box_size,) * 3:
+        raise SettingsError(
+            f"simulation: the map has shape {tuple(source.shape)}, expected a cube of "
+            f"{grid.box_size} voxels."
+        )
+    return source
+
+
+def _batches(n: int, grid: Grid) -> tuple[Tensor, ...]:
+    return torch.arange(n).split(max(1, PIXELS_AT_ONCE // grid.box_size**2))
+
+
+def _form(projector: VolumeProjector, poses: Poses, optics: Optics) -> Tensor:
+    """Images of any optics groups, all of the projector's box size, in the order of the poses."""
+    box_size = projector.grid.box_size
+    images = torch.empty(len(poses), box_size, box_size)
+    for group in optics.group.unique():
+        index = (optics.group == group).nonzero()[:, 0]
+        images[index] = form_images(projector, poses.select(index), optics.select(index), box_size)
+    return images
+
+
+def _poses(settings: SimulationSettings, generator: torch.Generator) -> tuple[Poses, Poses]:
+    """True and recorded poses: the true rotation is the recorded one, turned by the error."""
+    recorded = random_poses(settings.n, generator, settings.shift)
+
+    def normal(width: int) -> Tensor:
+        return torch.randn(settings.n, width, generator=generator, dtype=torch.float64)
+
+    turn = Rotation.from_rotvec((settings.angle_error * normal(3)).numpy()).as_matrix()
+    shifts = recorded.shifts + settings.shift_error * normal(2)
+    return Poses(torch.from_numpy(turn) @ recorded.rotations, shifts), recorded
+
+
+def _optics(settings: SimulationSettings, grid: Grid, generator: torch.Generator) -> Optics:
+    def uniform(low: float, high: float) -> Tensor:
+        draw = torch.rand(settings.n, generator=generator, dtype=torch.float64)
+        return low + (high - low) * draw
+
+    groups = tuple(
+        OpticsGroup(
+            f"opticsGroup{i}", grid.pixel_size, grid.box_size, voltage,
+            settings.spherical_aberration, settings.amplitude_contrast,
+        )
+        for i, voltage in enumerate(settings.voltages, 1)
+    )  # fmt: skip
+    micrograph = torch.arange(settings.n) // settings.particles_per_micrograph
+    defocus_u = uniform(*settings.defocus)
+    return Optics(
+        groups=groups,
+        group=micrograph % len(groups),
+        defocus_u=defocus_u,
+        defocus_v=defocus_u - uniform(0.0, settings.astigmatism),
+        defocus_angle=uniform(0.0, math.pi),
+        phase_shift=uniform(*settings.phase_shift),
+        b_factor=torch.zeros(settings.n, dtype=torch.float64),
+        scale=torch.ones(settings.n, dtype=torch.float64),
+    )
+
+
+def _noise_deviation(
+    projector: VolumeProjector, settings: SimulationSettings, poses: Poses, optics: Optics
+) -> float:
+    """Standard deviation of the noise that gives the wanted SNR.
+
+    Poses and defoci are drawn independently, so the first images are a fair sample of all.
+    """
+    total, squares, count = 0.0, 0.0, 0
+    for index in _batches(min(settings.n, CALIBRATION_IMAGES), projector.grid):
+        clean = _form(projector, poses.select(index), optics.select(index))
+        total += float(clean.double().sum())
+        squares += float(clean.double().square().sum())
+        count += clean.numel()
+    variance = squares / count - (total / count) ** 2
+    if not variance > 0.0:
+        raise SettingsError(
+            "simulation: the map is empty, its images have no variance. "
+            "Remedy: check the map or the model."
+        )
+    return math.sqrt(variance / settings.snr)
+
+
+def _tables(
+    settings: SimulationSettings, recorded: Poses, optics: Optics, half_sets: Tensor
+) -> dict[str, pd.DataFrame]:
+    """The blocks of a RELION 3.1 STAR file, in its units: degree, kV, mm, Angstrom."""
+    groups = pd.DataFrame(
+        {
+            "rlnOpticsGroupName": [g.name for g in optics.groups],
+            "rlnOpticsGroup": range(1, len(optics.groups) + 1),
+            "rlnVoltage": [g.voltage / 1e3 for g in optics.groups],
+            "rlnSphericalAberration": [g.spherical_aberration / 1e7 for g in optics.groups],
+            "rlnAmplitudeContrast": [g.amplitude_contrast for g in optics.groups],
+            "rlnImagePixelSize": [g.pixel_size for g in optics.groups],
+            "rlnImageSize": [g.box_size for g in optics.groups],
+            "rlnImageDimensionality": 2,
+        }
+    )
+    degrees = 180.0 / math.pi
+    angles = (euler_from_rotations(recorded.rotations.numpy()) * degrees).round(6)
+    number = range(settings.n)
+    particles = pd.DataFrame(
+        {
+            "rlnImageName": [f"{i + 1:06d}@particles.mrcs" for i in number],
+            "rlnMicrographName": [
+                f"micrograph{i // settings.particles_per_micrograph + 1:05d}.mrc" for i in number
+            ],
+            "rlnAngleRot": angles[:, 0],
+            "rlnAngleTilt": angles[:, 1],
+            "rlnAnglePsi": angles[:, 2],
+            "rlnOriginXAngst": recorded.shifts[:, 0].numpy().round(6),
+            "rlnOriginYAngst": recorded.shifts[:, 1].numpy().round(6),
+            "rlnDefocusU": optics.defocus_u.numpy().round(3),
+            "rlnDefocusV": optics.defocus_v.numpy().round(3),
+            "rlnDefocusAngle": (optics.defocus_angle.numpy() * degrees).round(6),
+            "rlnPhaseShift": (optics.phase_shift.numpy() * degrees).round(6),
+            "rlnRandomSubset": half_sets.numpy(),
+            "rlnOpticsGroup": optics.group.numpy() + 1,
+        }
+    )
+    return {"optics": groups, "particles": particles}

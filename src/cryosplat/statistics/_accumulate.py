@@ -1,0 +1,182 @@
+"""One pass over particle images: everything a fit will ever need to know about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..batch import Batch, joined
+from ..grid import Grid
+from ..noise import NoiseModel
+from . import _gridding as gridding
+from ._values import Statistics, workers
+from ._weighting import optics_columns, weigh
+
+PASS_BYTES = 2**26  # of images per pass over the Fourier grid
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighted:
+    """What the gridding spreads for a batch of images."""
+
+    values: NDArray[np.float32]
+    steps: NDArray[np.float64]
+    radii: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    n_frequencies: NDArray[np.int64]
+
+
+class Accumulator:
+    """Collects batches of one set of particles; `result` turns the sums into `Statistics`.
+
+    Parameters
+    ----------
+    grid: box and pixel size of the map.
+    noise: variance of the noise per optics group and shell.
+    """
+
+    def __init__(self, grid: Grid, noise: NoiseModel) -> None:
+        self.grid = grid
+        self.noise = noise
+        self.period = 2 * grid.box_size
+        self._corners = gridding.tile_corners(self.period)
+        self._tiles = np.zeros((len(self._corners), gridding.EDGE**3 * 4), np.float32)
+        self._energy = 0.0
+        self._n_images = 0
+        self._n_frequencies = 0
+
+    def add(self, batch: Batch) -> None:
+        """Add the images of a batch, normalised as the noise model says, with unit weights."""
+        weighted = self._weigh(batch)
+        gridding.spread(
+            weighted.values, weighted.steps, weighted.radii, self._tiles, self._corners,
+            gridding.balanced_order(self._corners), gridding.POLYNOMIALS,
+        )  # fmt: skip
+        self._energy += float(weighted.energy.sum())
+        self._n_images += len(batch.index)
+        self._n_frequencies += int(weighted.n_frequencies.sum())
+
+    def _weigh(self, batch: Batch) -> _Weighted:
+        images = self.noise.normalised(batch)
+        n, box, _ = images.shape
+        pixel = batch.optics.of_group("pixel_size")
+        transforms = scipy.fft.rfft2(images.numpy(), workers=workers())
+        group = batch.optics.group.numpy()
+        precision = self.noise.precision(box)
+        values = np.empty((n, box, box // 2 + 1, 3), np.float32)
+        shifts = (batch.poses.shifts / pixel[:, None]).numpy()
+        weigh(transforms, optics_columns(batch), shifts, precision, group, values)
+        # cells per image frequency, and the last frequency that both image and map can hold
+        ratio = (self.grid.side / (pixel * box)).numpy()
+        radii = np.minimum(box / 2, self.grid.box_size / 2 / ratio)
+        rotations = batch.poses.rotations.numpy()
+        steps = rotations[:, :2, :] * (self.period / self.grid.box_size * ratio[:, None, None])
+        energy, count = _energy(transforms, precision[group], radii)
+        return _Weighted(values, np.ascontiguousarray(steps), radii, energy, count)
+
+    def result(self) -> Statistics:
+        """The statistics of all images added; the accumulator's memory is given up."""
+        d, period = self.grid.box_size, self.period
+        b_grid, k_grid = gridding.assemble(self._tiles, self._corners, period)
+        self._tiles = np.zeros((0, 0), np.float32)
+        offsets = np.arange(period) - period // 2
+        correction = (1.0 / gridding.kernel_transform(offsets, period)).astype(np.float32)
+        inner = slice(period // 2 - d // 2, period // 2 - d // 2 + d)
+        b = _corrected(_real_space(b_grid)[inner, inner, inner], correction[inner])
+        del b_grid
+        k = _corrected(_real_space(k_grid), correction)
+        del k_grid
+        transfer = scipy.fft.rfftn(scipy.fft.ifftshift(k), workers=workers(), overwrite_x=True)
+        return Statistics(
+            self.grid,
+            torch.from_numpy(np.ascontiguousarray(b)),
+            torch.from_numpy(np.ascontiguousarray(transfer.real)),
+            self._energy,
+            self._n_images,
+            self._n_frequencies,
+        )
+
+
+def _real_space(half_grid: NDArray) -> NDArray[np.float32]:
+    """Sum over frequencies of a half grid, with the rotation centre in the middle of the box."""
+    period = half_grid.shape[0]
+    sums = scipy.fft.irfftn(
+        half_grid, s=(period,) * 3, norm="forward", workers=workers(), overwrite_x=True
+    )
+    return scipy.fft.fftshift(sums)
+
+
+def _corrected(
+    volume: NDArray[np.float32], correction: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A volume times a separable correction, in place."""
+    volume *= correction[:, None, None]
+    volume *= correction[:, None]
+    volume *= correction
+    return volume
+
+
+def _energy(
+    transforms: NDArray, precision: NDArray, radii: NDArray
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """``1/2 sum |y|^2 / s^2`` over frequencies inside ``radii``, and their number, per image."""
+    box = transforms.shape[1]
+    ky = np.fft.fftfreq(box) * box
+    kx = np.arange(box // 2 + 1)
+    radius = np.hypot(ky[:, None], kx[None, :])
+    shells = np.minimum(np.floor(radius + 0.5).astype(int), precision.shape[1] - 1)
+    pairs = np.where(kx == 0, 1, 2)[None, :] * np.ones_like(shells)
+    energy = np.empty(len(transforms))
+    count = np.empty(len(transforms), np.int64)
+    for i, transform in enumerate(transforms):
+        inside = np.where(radius < radii[i], pairs, 0)
+        power = transform.real**2 + transform.imag**2
+        energy[i] = 0.5 * float(np.sum(power * inside * precision[i][shells], dtype=np.float64))
+        count[i] = inside.sum()
+    return energy, count
+
+
+def accumulate(
+    batches: Iterable[Batch],
+    sets: Tensor,
+    n_sets: int,
+    grid: Grid,
+    noise: NoiseModel,
+    on_images: Callable[[int], None] = lambda n: None,
+) -> list[Statistics]:
+    """The statistics of every set of particles, in one pass over their images.
+
+    ``sets`` (n,) holds the set 0 .. n_sets - 1 of each particle by its position ``batch.index``.
+    Images wait until a set has enough of them to make a pass over the Fourier grid worth while.
+    ``on_images`` is told how many images were read with each batch.
+    """
+    accumulators = [Accumulator(grid, noise) for _ in range(n_sets)]
+    waiting: list[list[Batch]] = [[] for _ in range(n_sets)]
+    for batch in batches:
+        for number, queue in enumerate(waiting):
+            mine = (sets[batch.index] == number).nonzero().squeeze(1)
+            if not len(mine):
+                continue
+            if queue and queue[0].box_size != batch.box_size:
+                accumulators[number].add(joined(queue))
+                queue.clear()
+            queue.append(batch.select(mine))
+            if sum(b.images.nbytes for b in queue) >= PASS_BYTES:
+                accumulators[number].add(joined(queue))
+                queue.clear()
+        on_images(len(batch))
+    statistics = []
+    for queue in waiting:
+        accumulator = accumulators.pop(0)
+        if queue:
+            accumulator.add(joined(queue))
+        queue.clear()
+        statistics.append(accumulator.result())
+        del accumulator
+    return statistics

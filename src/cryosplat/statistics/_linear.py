@@ -1,0 +1,88 @@
+"""Voxel maps from the same statistics: regularised least squares by conjugate gradients.
+
+The baseline that every mixture is compared with, and where mixtures get their first positions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..grid import radial_shells
+from ._energy import QuadraticForm
+from ._values import workers
+
+LEAST_PENALTY = 1e-4  # of the largest shell mean: frequencies that no image holds stay finite
+LEAST_FSC = 0.1  # stronger damping would let a mask leak low frequencies over the high ones
+
+
+def shell_means(form: QuadraticForm) -> NDArray[np.float64]:
+    """Mean of the transfer function in every shell of the cube, (side // 2 + 1,) float64.
+
+    The information about a Fourier coefficient of the map in this shell, summed over images.
+    """
+    side = form.grid.box_size
+    values = form.transfer.numpy()[::2, ::2, ::2]
+    shells = radial_shells((side,) * 3).numpy()
+    inside = shells <= side // 2
+    count = np.bincount(shells[inside], minlength=side // 2 + 1)
+    total = np.bincount(shells[inside], values[: side, : side, : side // 2 + 1][inside])
+    return np.maximum(total / count, 0.0)
+
+
+def solve(form: QuadraticForm, penalty: NDArray[np.float64], steps: int) -> Tensor:
+    """Minimise ``L(V) + 1/2 sum_k penalty(|k|) |V(k)|^2 / n``: ``(K + penalty) V = b``.
+
+    ``penalty`` (side // 2 + 1,) per shell, in the units of `shell_means`; the last shell's value
+    holds in the corners. Conjugate gradients, preconditioned by the shell means.
+    """
+    side = form.grid.box_size
+    shells = np.minimum(radial_shells((side,) * 3).numpy(), side // 2)
+    means = shell_means(form)
+    penalty = penalty + LEAST_PENALTY * means.max()
+    damping = penalty.astype(np.float32)[shells]
+    preconditioner = (1.0 / (means + penalty)).astype(np.float32)[shells]
+
+    def filtered(volume: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        transform = scipy.fft.rfftn(volume, workers=workers())
+        transform *= weights
+        return scipy.fft.irfftn(transform, s=(side,) * 3, workers=workers())
+
+    solution = np.zeros((side,) * 3, np.float32)
+    residual = form.linear.numpy().copy()
+    direction = conditioned = filtered(residual, preconditioner)
+    power = _dot(residual, conditioned)
+    for _ in range(steps):
+        image = form.convolve(torch.from_numpy(direction)).numpy() + filtered(direction, damping)
+        curvature = _dot(direction, image)
+        if curvature <= 0.0:
+            break
+        length = np.float32(power / curvature)
+        solution += length * direction
+        residual -= length * image
+        conditioned = filtered(residual, preconditioner)
+        previous, power = power, _dot(residual, conditioned)
+        if power <= 1e-10 * previous:
+            break
+        direction = conditioned + np.float32(power / previous) * direction
+    return torch.from_numpy(solution)
+
+
+def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    return float(np.sum(np.multiply(a, b, dtype=np.float64)))
+
+
+def penalty_from_fsc(form: QuadraticForm, fsc: Tensor) -> NDArray[np.float64]:
+    """The Wiener penalty per shell from the FSC of two half-maps (Scheres 2012, eq. 6 and after).
+
+    ``(1 - F) / F`` times the shell's information, with ``F = 2 fsc / (1 + fsc)`` of the full set.
+    """
+    means = shell_means(form)
+    n = len(means)
+    half = np.clip(fsc.numpy()[:n], LEAST_FSC, 0.9999)
+    half = np.pad(half, (0, n - len(half)), mode="edge")
+    full = 2 * half / (1 + half)
+    return means * (1 - full) / full

@@ -1,0 +1,85 @@
+"""From image transforms to what the gridding spreads: CTF, shift and noise weights, in numba."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from ..batch import Batch
+
+_ROUND = 1.5 * 2.0**52  # adding and subtracting it rounds a double to the nearest integer
+
+
+def optics_columns(batch: Batch) -> NDArray[np.float64]:
+    """The optics of a batch as (n, 9) float64, in the order that `weigh` reads."""
+    optics = batch.optics
+    columns = (
+        optics.of_group("pixel_size"), optics.of_group("wavelength"),
+        optics.of_group("spherical_aberration"),
+        0.5 * (optics.defocus_u + optics.defocus_v), 0.5 * (optics.defocus_u - optics.defocus_v),
+        optics.defocus_angle,
+        optics.phase_shift + torch.asin(optics.of_group("amplitude_contrast")),
+        optics.b_factor, optics.scale,
+    )  # fmt: skip
+    return torch.stack(columns, -1).double().numpy()
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def weigh(transforms, optics, shifts, precision, group, out):
+    """Fill ``out`` (n, d, d // 2 + 1, 3) with ``C e^{2 pi i k.c} y / s^2`` and ``C^2 / s^2``.
+
+    ``transforms`` (n, d, d // 2 + 1): ``rfft2`` of the images. ``optics`` as `optics_columns`.
+    ``shifts`` (n, 2): RELION origins in pixels (x, y), the centre being pixel ``d // 2``.
+    ``precision`` (g, shells): 1 / s^2 of each optics ``group`` (n,), s^2 = E|noise transform|^2.
+    The CTF is `optics.ctf`, with the phase reduced in double and the sine taken in single.
+    """
+    n, box, n_half = transforms.shape
+    for i in prange(n):
+        pixel, wavelength, aberration, mean, difference, angle, phase, b_factor, scale = optics[i]
+        frequency = 1.0 / (box * pixel)
+        # gamma / (2 pi) as a polynomial in the pixel frequencies (kx, ky)
+        quadratic = 0.5 * wavelength * frequency**2
+        xx_yy = quadratic * difference * math.cos(2.0 * angle)
+        xy = 2.0 * quadratic * difference * math.sin(2.0 * angle)
+        quartic = -0.25 * aberration * wavelength**3 * frequency**4
+        constant = phase / (2.0 * math.pi)
+        damping = -0.25 * b_factor * frequency**2
+        turn = -2.0 * math.pi / box
+        ramp_x = np.empty(n_half, np.complex64)
+        for kx in range(n_half):
+            argument = turn * kx * (shifts[i, 0] - box // 2)
+            ramp_x[kx] = complex(math.cos(argument), math.sin(argument))
+        contrast = np.empty(n_half, np.float32)
+        for row in range(box):
+            ky = row if row < (box + 1) // 2 else row - box
+            argument = turn * ky * (shifts[i, 1] - box // 2)
+            ramp_y = np.complex64(complex(math.cos(argument), math.sin(argument)))
+            for kx in range(n_half):
+                squared = float(kx * kx + ky * ky)
+                turns = (
+                    quadratic * mean * squared + xx_yy * (kx * kx - ky * ky) + xy * (kx * ky)
+                    + quartic * squared * squared + constant
+                )  # fmt: skip
+                turns = turns - ((turns + _ROUND) - _ROUND)
+                x = np.float32(0.5 - abs(abs(turns) - 0.25) * 2.0)  # folded: sin(pi/2 * 2 x) below
+                x = x * np.float32(0.5)
+                s = x * x
+                sine = x * (np.float32(6.28318530718) + s * (np.float32(-41.3417022404)
+                    + s * (np.float32(81.6052492761) + s * (np.float32(-76.7058597531)
+                    + s * (np.float32(42.0586939450) + s * np.float32(-15.0946425768))))))  # fmt: skip
+                contrast[kx] = sine if turns >= 0.0 else -sine
+            if b_factor != 0.0:
+                for kx in range(n_half):
+                    contrast[kx] *= np.float32(math.exp(damping * (kx * kx + ky * ky)))
+            for kx in range(n_half):
+                shell = min(int(math.sqrt(float(kx * kx + ky * ky)) + 0.5), precision.shape[1] - 1)
+                c = contrast[kx] * np.float32(scale)
+                weight = c * precision[group[i], shell]
+                value = transforms[i, row, kx] * (ramp_x[kx] * ramp_y) * weight
+                out[i, row, kx, 0] = value.real
+                out[i, row, kx, 1] = value.imag
+                out[i, row, kx, 2] = c * weight

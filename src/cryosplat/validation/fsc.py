@@ -1,0 +1,235 @@
+"""Fourier shell correlation, the resolution it gives, and what it says about the truth.
+
+Shells are RELION's: shell ``i`` holds ``i - 0.5 <= |k| < i + 0.5``, summed over the stored half
+transform without Hermitian weights (RELION, ``getFSC``). All sums are float64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, SettingsError
+from ..grid import Grid, radial_shells
+
+RANDOMISE_BELOW = 0.8
+"""Phases are randomised from the first shell whose unmasked FSC is below this (RELION)."""
+CORRECT_AFTER = 2
+"""Shells between the randomisation and the first corrected shell (RELION)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Where an FSC curve first falls below ``threshold``.
+
+    ``shell`` is the last shell before the first drop (RELION's choice), ``frequency`` (1/Angstrom)
+    and ``angstrom`` belong to it; ``crossing`` (1/Angstrom) is where a straight line between that
+    shell and the next meets the threshold. ``at_nyquist``: the curve never falls below. A curve
+    below the threshold from its first shell has ``shell`` 0 and ``angstrom`` infinite.
+    """
+
+    threshold: float
+    shell: int
+    frequency: float
+    angstrom: float
+    crossing: float
+    at_nyquist: bool
+
+    @property
+    def found(self) -> bool:
+        """Whether at least one shell lies above the threshold before the first drop."""
+        return self.shell > 0
+
+    @property
+    def crossing_angstrom(self) -> float:
+        """The interpolated crossing in Angstrom; infinite when nothing was found."""
+        return 1.0 / self.crossing if self.crossing > 0 else math.inf
+
+    def __str__(self) -> str:
+        if not self.found:
+            return "none"
+        return f"{self.angstrom:.2f} Å" + (" (at Nyquist)" if self.at_nyquist else "")
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedFsc:
+    """The FSC curves of two masked half-maps, each (n_shells,) float64.
+
+    ``corrected`` is free of what the mask itself contributes (Chen et al. 2013, Ultramicroscopy
+    135, eq. 4); ``randomised`` is that contribution, measured with random phases from shell
+    ``randomised_from`` (the number of shells when nothing was randomised).
+    """
+
+    unmasked: Tensor
+    masked: Tensor
+    randomised: Tensor
+    corrected: Tensor
+    randomised_from: int
+
+    def inflation(self, grid: Grid, threshold: float = 0.143) -> float:
+        """FSC of random phases at the corrected resolution; above 0.1 the mask is too tight."""
+        return float(self.randomised[resolution(self.corrected, grid, threshold).shell])
+
+
+def fourier_shell_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """FSC of two cubic maps (d, d, d), float64 of shape (d // 2 + 1,), in [-1, 1].
+
+    A shell without power in either map has FSC 0. Also serves images (d, d): Fourier rings.
+
+    Raises
+    ------
+    InputError
+        The maps differ in shape, are not cubes, or hold NaN or infinite values.
+    """
+    _check_pair(a, b)
+    return correlation_of_transforms(_transform(a), _transform(b), a.shape[-1])
+
+
+def correlation_of_transforms(a: Tensor, b: Tensor, box_size: int) -> Tensor:
+    """FSC from two half transforms in ``rfftn`` layout, of maps or images of side ``box_size``."""
+    cross = shell_sums(a.real * b.real + a.imag * b.imag, box_size)
+    power_a = shell_sums(a.real.square() + a.imag.square(), box_size)
+    power_b = shell_sums(b.real.square() + b.imag.square(), box_size)
+    norm = (power_a * power_b).sqrt()
+    return torch.where(norm > 0, cross / norm, 0.0).clamp(-1.0, 1.0)
+
+
+def shell_sums(values: Tensor, box_size: int) -> Tensor:
+    """Sum of real ``values`` in ``rfftn`` layout over each shell, float64 (box_size // 2 + 1,)."""
+    shells = radial_shells((box_size,) * values.dim()).flatten()
+    n_shells = box_size // 2 + 1
+    sums = torch.bincount(shells, values.double().flatten(), minlength=n_shells)
+    return sums[:n_shells]
+
+
+def resolution(fsc: Tensor, grid: Grid, threshold: float = 0.143) -> Resolution:
+    """The last shell before ``fsc`` first falls below ``threshold``, scanning from shell 1.
+
+    A NaN counts as a drop: where the curve is unknown, no resolution is claimed.
+
+    Raises
+    ------
+    SettingsError
+        ``fsc`` does not have one value for each shell of ``grid``.
+    """
+    if fsc.shape != (grid.n_shells,):
+        raise SettingsError(
+            f"resolution: the FSC has shape {tuple(fsc.shape)}, expected ({grid.n_shells},), one "
+            f"value per shell of a box of {grid.box_size} pixels."
+        )
+    values = [float(v) for v in fsc]
+    drop = next((i for i in range(1, len(values)) if not values[i] >= threshold), None)
+    last = len(values) - 1 if drop is None else drop - 1
+    shell = float(last)
+    if drop is not None and last > 0 and not math.isnan(values[drop]):
+        shell += (values[last] - threshold) / (values[last] - values[drop])
+    return Resolution(
+        threshold=threshold,
+        shell=last,
+        frequency=last / grid.side,
+        angstrom=grid.side / last if last else math.inf,
+        crossing=shell / grid.side,
+        at_nyquist=drop is None,
+    )
+
+
+def truth_from_halves(fsc: Tensor) -> Tensor:
+    """Expected FSC of the full map with the truth, ``sqrt(2 F / (1 + F))``, from the half-map FSC.
+
+    Rosenthal & Henderson 2003, J. Mol. Biol. 333, eq. 20 (their ``C_ref``); 0 where F <= 0.
+    """
+    positive = fsc.clamp_min(0.0)
+    return (2.0 * positive / (1.0 + positive)).sqrt()
+
+
+def truth_from_cross(cross: Tensor, baseline: Tensor, grid: Grid) -> Tensor:
+    """FSC with the truth of one half's model, from its FSC with an unbiased map of the other half.
+
+    ``cross`` is FSC(A1, B2), model A of half 1 against the linear (voxel) map B of half 2;
+    ``baseline`` is FSC(B1, B2). The noise of B2 is independent of A1, so
+    ``FSC(A1, truth) = FSC(A1, B2) / sqrt(FSC(B1, B2))``. No prior of A can inflate it.
+
+    NaN where ``baseline`` is below twice its standard error under pure noise, ``1 / sqrt(m)`` with
+    m the Fourier voxels of the shell: there the divisor is uncertain by more than a quarter. After
+    two such shells in a row all others are NaN too: single shells rise above noise by chance.
+    Values are not clipped: above 1 they show the size of the statistical error.
+    """
+    count = shell_sums(torch.ones_like(grid.shells(), dtype=torch.float64), grid.box_size)
+    known = baseline > 2.0 / count.sqrt()
+    lost = (~known[1:] & ~known[:-1]).nonzero()
+    if len(lost):
+        known[int(lost[0]) :] = False
+    return torch.where(known, cross / torch.where(known, baseline, 1.0).sqrt(), torch.nan)
+
+
+def masked_fsc(a: Tensor, b: Tensor, mask: Tensor, generator: torch.Generator) -> MaskedFsc:
+    """FSC of two half-maps under ``mask``, corrected for the mask by random phases.
+
+    The phases of both maps are replaced from the first shell ``k`` whose unmasked FSC is below 0.8
+    on; from shell ``k + 2`` the masked curve F is corrected with that of the random maps N,
+    ``(F - N) / (1 - N)`` (Chen et al. 2013; RELION, ``postprocessing.cpp``).
+
+    Raises
+    ------
+    InputError
+        The maps or the mask differ in shape, are not cubes, or hold NaN or infinite values.
+    """
+    _check_pair(a, b)
+    _check_pair(a, mask)
+    box_size = a.shape[-1]
+    transforms = _transform(a), _transform(b)
+    unmasked = correlation_of_transforms(*transforms, box_size)
+    mask = mask.double()
+    masked = fourier_shell_correlation(a * mask, b * mask)
+    below = (unmasked[1:] < RANDOMISE_BELOW).nonzero()
+    if not len(below):
+        return MaskedFsc(unmasked, masked, torch.zeros_like(masked), masked, len(masked))
+    first = int(below[0]) + 1
+    noise = [_randomise(t, first, box_size, generator) * mask for t in transforms]
+    randomised = fourier_shell_correlation(*noise)
+    start = first + CORRECT_AFTER
+    corrected = masked.clone()
+    corrected[start:] = (masked - randomised)[start:] / (1.0 - randomised[start:]).clamp_min(1e-9)
+    return MaskedFsc(unmasked, masked, randomised, corrected, first)
+
+
+def randomise_phases(volume: Tensor, first_shell: int, generator: torch.Generator) -> Tensor:
+    """``volume`` with random phases from ``first_shell`` on; every Fourier amplitude is kept.
+
+    The phases are those of a real white-noise map, so the result is real (Hermitian transform)
+    and the phases on the transform's self-conjugate points are 0 or pi. Float64 [z, y, x].
+    """
+    return _randomise(_transform(volume), first_shell, volume.shape[-1], generator)
+
+
+def _randomise(
+    transform: Tensor, first_shell: int, box_size: int, generator: torch.Generator
+) -> Tensor:
+    size = (box_size,) * transform.dim()
+    white = torch.fft.rfftn(torch.randn(size, generator=generator, dtype=torch.float64))
+    replaced = torch.polar(transform.abs(), white.angle())
+    keep = radial_shells(size) < first_shell
+    return torch.fft.irfftn(torch.where(keep, transform, replaced), s=size)
+
+
+def _transform(volume: Tensor) -> Tensor:
+    return torch.fft.rfftn(volume.detach().double())
+
+
+def _check_pair(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape or len(set(a.shape)) != 1:
+        raise InputError(
+            f"FSC: the maps have shapes {tuple(a.shape)} and {tuple(b.shape)}, expected two cubes "
+            f"of one box size. They probably come from different extractions. Remedy: resample "
+            f"one of them to the other's box and pixel size."
+        )
+    for name, volume in (("first", a), ("second", b)):
+        bad = int((~torch.isfinite(volume)).sum())
+        if bad:
+            raise InputError(
+                f"FSC: {bad} of {volume.numel()} voxels of the {name} map are NaN or infinite, "
+                f"expected finite numbers."
+            )

@@ -1,0 +1,140 @@
+"""Soft masks: a sphere, and one that finds the molecule by itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from ..errors import InputError
+from ..grid import Grid
+
+LOW_PASS = 15.0
+"""Resolution at which the molecule is looked for, in Angstrom."""
+COARSEST_LOW_PASS = 45.0
+"""Resolution, in Angstrom, down to which a noisy map is smoothed before giving up."""
+FRACTION_OF_MAXIMUM = 0.12
+"""Threshold as a fraction of the robust maximum of the low-passed map."""
+NOISE_DEVIATIONS = 4.0
+"""Threshold in standard deviations of the low-passed map outside the particle's sphere."""
+LARGEST_THRESHOLD = 0.3
+"""A threshold above this fraction of the maximum would cut the molecule: smooth further first."""
+MINOR_COMPONENT = 0.05
+"""Separate pieces with less than this share of the largest piece's mass are dropped as noise."""
+GROW = 5.0
+"""How far the mask extends beyond the thresholded region, in Angstrom (or 2 pixels if more)."""
+EDGE = 8.0
+"""Width of the cosine edge, in Angstrom (or 5 pixels if more)."""
+
+
+def spherical_mask(grid: Grid, radius: float, edge: float) -> Tensor:
+    """1 within ``radius`` of the rotation centre, a cosine edge of width ``edge``, then 0.
+
+    ``radius`` and ``edge`` in Angstrom; float32 [z, y, x].
+    """
+    squared = grid.coordinates().square()
+    distance = (squared[:, None, None] + squared[:, None] + squared).sqrt()
+    return _cosine_edge(distance - radius, edge).float()
+
+
+def soft_mask(volume: Tensor, grid: Grid) -> Tensor:
+    """A mask around the molecule in ``volume`` (d, d, d), float32 in [0, 1], found automatically.
+
+    The map is low-passed (15 Angstrom, and further while noise hides the molecule), thresholded at
+    the larger of 12 % of its robust maximum and 4 standard deviations of what lies outside the
+    inscribed sphere, cleared of small pieces, its enclosed cavities filled, grown and given a
+    cosine edge. It falls to 0 before the inscribed sphere ends, so the box never cuts it. A map in
+    which nothing stands out gets that sphere itself: a mask that assumes nothing.
+
+    Raises
+    ------
+    InputError
+        ``volume`` is not a cube of the grid's box size, or holds NaN or infinite values.
+    """
+    if volume.shape != (grid.box_size,) * 3:
+        raise InputError(
+            f"soft_mask: the map has shape {tuple(volume.shape)}, expected a cube of "
+            f"{grid.box_size} voxels."
+        )
+    if not bool(torch.isfinite(volume).all()):
+        raise InputError("soft_mask: the map holds NaN or infinite values, expected numbers.")
+    edge = max(EDGE, 5.0 * grid.pixel_size)
+    envelope = spherical_mask(grid, 0.5 * grid.side - edge, edge)
+    coarse_grid, region = _find_molecule(volume, grid)
+    if region is None:
+        return envelope
+    distance = ndimage.distance_transform_edt(~region, sampling=coarse_grid.pixel_size)
+    distance = _interpolate(torch.from_numpy(np.asarray(distance)), coarse_grid, grid)
+    grow = max(GROW, 2.0 * grid.pixel_size)
+    return (_cosine_edge(distance - grow, edge) * envelope).float()
+
+
+def _find_molecule(volume: Tensor, grid: Grid) -> tuple[Grid, NDArray[np.bool_] | None]:
+    """The molecule as a region of a coarser grid, which suffices at these resolutions."""
+    resolution = max(LOW_PASS, 4.0 * grid.pixel_size)
+    coarse_box = min(grid.box_size, 2 * math.ceil(2.0 * grid.side / resolution))
+    coarse_grid = Grid(coarse_box, grid.side / coarse_box)
+    spectrum = _crop_spectrum(volume.detach().double(), coarse_box)
+    coordinates = coarse_grid.coordinates().square()
+    radius = (coordinates[:, None, None] + coordinates[:, None] + coordinates).sqrt().numpy()
+    outside = radius > 0.5 * grid.side
+    inside = radius < 0.5 * grid.side - coarse_grid.pixel_size
+    while resolution <= max(COARSEST_LOW_PASS, LOW_PASS):
+        smooth = _low_pass(spectrum, coarse_grid, resolution)
+        smooth = smooth - np.median(smooth[outside])
+        noise = 1.4826 * np.median(np.abs(smooth[outside]))
+        maximum = np.quantile(smooth, 0.999)
+        threshold = max(FRACTION_OF_MAXIMUM * maximum, NOISE_DEVIATIONS * noise)
+        if threshold < LARGEST_THRESHOLD * maximum:
+            return coarse_grid, _large_pieces(smooth, (smooth > threshold) & inside)
+        resolution *= 1.25
+    return coarse_grid, None
+
+
+def _large_pieces(density: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pieces of ``region`` with enough mass, without their enclosed cavities."""
+    labels = np.empty(region.shape, np.int32)
+    ndimage.label(region, structure=np.ones((3, 3, 3)), output=labels)
+    masses = np.bincount(labels.ravel(), density.ravel())
+    masses[0] = 0.0  # outside
+    large = np.flatnonzero(masses >= MINOR_COMPONENT * masses.max())
+    return np.asarray(ndimage.binary_fill_holes(np.isin(labels, large)), bool)
+
+
+def _crop_spectrum(volume: Tensor, box_size: int) -> Tensor:
+    """Half transform of the map resampled to ``box_size`` voxels in the same physical box."""
+    given = volume.shape[0]
+    spectrum = torch.fft.rfftn(torch.fft.ifftshift(volume))
+    axis = torch.fft.fftfreq(box_size, 1.0 / box_size).round().long() % given
+    return spectrum[axis][:, axis][:, :, : box_size // 2 + 1]
+
+
+def _low_pass(spectrum: Tensor, grid: Grid, resolution: float) -> NDArray[np.float64]:
+    """Gaussian low-pass whose transfer function is 1/e at 1/``resolution``."""
+    full = torch.fft.fftfreq(grid.box_size, grid.pixel_size).double().square()
+    half = torch.fft.rfftfreq(grid.box_size, grid.pixel_size).double().square()
+    squared = full[:, None, None] + full[:, None] + half
+    filtered = spectrum * torch.exp(-squared * resolution**2)
+    return torch.fft.fftshift(torch.fft.irfftn(filtered, s=(grid.box_size,) * 3)).numpy()
+
+
+def _interpolate(values: Tensor, source: Grid, target: Grid) -> Tensor:
+    """Trilinear interpolation of ``values`` from one grid to another with the same centre."""
+    position = target.coordinates() / source.pixel_size + source.centre
+    position = position.clamp(0, source.box_size - 1)
+    nodes = torch.arange(source.box_size, dtype=torch.float64)
+    weights = (1.0 - (position[:, None] - nodes).abs()).clamp_min(0.0)
+    for _ in range(3):
+        values = values.permute(1, 2, 0) @ weights.T  # three times: every axis, the order restored
+    return values
+
+
+def _cosine_edge(distance: Tensor, width: float) -> Tensor:
+    """1 where ``distance`` <= 0, falling as a raised cosine to 0 at ``width``."""
+    if width <= 0:
+        return (distance <= 0).double()
+    return 0.5 + 0.5 * torch.cos(math.pi * (distance / width).clamp(0.0, 1.0))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cryosplat.particles import Particles, read_particles, split_half_sets
+
+Star = Callable[..., Path]
+
+
+def _split(particles: Particles, seed: int = 0) -> Particles:
+    return split_half_sets(particles, torch.Generator().manual_seed(seed))
+
+
+def test_the_split_is_even_seeded_and_said(star: Star) -> None:
+    particles = read_particles(star(rlnRandomSubset=None))
+    halves = _split(particles)
+    assert halves.has_half_sets and not particles.has_half_sets
+    assert torch.bincount(halves.half_sets.long()).tolist() == [0, 6, 6]
+    assert torch.equal(halves.half_sets, _split(particles).half_sets)
+    different = [_split(particles, seed).half_sets for seed in range(1, 5)]
+    assert any(not torch.equal(halves.half_sets, other) for other in different)
+    assert "6 and 6 particles were drawn at random, by particle" in halves.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [("rlnTomoParticleName", "particle of the tilt series"), ("rlnHelicalTubeID", "filament")],
+)
+def test_what_belongs_together_stays_together(star: Star, column: str, kind: str) -> None:
+    # twelve units of two rows: each holds less than a tenth of the particles
+    particles = read_particles(star(rlnRandomSubset=None, **{column: range(12)}))
+    repeated = particles.select(torch.arange(12).repeat_interleave(2))
+    halves = _split(repeated)
+    pairs = halves.half_sets.reshape(12, 2)
+    assert torch.equal(pairs[:, 0], pairs[:, 1])
+    assert f"by {kind}." in halves.notes[-1]
+
+
+def test_whole_micrographs_go_to_one_half(star: Star) -> None:
+    particles = read_particles(star(rlnRandomSubset=None, rlnMicrographName=list("abcdefghijkl")))
+    many = particles.select(torch.arange(12).repeat_interleave(5))
+    halves = _split(many).half_sets.reshape(12, 5)
+    assert (halves == halves[:, :1]).all()
+    assert torch.bincount(halves.flatten().long()).tolist() == [0, 30, 30]
+
+
+def test_too_coarse_a_unit_gives_way_to_single_particles(star: Star) -> None:
+    particles = read_particles(star(rlnRandomSubset=None, rlnMicrographName=["a"] * 11 + ["b"]))
+    halves = _split(particles)
+    assert torch.bincount(halves.half_sets.long()).tolist() == [0, 6, 6]
+    assert "by particle." in halves.notes[-1]
+
+
+def test_rows_with_the_same_image_stay_together(star: Star) -> None:
+    names = [f"{i // 3 + 1}@particles.mrcs" for i in range(12)]
+    particles = read_particles(star(rlnRandomSubset=None, rlnImageName=names))
+    halves = _split(particles).half_sets.reshape(4, 3)
+    assert (halves == halves[:, :1]).all()
