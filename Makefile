@@ -15,7 +15,7 @@ demo: $(INSTALLED)
 	$(BIN)/cryosplat demo
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(BIN)/python -m pytest $(TEST_FLAGS)
+	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(BIN)/python -m pytest $(TEST_FLAGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -60,9 +60,7 @@ class VolumeProjector:
         return torch.from_numpy(half_planes)
 
 
-def form_images(
-    projector: VolumeProjector, poses: Poses, optics: Optics, box_size: int
-) -> Tensor:
+def form_images(projector: VolumeProjector, poses: Poses, optics: Optics, box_size: int) -> Tensor:
     """Noise-free particle images (n, box_size, box_size) float32, [y, x], all of one optics group.
 
     The rotation centre of an image is pixel ``box_size // 2``; the particle lies at ``-shift``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -31,7 +31,9 @@ class GaussianMixture:
         for field, shape in expected.items():
             given = tuple(getattr(self, field).shape)
             if given != shape:
-                raise SettingsError(f"GaussianMixture: {field} has shape {given}, expected {shape}.")
+                raise SettingsError(
+                    f"GaussianMixture: {field} has shape {given}, expected {shape}."
+                )
 
     def __len__(self) -> int:
         return self.means.shape[0]
@@ -57,6 +59,12 @@ def concatenate(mixtures: list[GaussianMixture]) -> GaussianMixture:
     """All Gaussians of several mixtures in one."""
     names = [f.name for f in fields(GaussianMixture)]
     return GaussianMixture(*(torch.cat([getattr(m, n) for m in mixtures]) for n in names))
+
+
+def mean_of(mixtures: list[GaussianMixture]) -> GaussianMixture:
+    """The mean of several mixtures: all their Gaussians, amplitudes divided by their number."""
+    merged = concatenate(mixtures)
+    return replace(merged, amplitudes=merged.amplitudes / len(mixtures))
 
 
 def quaternions_to_matrices(quaternions: Tensor) -> Tensor:

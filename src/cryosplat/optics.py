@@ -74,7 +74,9 @@ class Optics:
     def __post_init__(self) -> None:
         shapes = {getattr(self, f.name).shape for f in fields(self) if f.name != "groups"}
         if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-            raise SettingsError(f"Optics: the columns have shapes {shapes}, expected one shape (n,).")
+            raise SettingsError(
+                f"Optics: the columns have shapes {shapes}, expected one shape (n,)."
+            )
 
     def __len__(self) -> int:
         return self.group.shape[0]

@@ -9,8 +9,6 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from . import __version__
-
 PACKAGES = ("torch", "numpy", "scipy", "numba")
 
 
@@ -19,8 +17,8 @@ def provenance() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": command_line(),
-        "working_directory": os.getcwd(),  # noqa: PTH109
-        "versions": {"cryosplat": __version__, "python": platform.python_version()}
+        "working_directory": os.getcwd(),
+        "versions": {"cryosplat": _version("cryosplat"), "python": platform.python_version()}
         | {name: _version(name) for name in PACKAGES},
         "machine": {"system": platform.platform(), "cores": available_cores()},
     }
@@ -30,7 +28,7 @@ def command_line() -> str:
     """The command that runs this process, as it can be pasted."""
     import shlex
 
-    program = os.path.basename(sys.argv[0]) if sys.argv else "python"  # noqa: PTH119
+    program = os.path.basename(sys.argv[0]) if sys.argv else "python"
     return shlex.join([program, *sys.argv[1:]])
 
 

@@ -29,32 +29,20 @@ from .fitting import (
     start_in_density,
 )
 from .grid import Grid
-from .mixture import GaussianMixture, concatenate
+from .mixture import GaussianMixture, mean_of
 from .noise import NoiseModel, estimate_noise
 from .particles import Particles, split_half_sets, write_particles
 from .progress import Progress
 from .run_folder import RunFolder
 from .settings import ReconstructionSettings
 from .splatting import voxelize
-from .statistics import (
-    QuadraticForm,
-    Statistics,
-    accumulate,
-    penalty_from_fsc,
-    shell_means,
-    solve,
-)
-from .validation.fsc import (
-    fourier_shell_correlation,
-    masked_fsc,
-    resolution,
-    truth_from_cross,
-    truth_from_halves,
-)
+from .statistics import QuadraticForm, Statistics, accumulate
+from .validation.baseline import voxel_maps
+from .validation.comparison import Comparison, compare
+from .validation.fsc import resolution
 from .validation.mask import soft_mask
 
 NOISE_SAMPLE = 1000  # images
-BASELINE_STEPS = 10
 MEMBERS = 2  # independent fits whose mean is the map; see docs/decisions
 VOXELS_PER_GAUSSIAN = 4
 FEWEST_PARTICLES = 2  # in each half-set: one to fit, one held out
@@ -125,28 +113,25 @@ def reconstruct(
         halves, held = _accumulated(particles, grid, noise, settings, generator, progress)
     with clock("contrast"):
         halves, contrast = _upright(halves, settings, progress)
-    with clock("baseline"):
-        voxels = _baseline(halves, progress)
+    with clock("baseline"), progress.stage("voxel baseline", 5, "maps") as stage:
+        voxels = voxel_maps((halves[0].whole(), halves[1].whole()), stage.advance)
     side = _fitted_side(voxels[0], grid)
     choices, fits = [], []
-    for number, half in enumerate(halves, 1):
-        with clock("selection"):
-            choices.append(_choose(half, side, settings, f"half {number}", progress))
-        with clock("fit halves"):
-            fits.append(_fit(half.whole(), side, choices[-1], settings, f"half {number}", progress))
-    with clock("fit full"):
-        whole = halves[0].whole() + halves[1].whole()
-        n_whole = whole.n_images
-        choice = max(choices, key=lambda c: c.gaussians)
-        fits.insert(0, _fit(whole, side, choice, settings, "all particles", progress))
-        del whole
-    mixtures = [concatenate_mean([f.mixture for f in members]) for members in fits]
+    both = _Set(halves[0].train + halves[1].train, halves[0].held_out + halves[1].held_out)
+    for name, part in (("all particles", both), ("half 1", halves[0]), ("half 2", halves[1])):
+        with clock(f"selection, {name}"):
+            choices.append(_choose(part, side, settings, name, progress))
+        with clock(f"fit, {name}"):
+            fits.append(_fit(part.whole(), side, choices[-1], settings, name, progress))
+    mixtures = [mean_of([f.mixture for f in members]) for members in fits]
     maps = [voxelize(m, grid).detach() for m in mixtures]
     with clock("validation"):
         mask = soft_mask(maps[0], grid)
-        _compare(result, maps, voxels, mask, grid, settings.seed)
+        generator = torch.Generator().manual_seed(settings.seed)
+        _report(result, compare(maps, voxels, mask, grid, generator), grid)
+        result.summary["voxels_of_mask"] = float(mask.sum())
     result.summary |= {
-        "n_particles": n_whole,
+        "n_particles": len(particles),
         "n_half": [h.train.n_images + h.held_out.n_images for h in halves],
         "n_held_out": held,
         "box_size": grid.box_size,
@@ -255,34 +240,6 @@ def _upright(
     return halves, {"used": used, "preferred": found, "log_likelihood_ratio": difference}
 
 
-def _baseline(halves: list[_Set], progress: Progress) -> list[Tensor]:
-    """Regularised voxel maps [full, half 1, half 2] from the same statistics."""
-    side = halves[0].train.grid.box_size
-    with progress.stage("voxel baseline", 5, "maps") as stage:
-        forms = [QuadraticForm(half.whole(), side) for half in halves]
-        first = []
-        for form in forms:
-            first.append(solve(form, 0.1 * shell_means(form), BASELINE_STEPS))
-            stage.advance(1)
-        fsc = fourier_shell_correlation(*first)
-        whole = forms[0] + forms[1]
-        penalty = penalty_from_fsc(whole, _after_first_drop(fsc))
-        maps = []
-        for form in (whole, *forms):
-            maps.append(solve(form, penalty, BASELINE_STEPS))
-            stage.advance(1)
-    return maps
-
-
-def _after_first_drop(fsc: Tensor) -> Tensor:
-    """An FSC curve with zeros once it has fallen to zero: what follows is noise."""
-    below = (fsc[1:] <= 0.0).nonzero()
-    if len(below):
-        fsc = fsc.clone()
-        fsc[int(below[0]) + 1 :] = 0.0
-    return fsc
-
-
 def _fitted_side(voxel_map: Tensor, grid: Grid) -> int:
     """Side in voxels of the cube around the rotation centre that holds the molecule."""
     inside = (soft_mask(voxel_map, grid) > 0.0).nonzero() - grid.centre
@@ -350,14 +307,6 @@ def _fit(
     return fits
 
 
-def concatenate_mean(mixtures: list[GaussianMixture]) -> GaussianMixture:
-    """The mean of several mixtures: all their Gaussians, the amplitudes divided by their number."""
-    merged = concatenate(mixtures)
-    return GaussianMixture(
-        merged.means, merged.scales, merged.quaternions, merged.amplitudes / len(mixtures)
-    )
-
-
 def _described(choice: Choice, grid: Grid) -> str:
     return (
         f"{MEMBERS} x {choice.gaussians:,} Gaussians, first {choice.scale * grid.pixel_size:.1f} Å "
@@ -365,50 +314,17 @@ def _described(choice: Choice, grid: Grid) -> str:
     )
 
 
-def _compare(
-    result: Reconstruction,
-    maps: list[Tensor],
-    voxels: list[Tensor],
-    mask: Tensor,
-    grid: Grid,
-    seed: int,
-) -> None:
-    """FSC curves and resolutions of mixture, baseline and of one against the other."""
-    generator = torch.Generator().manual_seed(seed)
-    ours = masked_fsc(maps[1], maps[2], mask, generator)
-    base = masked_fsc(voxels[1], voxels[2], mask, generator)
-    cross = 0.5 * (
-        fourier_shell_correlation(maps[1] * mask, voxels[2] * mask)
-        + fourier_shell_correlation(maps[2] * mask, voxels[1] * mask)
-    )
-    calibrated = truth_from_cross(cross, base.masked, grid)
-    curves = {
-        "half-maps, unmasked": ours.unmasked,
-        "half-maps, masked": ours.masked,
-        "half-maps, corrected": ours.corrected,
-        "voxels, unmasked": base.unmasked,
-        "voxels, masked": base.masked,
-        "voxels, corrected": base.corrected,
-        "cross, masked": cross,
-        "half-map with truth, from cross": calibrated,
-        "map with truth, from half-maps": truth_from_halves(ours.corrected),
-    }
-    result.fsc = {name: [float(v) for v in curve] for name, curve in curves.items()}
-    result.frequencies = [float(f) for f in grid.shell_frequencies()]
-    at = {
-        name: {str(t): resolution(curve, grid, t).angstrom for t in (0.5, 0.143)}
-        for name, curve in curves.items()
-    }
-    half_map = resolution(ours.corrected, grid, 0.143)
-    honest = resolution(calibrated.nan_to_num(0.0), grid, 0.5)
-    controlled = honest.shell < half_map.shell
-    headline = honest if controlled else half_map
+def _report(result: Reconstruction, comparison: Comparison, grid: Grid) -> None:
+    result.fsc = {name: curve.tolist() for name, curve in comparison.curves.items()}
+    result.frequencies = grid.shell_frequencies().tolist()
     result.summary |= {
-        "resolution": headline.angstrom,
-        "resolution_at_nyquist": headline.at_nyquist,
-        "resolution_from": "cross-FSC with the voxel baseline" if controlled else "half-map FSC",
-        "resolutions": at,
-        "voxels_of_mask": float(mask.sum()),
+        "resolution": comparison.headline.angstrom,
+        "resolution_at_nyquist": comparison.headline.at_nyquist,
+        "resolution_from": comparison.taken_from,
+        "resolutions": {
+            name: {str(t): resolution(curve, grid, t).angstrom for t in (0.5, 0.143)}
+            for name, curve in comparison.curves.items()
+        },
     }
 
 
@@ -433,8 +349,10 @@ def _write(
     for path, mixture in zip(
         (folder.gaussians, folder.half1_gaussians, folder.half2_gaussians), mixtures, strict=True
     ):
-        arrays = (mixture.means, mixture.scales, mixture.quaternions, mixture.amplitudes)
-        write_ply(path, *(a.numpy() for a in arrays))
+        write_ply(
+            path, mixture.means.numpy(), mixture.scales.numpy(), mixture.quaternions.numpy(),
+            mixture.amplitudes.numpy(),
+        )  # fmt: skip
 
 
 def _peak_memory() -> int:

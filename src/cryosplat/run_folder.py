@@ -19,6 +19,7 @@ from .errors import InputError, OutputError
 
 PathLike = str | os.PathLike[str]
 
+
 class _File:
     """A file of a run, under a fixed name: the attribute of a `RunFolder` is its path."""
 
@@ -55,6 +56,8 @@ class RunFolder:
     """Voxel baseline of half-set 1."""
     voxel_half2 = _File("voxel_half2.mrc")
     """Voxel baseline of half-set 2."""
+    truth = _File("truth.mrc")
+    """The true map; only where the particles are a demo's."""
     gaussians = _File("gaussians.ply")
     """Gaussians of the map."""
     half1_gaussians = _File("half1.ply")
@@ -95,7 +98,7 @@ class RunFolder:
             ``path`` exists and is not an empty folder (or, with ``overwrite``, not an earlier
             run), its parent does not exist or is read-only.
         """
-        target = Path(os.path.abspath(path))
+        target = Path(path).absolute()
         _check_target(target, overwrite)
         staging = target.with_name(f".{target.name}.partial-{os.getpid()}")
         try:
@@ -173,11 +176,11 @@ class RunFolder:
             if not math.isnan(y)
         )
         axes = 'xaxis="Resolution (A-1)" yaxis="Correlation Coefficient"'
-        return _write_text(self.fsc_xml, f"<fsc title={quoteattr(title)} {axes}>\n{rows}</fsc>\n")
+        return write_text(self.fsc_xml, f"<fsc title={quoteattr(title)} {axes}>\n{rows}</fsc>\n")
 
     def write_json(self, summary: Mapping[str, Any]) -> Path:
         """``run.json``; numbers that are not finite become null, as JSON has none."""
-        return _write_text(self.summary, json.dumps(_plain(summary), indent=1) + "\n")
+        return write_text(self.summary, json.dumps(_plain(summary), indent=1) + "\n")
 
     def read_json(self) -> dict[str, Any]:
         """What `write_json` wrote.
@@ -201,7 +204,7 @@ class RunFolder:
             "hide #2-4 models",
             "set bgColor white; lighting soft; graphics silhouettes true; view",
         )
-        return _write_text(self.chimerax, "\n".join(lines) + "\n")
+        return write_text(self.chimerax, "\n".join(lines) + "\n")
 
 
 def fsc_table(
@@ -216,7 +219,7 @@ def fsc_table(
         values = (float(curve[shell]) for curve in curves.values())
         cells = ("" if math.isnan(value) else f"{value:.6f}" for value in values)
         writer.writerow([shell, f"{frequency:.8f}", resolution, *cells])
-    return _write_text(path, text.getvalue())
+    return write_text(path, text.getvalue())
 
 
 _NAMES = {file.name for file in vars(RunFolder).values() if isinstance(file, _File)}
@@ -227,7 +230,8 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not parent.is_dir():
         what = "is not a folder" if parent.exists() else "does not exist"
         raise OutputError(
-            f"{target}: the folder {parent} {what}.\n  Remedy: mkdir -p {parent}, or check the path."
+            f"{target}: the folder {parent} {what}.\n"
+            f"  Remedy: mkdir -p {parent}, or check the path."
         )
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise OutputError(
@@ -249,8 +253,8 @@ def _check_target(target: Path, overwrite: bool) -> None:
             )
         if not is_run:
             raise OutputError(
-                f"{target}: holds no earlier run of cryosplat (no "
-                f"{RunFolder(target).summary.name}), so --overwrite leaves it alone.\n  Remedy: choose another name."
+                f"{target}: holds no earlier run (no {RunFolder(target).summary.name} in it), so "
+                f"--overwrite leaves it alone.\n  Remedy: choose another name."
             )
 
 
@@ -262,7 +266,8 @@ def _keep_foreign(replaced: Path, target: Path) -> None:
                 entry.rename(target / entry.name)
 
 
-def _write_text(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file of a run; raises `OutputError` where that is not possible."""
     try:
         path.write_text(text, "utf-8")
     except OSError as error:

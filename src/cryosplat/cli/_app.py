@@ -69,7 +69,8 @@ def reconstruct(
         Path | None, typer.Option(help="Where relative stack names are looked for last.")
     ] = None,
     poses: Annotated[
-        list[Path] | None, typer.Option(help="cryoDRGN poses .pkl, or a passthrough .cs.")
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="cryoDRGN poses .pkl, or a passthrough .cs."),
     ] = None,
     ctf: Annotated[
         Path | None, typer.Option(help="cryoDRGN CTF .pkl; 'none' for images without a CTF.")
@@ -122,7 +123,9 @@ def simulate(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the particles, a new one.")],
     n: Annotated[int, typer.Option("--n", help="Particles.")] = 4000,
     snr: Annotated[float, typer.Option(help="Variance of signal over that of noise.")] = 0.05,
-    box: Annotated[int | None, typer.Option(help="Pixels; a map has its own. [default: 128]")] = None,
+    box: Annotated[
+        int | None, typer.Option(help="Pixels; a map has its own. [default: 128]")
+    ] = None,
     pixel_size: Annotated[
         float | None, typer.Option(help="Angstrom; a map has its own. [default: 1.5]")
     ] = None,
@@ -138,7 +141,7 @@ def simulate(
         tuple[float, float], typer.Option(help="Least and largest underfocus, in Angstrom.")
     ] = (8000.0, 25000.0),
     voltage_kv: Annotated[
-        list[float] | None, typer.Option(help="One optics group each. [default: 300]")
+        list[float] | None, typer.Option(metavar="KV", help="One optics group each. [default: 300]")
     ] = None,
     noise: Annotated[Noise, typer.Option(help="Its spectrum.")] = Noise.WHITE,
     contrast: Annotated[Contrast, typer.Option(help="Of the molecule.")] = Contrast.BRIGHT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -26,7 +26,9 @@ class _Amount(ProgressColumn):
         elapsed = task.elapsed or 0.0
         if task.completed and elapsed > 0.5:
             parts.append(f"{rate(task.completed / elapsed)} {unit}/s")
-        if task.time_remaining is not None and task.completed:
+        if task.finished:
+            parts.append("finishing")
+        elif task.time_remaining is not None and task.completed:
             parts.append(f"{duration(task.time_remaining)} left")
         else:
             parts.append(duration(elapsed))
@@ -67,19 +69,22 @@ class ConsoleProgress:
         amount = f"{stage.done:,} {unit}, {duration(elapsed)}" if stage.done else duration(elapsed)
         if stage.done and elapsed > 0.5:
             amount += f", {rate(stage.done / elapsed)} {unit}/s"
-        self.display.console.print(Text.assemble(("✓ ", "green"), title, (f"  {amount}", "dim")))
+        self._show(("✓ ", "green"), title, (f"  {amount}", "dim"))
         self._note(f"{title}: {amount}")
 
     def say(self, text: str) -> None:
         """A line of information."""
-        self.display.console.print(Text.assemble(("· ", "dim"), text))
+        self._show(("· ", "dim"), text)
         self._note(text)
 
     def warn(self, text: str) -> None:
         """A line that stands out, told again at the end."""
         self.warnings.append(text)
-        self.display.console.print(Text.assemble(("! ", "bold yellow"), (text, "yellow")))
+        self._show(("! ", "bold yellow"), (text, "yellow"))
         self._note(f"WARNING: {text}")
+
+    def _show(self, *parts: str | tuple[str, str]) -> None:
+        self.display.console.print(Text.assemble(*parts), soft_wrap=True)
 
     def _note(self, text: str) -> None:
         self.log.write(f"{time.strftime('%H:%M:%S')} {text}\n")
@@ -97,7 +102,8 @@ def console_progress(log: Path) -> Iterator[ConsoleProgress]:
         stream = log.open("w", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{log}: cannot be written ({error.strerror}).") from error
-    with stream, display:
+    shown = display if display.console.is_terminal else nullcontext()
+    with stream, shown:
         yield ConsoleProgress(display, stream)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -32,9 +33,7 @@ def run_demo(out: Path, seed: int, threads: int | None) -> RunFolder:
     """Simulate, reconstruct, and compare with the truth; replaces an earlier demo."""
     threads = use_threads(threads)
     console = Console(highlight=False, soft_wrap=True)
-    settings = SimulationSettings(
-        PARTICLES, SNR, angle_error=ANGLE_ERROR, shift_error=SHIFT_ERROR
-    )
+    settings = SimulationSettings(PARTICLES, SNR, angle_error=ANGLE_ERROR, shift_error=SHIFT_ERROR)
     with RunFolder.create(out, overwrite=True) as folder, tempfile.TemporaryDirectory() as scratch:
         console.print(
             f"A made-up protein of symmetry D3, {PARTICLES:,} images with noise of "
@@ -45,11 +44,11 @@ def run_demo(out: Path, seed: int, threads: int | None) -> RunFolder:
         star = simulate_with_progress(phantom(), GRID, settings, data, generator)
         particles = read_particles(star)
         print_preflight(particles, expected_cost(PARTICLES, GRID.box_size, threads), threads)
-        truth = torch.from_numpy(read_map(data / "truth.mrc").data)
+        shutil.copy(data / "truth.mrc", folder.truth)
 
         def compare(result: Reconstruction) -> None:
-            volume = torch.from_numpy(read_map(folder.map).data)
-            measured = fourier_shell_correlation(volume, truth)
+            maps = (torch.from_numpy(read_map(path).data) for path in (folder.map, folder.truth))
+            measured = fourier_shell_correlation(*maps)
             result.fsc["map with truth, measured"] = measured.tolist()
 
         result = reconstruct_into(folder, particles, ReconstructionSettings(seed=seed), compare)

@@ -30,8 +30,10 @@ def exit_codes() -> Iterator[None]:
         yield
     except CryosplatError as error:
         _fail(USER, f"{type(error).__name__}: ", str(error))
-    except KeyboardInterrupt:
-        _fail(BROKEN_OFF, "Broken off: ", "nothing was left behind.")
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and stop.code != BROKEN_OFF:  # typer exits 130 on Ctrl-C
+            raise
+        _fail(BROKEN_OFF, "Broken off: ", "no half-written file was left behind.")
     except MemoryError:
         _fail(
             USER, "Out of memory: ",
@@ -64,7 +66,7 @@ def _report_bug() -> NoReturn:
     details = "".join(f"{key}: {value}\n" for key, value in provenance().items())
     text = f"{details}\n{traceback.format_exc()}"
     handle, name = tempfile.mkstemp(prefix="cryosplat-bug-", suffix=".txt")
-    with open(handle, "w", encoding="utf-8") as stream:
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
     last = text.strip().splitlines()[-1]
     _fail(

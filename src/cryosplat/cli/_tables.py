@@ -97,6 +97,8 @@ def _resolutions(resolutions: Mapping[str, Mapping[str, float | None]]) -> Table
             for name in names
         )
         table.add_row(title, *cells)
+    cross = " / ".join(angstrom(resolutions["cross, masked"][t], unit="") for t in THRESHOLDS)
+    table.add_row("Gaussians of one half, voxels of the other", cross, "")
     return table
 
 

@@ -11,9 +11,10 @@ from ..mixture import GaussianMixture
 from ..statistics import QuadraticForm
 from ._solver import Fit, Schedule, fit
 
-SCALES = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # pixels
-FIRST = 1  # the scale that is tried first
+SCALES = (0.65, 0.9, 1.25, 1.75, 2.5, 3.5)  # pixels
+FIRST = 0.9  # the scale that is tried first
 FEWEST, MOST = 50, 200_000
+WORTH = 5e-4  # relative held-out gain for which twice as many Gaussians are worth their time
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +48,26 @@ class Selection:
             self.on_trial()
         return self.trials[key].held_out
 
-    def choose(self, gaussians: int, vary_number: bool) -> Choice:
-        """Climb from scale to scale, then from number to number, while unseen particles agree.
+    def choose(self, gaussians: int, vary_number: bool, first: float = FIRST) -> Choice:
+        """Climb from scale to scale, then double the number, while unseen particles agree.
 
-        ``gaussians``: how many to try first at a scale of one pixel; wider ones need fewer.
+        ``gaussians``: how many to try at scales up to one pixel; wider ones need fewer.
+        ``first``: the scale to begin with, one of `SCALES`.
         """
 
         def number(scale: float) -> int:
-            return _bounded(gaussians / scale**3) if vary_number else gaussians
+            return _bounded(gaussians / max(scale, 1.0) ** 3) if vary_number else gaussians
 
-        scale = SCALES[_climb(lambda i: self.gain(number(SCALES[i]), SCALES[i]), FIRST, len(SCALES))]
+        at = _climb(
+            lambda i: self.gain(number(SCALES[i]), SCALES[i]), SCALES.index(first), len(SCALES)
+        )
+        scale = SCALES[at]
         chosen = number(scale)
-        if vary_number:
-            numbers = sorted({_bounded(chosen * 2.0**i) for i in range(-3, 5)})
-            at = _climb(lambda i: self.gain(numbers[i], scale), numbers.index(chosen), len(numbers))
-            chosen = numbers[at]
+        while vary_number and 2 * chosen <= MOST:
+            gain = self.gain(chosen, scale)
+            if self.gain(2 * chosen, scale) - gain <= WORTH * abs(gain):
+                break
+            chosen *= 2
         steps = self.trials[chosen, scale].step
         return Choice(chosen, scale, max(steps, self.schedule.check_every))
 

@@ -87,7 +87,7 @@ def fit(
         if step % schedule.check_every == 0 or step == last:
             detached = volume.detach()
             unseen = float("nan") if held_out is None else -float(held_out(detached))
-            history.append((step, -float(energy), unseen))
+            history.append((step, -float(energy.detach()), unseen))
             if held_out is None or best is None or unseen > best[0]:
                 best = unseen, step, _detached(mixture), detached
             elif step - best[1] >= 4 * schedule.check_every:

@@ -10,8 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from ..errors import OutputError
-from ..run_folder import RunFolder
+from ..run_folder import RunFolder, write_text
 
 TEMPLATE = Path(__file__).with_name("page.html")
 CURVES = {
@@ -40,10 +39,7 @@ def write_page(folder: RunFolder, summary: Mapping[str, Any]) -> None:
     text = environment.from_string(TEMPLATE.read_text("utf-8")).render(
         run=summary, name=target.name, figures=figures, resolutions=_resolutions(summary)
     )
-    try:
-        folder.report.write_text(text, "utf-8")
-    except OSError as error:
-        raise OutputError(f"{folder.report}: cannot be written ({error.strerror}).") from error
+    write_text(folder.report, text)
 
 
 def _resolutions(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:

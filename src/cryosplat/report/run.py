@@ -67,10 +67,12 @@ def write_report(folder: RunFolder) -> None:
         for name, label in SHOWN.items()
         if name in curves and (has_truth or name not in ONLY_WITH_TRUTH)
     }
-    fsc_figure(folder.fsc_figure, shown, box, pixel)
+    fsc_figure(folder.fsc_figure, shown, box, pixel, title="Fourier shell correlation")
     volume = read_map(folder.map).data
-    titles = {"Map, as Gaussians": volume, "Voxel baseline": read_map(folder.voxel_map).data}
-    slices_figure(folder.slices_figure, titles, pixel)
+    maps = {"Map, as Gaussians": volume, "Voxel baseline": read_map(folder.voxel_map).data}
+    if folder.truth.exists():
+        maps["Truth"] = read_map(folder.truth).data
+    slices_figure(folder.slices_figure, maps, pixel)
     _convergence(folder, summary)
     folder.write_chimerax(contour_level(volume))
     write_page(folder, summary)

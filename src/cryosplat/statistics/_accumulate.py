@@ -71,13 +71,16 @@ class Accumulator:
         precision = self.noise.precision(box)
         values = np.empty((n, box, box // 2 + 1, 3), np.float32)
         shifts = (batch.poses.shifts / pixel[:, None]).numpy()
-        weigh(transforms, optics_columns(batch), shifts, precision, group, values)
         # cells per image frequency, and the last frequency that both image and map can hold
         ratio = (self.grid.side / (pixel * box)).numpy()
         radii = np.minimum(box / 2, self.grid.box_size / 2 / ratio)
+        energy, count = np.empty(n), np.empty(n, np.int64)
+        weigh(
+            transforms, optics_columns(batch), shifts, precision, group, radii, values,
+            energy, count,
+        )  # fmt: skip
         rotations = batch.poses.rotations.numpy()
         steps = rotations[:, :2, :] * (self.period / self.grid.box_size * ratio[:, None, None])
-        energy, count = _energy(transforms, precision[group], radii)
         return _Weighted(values, np.ascontiguousarray(steps), radii, energy, count)
 
     def result(self) -> Statistics:
@@ -109,37 +112,15 @@ def _real_space(half_grid: NDArray) -> NDArray[np.float32]:
     sums = scipy.fft.irfftn(
         half_grid, s=(period,) * 3, norm="forward", workers=workers(), overwrite_x=True
     )
-    return scipy.fft.fftshift(sums)
+    return np.asarray(scipy.fft.fftshift(sums), np.float32)
 
 
-def _corrected(
-    volume: NDArray[np.float32], correction: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _corrected(volume: NDArray[np.float32], correction: NDArray[np.float32]) -> NDArray[np.float32]:
     """A volume times a separable correction, in place."""
     volume *= correction[:, None, None]
     volume *= correction[:, None]
     volume *= correction
     return volume
-
-
-def _energy(
-    transforms: NDArray, precision: NDArray, radii: NDArray
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """``1/2 sum |y|^2 / s^2`` over frequencies inside ``radii``, and their number, per image."""
-    box = transforms.shape[1]
-    ky = np.fft.fftfreq(box) * box
-    kx = np.arange(box // 2 + 1)
-    radius = np.hypot(ky[:, None], kx[None, :])
-    shells = np.minimum(np.floor(radius + 0.5).astype(int), precision.shape[1] - 1)
-    pairs = np.where(kx == 0, 1, 2)[None, :] * np.ones_like(shells)
-    energy = np.empty(len(transforms))
-    count = np.empty(len(transforms), np.int64)
-    for i, transform in enumerate(transforms):
-        inside = np.where(radius < radii[i], pairs, 0)
-        power = transform.real**2 + transform.imag**2
-        energy[i] = 0.5 * float(np.sum(power * inside * precision[i][shells], dtype=np.float64))
-        count[i] = inside.sum()
-    return energy, count
 
 
 def accumulate(

@@ -98,9 +98,7 @@ def _confined(transfer: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(small.real.astype(np.float32))
 
 
-def convolve(
-    volume: NDArray[np.float32], transfer: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def convolve(volume: NDArray[np.float32], transfer: NDArray[np.float32]) -> NDArray[np.float32]:
     """Zero-padded convolution of a cube with a kernel given by its real half transform."""
     side = volume.shape[0]
     period = 2 * side
@@ -118,6 +116,5 @@ def convolve(
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(multiply, range(0, period, rows)))
     work = scipy.fft.ifft(work, axis=1, workers=threads, overwrite_x=True)[:, :side]
-    return np.ascontiguousarray(
-        scipy.fft.irfft(work, n=period, axis=2, workers=threads)[:, :, :side]
-    )
+    padded = scipy.fft.irfft(work, n=period, axis=2, workers=threads)
+    return np.ascontiguousarray(padded[:, :, :side], np.float32)

@@ -17,7 +17,7 @@ import numpy as np
 from llvmlite import ir
 from numba import get_num_threads, njit, prange, types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 TAPS = 4
 TILE = 32
@@ -29,13 +29,13 @@ DEGREE = 7
 F32 = np.float32
 
 
-def kernel(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+def kernel(distance: ArrayLike) -> NDArray[np.float64]:
     """The gridding kernel at ``distance`` cells; zero at and beyond ``TAPS / 2``."""
     inside = np.clip(1.0 - (2.0 * np.asarray(distance, float) / TAPS) ** 2, 0.0, None)
     return np.where(inside > 0.0, np.exp(SHAPE * (np.sqrt(inside) - 1.0)), 0.0)
 
 
-def kernel_transform(positions: NDArray[np.float64], period: int) -> NDArray[np.float64]:
+def kernel_transform(positions: ArrayLike, period: int) -> NDArray[np.float64]:
     """Fourier transform of the kernel at ``positions`` (voxels of a box of ``period`` voxels)."""
     nodes, weights = np.polynomial.legendre.leggauss(64)
     nodes, weights = nodes * (TAPS / 2), weights * (TAPS / 2)
@@ -106,9 +106,7 @@ def _add_block(typingctx, cells, start, taps, terms):
         target, weights = data(0), data(2)
         added = load_vector(data(3))
         origin = context.cast(builder, arguments[1], sig.args[1], types.int64)
-        tap = [
-            builder.load(builder.gep(weights, [ir.Constant(word, j)])) for j in range(4, 12)
-        ]
+        tap = [builder.load(builder.gep(weights, [ir.Constant(word, j)])) for j in range(4, 12)]
         for jz in range(4):
             plane = builder.fmul(broadcast(tap[4 + jz]), added, flags=("fast",))
             for jy in range(4):
@@ -239,7 +237,8 @@ def spread(values, steps, radii, tiles, corners, order, polynomials):
                         terms[4 * j + 3] = np.float32(0.0)
                         taps[4 + j] = b
                         taps[8 + j] = c
-                    _add_block(cells, ((at_z * EDGE + at_y) * EDGE + at_x) * 4, taps, terms)
+                    start = ((at_z * EDGE + at_y) * EDGE + at_x) * 4
+                    _add_block(cells, start, taps, terms)  # pyright: ignore[reportCallIssue]
 
 
 @njit(parallel=True, fastmath=True, cache=True)

@@ -29,7 +29,7 @@ def shell_means(form: QuadraticForm) -> NDArray[np.float64]:
     shells = radial_shells((side,) * 3).numpy()
     inside = shells <= side // 2
     count = np.bincount(shells[inside], minlength=side // 2 + 1)
-    total = np.bincount(shells[inside], values[: side, : side, : side // 2 + 1][inside])
+    total = np.bincount(shells[inside], values[:side, :side, : side // 2 + 1][inside])
     return np.maximum(total / count, 0.0)
 
 
@@ -42,6 +42,8 @@ def solve(form: QuadraticForm, penalty: NDArray[np.float64], steps: int) -> Tens
     side = form.grid.box_size
     shells = np.minimum(radial_shells((side,) * 3).numpy(), side // 2)
     means = shell_means(form)
+    if not means.any():
+        return torch.zeros((side,) * 3)
     penalty = penalty + LEAST_PENALTY * means.max()
     damping = penalty.astype(np.float32)[shells]
     preconditioner = (1.0 / (means + penalty)).astype(np.float32)[shells]
@@ -49,17 +51,19 @@ def solve(form: QuadraticForm, penalty: NDArray[np.float64], steps: int) -> Tens
     def filtered(volume: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
         transform = scipy.fft.rfftn(volume, workers=workers())
         transform *= weights
-        return scipy.fft.irfftn(transform, s=(side,) * 3, workers=workers())
+        back = scipy.fft.irfftn(transform, s=(side,) * 3, workers=workers())
+        return np.asarray(back, np.float32)
 
     solution = np.zeros((side,) * 3, np.float32)
     residual = form.linear.numpy().copy()
     direction = conditioned = filtered(residual, preconditioner)
     power = _dot(residual, conditioned)
     for _ in range(steps):
-        image = form.convolve(torch.from_numpy(direction)).numpy() + filtered(direction, damping)
+        damped = filtered(direction, damping)
+        image = form.convolve(torch.from_numpy(direction)).numpy() + damped
         curvature = _dot(direction, image)
-        if curvature <= 0.0:
-            break
+        if curvature <= 0.0 or curvature < _dot(direction, damped):
+            break  # K is positive, up to the gridding's errors: this direction is one of them
         length = np.float32(power / curvature)
         solution += length * direction
         residual -= length * image
@@ -67,7 +71,8 @@ def solve(form: QuadraticForm, penalty: NDArray[np.float64], steps: int) -> Tens
         previous, power = power, _dot(residual, conditioned)
         if power <= 1e-10 * previous:
             break
-        direction = conditioned + np.float32(power / previous) * direction
+        direction *= np.float32(power / previous)
+        direction += conditioned
     return torch.from_numpy(solution)
 
 

@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 
 from ..batch import Batch
 
+# sin(2 pi x) / x as a polynomial in x^2 below its highest power, for |x| <= 1/4: Taylor, 6e-8
+SINE = tuple(
+    np.float32(c)
+    for c in (42.058693945, -76.7058597531, 81.6052492761, -41.3417022404, 6.28318530718)
+)
 _ROUND = 1.5 * 2.0**52  # adding and subtracting it rounds a double to the nearest integer
 
 
@@ -29,8 +34,11 @@ def optics_columns(batch: Batch) -> NDArray[np.float64]:
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def weigh(transforms, optics, shifts, precision, group, out):
+def weigh(transforms, optics, shifts, precision, group, radii, out, energy, count):
     """Fill ``out`` (n, d, d // 2 + 1, 3) with ``C e^{2 pi i k.c} y / s^2`` and ``C^2 / s^2``.
+
+    ``energy`` (n,) becomes ``1/2 sum |y|^2 / s^2`` over both members of every Friedel pair with
+    ``|k| < radii`` (n,) in pixel frequencies, ``count`` (n,) the number of its terms.
 
     ``transforms`` (n, d, d // 2 + 1): ``rfft2`` of the images. ``optics`` as `optics_columns`.
     ``shifts`` (n, 2): RELION origins in pixels (x, y), the centre being pixel ``d // 2``.
@@ -54,6 +62,9 @@ def weigh(transforms, optics, shifts, precision, group, out):
             argument = turn * kx * (shifts[i, 0] - box // 2)
             ramp_x[kx] = complex(math.cos(argument), math.sin(argument))
         contrast = np.empty(n_half, np.float32)
+        square = radii[i] * radii[i]
+        total = 0.0
+        terms = 0
         for row in range(box):
             ky = row if row < (box + 1) // 2 else row - box
             argument = turn * ky * (shifts[i, 1] - box // 2)
@@ -68,9 +79,10 @@ def weigh(transforms, optics, shifts, precision, group, out):
                 x = np.float32(0.5 - abs(abs(turns) - 0.25) * 2.0)  # folded: sin(pi/2 * 2 x) below
                 x = x * np.float32(0.5)
                 s = x * x
-                sine = x * (np.float32(6.28318530718) + s * (np.float32(-41.3417022404)
-                    + s * (np.float32(81.6052492761) + s * (np.float32(-76.7058597531)
-                    + s * (np.float32(42.0586939450) + s * np.float32(-15.0946425768))))))  # fmt: skip
+                sine = np.float32(-15.0946425768)
+                for coefficient in SINE:
+                    sine = sine * s + coefficient
+                sine = sine * x
                 contrast[kx] = sine if turns >= 0.0 else -sine
             if b_factor != 0.0:
                 for kx in range(n_half):
@@ -78,8 +90,16 @@ def weigh(transforms, optics, shifts, precision, group, out):
             for kx in range(n_half):
                 shell = min(int(math.sqrt(float(kx * kx + ky * ky)) + 0.5), precision.shape[1] - 1)
                 c = contrast[kx] * np.float32(scale)
-                weight = c * precision[group[i], shell]
-                value = transforms[i, row, kx] * (ramp_x[kx] * ramp_y) * weight
+                certainty = precision[group[i], shell]
+                weight = c * certainty
+                raw = transforms[i, row, kx]
+                if kx * kx + ky * ky < square:
+                    pair = 1 if kx == 0 else 2
+                    total += pair * certainty * (raw.real * raw.real + raw.imag * raw.imag)
+                    terms += pair
+                value = raw * (ramp_x[kx] * ramp_y) * weight
                 out[i, row, kx, 0] = value.real
                 out[i, row, kx, 1] = value.imag
                 out[i, row, kx, 2] = c * weight
+        energy[i] = 0.5 * total
+        count[i] = terms

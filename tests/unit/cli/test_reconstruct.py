@@ -1,0 +1,125 @@
+"""``cryosplat reconstruct``: what is said, what is written, with a recipe that needs no time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_runs import Outcome, fake_reconstruct
+
+from cryosplat.reconstruction import Reconstruction
+from cryosplat.settings import ReconstructionSettings
+
+Cli = Callable[..., Outcome]
+RUN_FILES = {
+    "convergence.png", "fsc.csv", "fsc.png", "fsc.xml", "half1.mrc", "half2.mrc", "log.txt",
+    "map.mrc", "mask.mrc", "open_in_chimerax.cxc", "report.html", "run.json", "slices.png",
+    "voxel_half1.mrc", "voxel_half2.mrc", "voxel_map.mrc",
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(cli: Cli, star: Callable[..., Path], fake_recipe: None, tmp_path: Path) -> Outcome:
+    return cli("reconstruct", star(), "-o", tmp_path / "run", "--gaussians", 100)
+
+
+def test_a_run_is_complete(run: Outcome, tmp_path: Path) -> None:
+    assert run.code == 0, run.err
+    assert set(os.listdir(tmp_path / "run")) == RUN_FILES
+    assert sorted(os.listdir(tmp_path)) == ["particles.mrcs", "particles.star", "run"]
+
+
+def test_the_preflight_says_what_will_be_done(run: Outcome) -> None:
+    before = run.out.split("Resolution")[0]
+    for fragment in (
+        "particles      12  from ", "box            8 px of 1.5 Å (12 Å)",
+        "optics groups  1  (300 kV, Cs 2.7 mm, amplitude contrast 0.1)",
+        "half-sets      6 + 6, as given", "expected       about ", " of memory, with ",
+    ):  # fmt: skip
+        assert fragment in before
+
+
+def test_the_result_is_told_with_units(run: Outcome, tmp_path: Path) -> None:
+    for fragment in (
+        "Resolution 4.50 Å, from the half-map FSC", "4.50 / none",
+        "12 (6 + 6 in the half-sets)", "100 (half-maps 90 and 95); 25 % of their scales at the floor",
+        "protein bright in the images", "4.5 s (fit halves 2.5 s, accumulate 1.5 s)", "500 MB",
+        "! This is no reconstruction.", f"chimerax {tmp_path}/run/open_in_chimerax.cxc",
+    ):  # fmt: skip
+        assert fragment in run.out
+
+
+def test_the_log_holds_what_was_said(run: Outcome, tmp_path: Path) -> None:
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "accumulating statistics: 12 images" in log
+    assert "Contrast: particles are bright." in log
+    assert "WARNING: This is no reconstruction." in log
+
+
+def test_the_summary_holds_settings_and_circumstances(run: Outcome, tmp_path: Path) -> None:
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert summary["settings"] == ReconstructionSettings(gaussians=100).to_dict()
+    assert summary["warnings"] == ["This is no reconstruction."]
+    assert summary["particles"] == str(tmp_path / "particles.star")
+    assert summary["resolutions"]["cross, masked"] == {"0.5": None, "0.143": 4.5}
+    assert {"date", "command", "versions", "machine"} <= set(summary["provenance"])
+
+
+def test_the_page_needs_no_other_file(run: Outcome, tmp_path: Path) -> None:
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<strong>4.50 Å</strong>" in page
+    assert page.count('src="data:image/png;base64,') == 3
+    assert "http" not in page.replace("http-equiv", "") and "<script" not in page
+    assert "This is no reconstruction." in page and "<h1>run</h1>" in page
+
+
+def test_a_missing_split_is_announced(
+    cli: Cli, star: Callable[..., Path], fake_recipe: None, tmp_path: Path
+) -> None:
+    done = cli("reconstruct", star(rlnRandomSubset=None), "-o", tmp_path / "run")
+    assert "half-sets      none in the file: a random split will be made" in done.out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), ReconstructionSettings()),
+        (("--invert",), ReconstructionSettings(contrast="dark")),
+        (("--no-invert",), ReconstructionSettings(contrast="bright")),
+        (
+            ("--start", "random", "--seed", 3, "--steps", 9),
+            ReconstructionSettings(start="random", seed=3, steps=9),
+        ),
+    ],
+)
+def test_options_become_settings(
+    options: tuple,
+    expected: ReconstructionSettings,
+    cli: Cli,
+    star: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+
+    def recipe(particles, settings, folder, progress) -> Reconstruction:
+        given.append(settings)
+        return fake_reconstruct(particles, settings, folder, progress)
+
+    monkeypatch.setattr("cryosplat.cli._reconstruct.reconstruct", recipe)
+    assert cli("reconstruct", star(), "-o", tmp_path / "run", *options).code == 0
+    assert given == [expected]
+
+
+def test_cryodrgn_pickles_are_passed_on(
+    cli: Cli, data_set, pickles: tuple[Path, Path], fake_recipe: None, tmp_path: Path
+) -> None:
+    poses, ctf = (p.rename(p.with_name(f"my_{p.name}")) for p in pickles)
+    stack = tmp_path / "particles.mrcs"
+    arguments = "reconstruct", stack, "--poses", poses, "--ctf", ctf, "-o", tmp_path / "run"
+    done = cli(*arguments)
+    assert done.code == 0, done.err
+    assert "particles      12  from" in done.out

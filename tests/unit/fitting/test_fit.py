@@ -1,0 +1,304 @@
+"""The descent: likelihood rises, unseen particles end it, parameters keep their bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import tolerances
+import torch
+from problems import blobs, simulated_batch, statistics_of, white
+from torch import Tensor
+
+from cryosplat.fitting import (
+    Choice,
+    Fit,
+    Schedule,
+    Selection,
+    density,
+    effective_voxels,
+    even,
+    fit,
+    march,
+    start_at_random,
+    start_in_density,
+)
+from cryosplat.fitting._initialisation import redraw
+from cryosplat.fitting._parameters import MixtureParameters
+from cryosplat.fitting._selection import FEWEST, MOST, SCALES, WORTH, _climb
+from cryosplat.grid import Grid
+from cryosplat.mixture import GaussianMixture
+from cryosplat.splatting import voxelize
+from cryosplat.statistics import QuadraticForm, Statistics
+from cryosplat.validation.fsc import fourier_shell_correlation
+
+GRID = Grid(32, 2.0)
+NOISE = 3.0
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def truth() -> Tensor:
+    volume = voxelize(blobs(25, 16.0, _seeded(6), width=2.5), GRID)
+    return (volume * 40.0 / float(volume.sum(0).max())).float()
+
+
+@pytest.fixture(scope="module")
+def train(truth: Tensor) -> Statistics:
+    batch = simulated_batch(truth, GRID, 250, NOISE, _seeded(7))
+    return statistics_of([batch], GRID, white(GRID, NOISE))
+
+
+@pytest.fixture(scope="module")
+def unseen(truth: Tensor) -> Statistics:
+    batch = simulated_batch(truth, GRID, 60, NOISE, _seeded(8))
+    return statistics_of([batch], GRID, white(GRID, NOISE))
+
+
+@pytest.fixture(scope="module")
+def form(train: Statistics) -> QuadraticForm:
+    return QuadraticForm(train, 32)
+
+
+def _gains(found: Fit) -> list[tuple[int, float]]:
+    return [(step, gain) for step, gain, _ in found.history]
+
+
+@pytest.fixture
+def start(form: QuadraticForm) -> GaussianMixture:
+    return start_in_density(form, density(form), 60, 1.0, _seeded(9))
+
+
+def test_the_likelihood_rises_and_the_map_is_found(
+    form: QuadraticForm, start: GaussianMixture, truth: Tensor
+) -> None:
+    found = fit(form, start, Schedule(steps=40))
+    gains = [gain for _, gain, _ in found.history]
+    assert gains == sorted(gains)
+    assert gains[-1] > 1.05 * gains[0] > 0.0
+    assert found.step == 40 and [step for step, _, _ in found.history] == list(range(0, 41, 5))
+    assert all(math.isnan(seen) for _, _, seen in found.history)
+    fsc = fourier_shell_correlation(found.volume, truth)
+    assert float(fsc[1:9].min()) > 0.97
+    torch.testing.assert_close(voxelize(found.mixture, form.grid), found.volume)
+
+
+def test_the_history_holds_the_gain_of_the_form(
+    form: QuadraticForm, start: GaussianMixture
+) -> None:
+    found = fit(form, start, Schedule(steps=6))
+    assert found.history[-1][1] == pytest.approx(-float(form(found.volume)), rel=1e-6)
+
+
+def test_unseen_particles_choose_the_step(
+    form: QuadraticForm, start: GaussianMixture, unseen: Statistics
+) -> None:
+    held_out = QuadraticForm(unseen, 32)
+    found = fit(form, start, Schedule(steps=40), held_out)
+    gains = {step: gain for step, _, gain in found.history}
+    assert found.held_out == max(gains.values()) == gains[found.step]
+    assert found.held_out == pytest.approx(-float(held_out(found.volume)), rel=1e-6)
+
+
+def test_the_descent_ends_when_unseen_particles_disagree(
+    form: QuadraticForm, start: GaussianMixture
+) -> None:
+    """Held-out statistics of inverted images get worse from the first step on."""
+    against = QuadraticForm(Statistics.zero(GRID), 32) + form
+    against.linear = -form.linear
+    found = fit(form, start, Schedule(steps=200), against)
+    assert found.step < 10
+    assert found.history[-1][0] == found.step + 20  # four checks of five steps
+
+
+def test_a_fit_can_be_stopped_on_the_way_of_its_schedule(
+    form: QuadraticForm, start: GaussianMixture
+) -> None:
+    ticks: list[int] = []
+    schedule = Schedule(steps=20)
+    part = fit(form, start, schedule, stop=7, on_step=lambda: ticks.append(1))
+    assert part.step == 7 and len(ticks) == 7
+    whole = fit(form, start, schedule)
+    assert _gains(part)[:2] == _gains(whole)[:2]
+    assert fit(form, start, schedule, stop=99).step == 20
+
+
+def test_two_fits_are_identical(form: QuadraticForm, start: GaussianMixture) -> None:
+    a, b = (fit(form, start, Schedule(steps=10)) for _ in range(2))
+    assert torch.equal(a.volume, b.volume) and _gains(a) == _gains(b)
+
+
+def test_no_scale_falls_below_the_floor(form: QuadraticForm) -> None:
+    narrow = start_in_density(form, density(form), 40, 0.45, _seeded(1))
+    schedule = Schedule(steps=20, floor=0.4)
+    found = fit(form, narrow, schedule)
+    assert float(found.mixture.scales.min()) >= 0.4 * GRID.pixel_size
+    assert float(found.mixture.amplitudes.min()) >= 0.0
+
+
+def test_the_prior_holds_scales_together(form: QuadraticForm, start: GaussianMixture) -> None:
+    spread = [
+        float(fit(form, start, replace(Schedule(steps=30), scale_spread=s)).mixture.scales.log()
+              .std())
+        for s in (0.02, 1.0)
+    ]  # fmt: skip
+    assert spread[0] < 0.85 * spread[1]
+
+
+def test_parameters_give_their_mixture_back() -> None:
+    mixture = GaussianMixture(
+        *(t.float() for t in (lambda m: (m.means, m.scales, m.quaternions, m.amplitudes))(
+            blobs(9, 20.0, _seeded(2))))
+    )  # fmt: skip
+    again = MixtureParameters(mixture, 2.0, 0.4).mixture()
+    for name in ("means", "scales", "quaternions", "amplitudes"):
+        torch.testing.assert_close(
+            getattr(again, name).detach(), getattr(mixture, name), **tolerances.PARAMETERS_FLOAT32
+        )
+
+
+def test_the_start_is_drawn_where_the_density_is() -> None:
+    volume = torch.zeros(32, 32, 32)
+    volume[20, 10, 16] = 1.0
+    volume[8, 16, 24] = 3.0
+    form = QuadraticForm(Statistics.zero(GRID), 32)
+    start = start_in_density(form, volume, 800, 1.5, _seeded(3))
+    cells = (start.means / 2.0).round() + 16
+    first = (cells == torch.tensor([16.0, 10.0, 20.0])).all(1)
+    second = (cells == torch.tensor([24.0, 16.0, 8.0])).all(1)
+    assert bool((first | second).all())
+    assert float(second.float().mean()) == pytest.approx(0.75, abs=0.05)
+    torch.testing.assert_close(start.scales, torch.full((800, 3), 3.0))
+
+
+def test_an_empty_density_gives_a_start_in_the_middle() -> None:
+    form = QuadraticForm(Statistics.zero(GRID), 32)
+    start = start_in_density(form, torch.zeros(32, 32, 32), 500, 1.0, _seeded(3))
+    assert bool(torch.isfinite(start.means).all())
+    assert float(start.means.norm(dim=1).median()) < 0.5 * GRID.side
+
+
+def test_the_first_mass_is_the_best_one(form: QuadraticForm, start: GaussianMixture) -> None:
+    assert form.line_search(voxelize(start, form.grid)) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_density_lies_on_the_molecule(form: QuadraticForm, truth: Tensor) -> None:
+    positive = density(form)
+    assert float(positive.min()) == 0.0
+    inside = truth > 0.02 * truth.max()
+    assert float(positive[inside].sum() / positive.sum()) > 0.9
+
+
+def test_effective_voxels_count_those_that_are_equal() -> None:
+    volume = torch.zeros(8, 8, 8)
+    volume[2:4, 2:5, 1:6] = 0.7
+    assert effective_voxels(volume) == pytest.approx(30.0, rel=1e-5)
+    assert effective_voxels(torch.zeros(8, 8, 8)) == 0.0
+
+
+@pytest.mark.parametrize(("size", "expected"), [(3.0, 8), (11.0, 12), (12.9, 12), (31.0, 32)])
+def test_boxes_of_levels_are_even(size: float, expected: int) -> None:
+    assert even(size) == expected
+
+
+def test_redrawn_gaussians_come_from_the_heavy_ones(form: QuadraticForm) -> None:
+    means = torch.tensor([[10.0, 0.0, 0.0], [-10.0, 0.0, 0.0], [0.0, 24.0, 0.0]])
+    parents = GaussianMixture(
+        means, torch.full((3, 3), 1.0), torch.tensor([[1.0, 0, 0, 0]] * 3),
+        torch.tensor([1.0, 3.0, 0.0]),
+    )  # fmt: skip
+    heirs = redraw(form, parents, 400, 1.0, _seeded(4))
+    nearest = torch.cdist(heirs.means, means).argmin(1)
+    counts = torch.bincount(nearest, minlength=3)
+    assert counts[2] == 0 and counts[1] / 400 == pytest.approx(0.75, abs=0.07)
+
+
+def test_random_starts_stay_in_the_box(form: QuadraticForm) -> None:
+    start = start_at_random(form, 300, 1000.0, 1.0, _seeded(5))
+    assert float(start.means.abs().max()) <= 0.45 * GRID.side
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_marching_from_random_positions_finds_the_map(
+    seed: int, train: Statistics, form: QuadraticForm, truth: Tensor
+) -> None:
+    start = march(train, 32, 160, 1.0, Schedule(steps=40), _seeded(seed))
+    assert len(start) == 160
+    found = fit(form, start, Schedule(steps=40))
+    fsc = fourier_shell_correlation(found.volume, truth)
+    assert float(fsc[1:9].min()) > 0.95
+
+
+@pytest.mark.parametrize("at", range(7))
+@pytest.mark.parametrize("top", range(7))
+def test_climbing_finds_the_top_of_a_single_hill(at: int, top: int) -> None:
+    assert _climb(lambda i: -abs(i - top), at, 7) == top
+
+
+def test_climbing_stays_on_a_plateau_and_asks_only_neighbours() -> None:
+    asked: list[int] = []
+    assert _climb(lambda i: asked.append(i) or 0.0, 2, 9) == 2
+    assert set(asked) == {1, 2, 3}
+
+
+def _selection(
+    form: QuadraticForm, unseen: Statistics, steps: int = 10
+) -> tuple[Selection, list[tuple[int, float]]]:
+    asked: list[tuple[int, float]] = []
+    positive = density(form)
+
+    def first(k: int, scale: float, generator: torch.Generator) -> GaussianMixture:
+        asked.append((k, scale))
+        return start_in_density(form, positive, k, scale, generator)
+
+    return Selection(form, QuadraticForm(unseen, 32), Schedule(steps=steps), first, 0), asked
+
+
+def test_the_selection_takes_what_unseen_particles_prefer(
+    form: QuadraticForm, unseen: Statistics
+) -> None:
+    selection, asked = _selection(form, unseen)
+    choice = selection.choose(60, vary_number=True)
+    best = selection.trials[choice.gaussians, choice.scale]
+    assert choice.steps == max(best.step, 5) and choice.scale in SCALES
+    assert FEWEST <= choice.gaussians <= MOST
+    assert len(asked) == len(set(asked)) == len(selection.trials)
+    # no trial with as many Gaussians or fewer was better, and twice as many were not worth it
+    gains = {key: trial.held_out for key, trial in selection.trials.items()}
+    assert best.held_out == max(g for (k, _), g in gains.items() if k <= choice.gaussians)
+    more = gains[2 * choice.gaussians, choice.scale] - best.held_out
+    assert more <= WORTH * abs(best.held_out)
+
+
+@pytest.mark.parametrize(
+    ("gain_of", "expected"),
+    [
+        pytest.param(lambda k: 1000.0 + min(k, 400), 400, id="saturates"),
+        pytest.param(lambda k: 1000.0 - 0.001 * k, 100, id="one number is as good as the next"),
+        pytest.param(lambda k: -1000.0 - 0.001 * k, 100, id="and worse than no map at all"),
+    ],
+)
+def test_the_number_is_doubled_while_it_is_worth_it(
+    gain_of: Callable[[int], float], expected: int, form: QuadraticForm,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    selection, _ = _selection(form, Statistics.zero(GRID))
+
+    def gain(self: Selection, gaussians: int, scale: float) -> float:
+        found = Fit(None, None, 5, ((5, 0.0, gain_of(gaussians) - abs(scale - 0.9)),))  # type: ignore[arg-type]
+        return self.trials.setdefault((gaussians, scale), found).held_out
+
+    monkeypatch.setattr(Selection, "gain", gain)
+    assert selection.choose(100, vary_number=True) == Choice(expected, 0.9, 5)
+
+
+def test_a_given_number_is_kept(form: QuadraticForm, unseen: Statistics) -> None:
+    selection, asked = _selection(form, unseen, steps=5)
+    choice = selection.choose(77, vary_number=False)
+    assert isinstance(choice, Choice) and choice.gaussians == 77
+    assert {k for k, _ in asked} == {77}

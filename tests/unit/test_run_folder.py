@@ -1,0 +1,168 @@
+"""The run folder: it appears whole or not at all, and never costs a user a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from cryosplat import InputError, OutputError, RunFolder
+
+
+def test_a_run_appears_under_its_name_only_when_committed(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run") as folder:
+        folder.map.write_text("map")
+        assert not (tmp_path / "run").exists()
+        assert folder.path.name.startswith(".run.partial-")
+        run = folder.commit()
+    assert run.map.read_text() == "map"
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_run_that_ends_early_leaves_nothing(tmp_path: Path, error: type) -> None:
+    with pytest.raises(error), RunFolder.create(tmp_path / "run") as folder:
+        folder.map.write_text("half a map")
+        raise error
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with RunFolder.create(tmp_path / "run") as folder:
+        folder.map.write_text("map")
+        folder.commit()
+    assert (tmp_path / "run" / "map.mrc").exists()
+
+
+def test_a_relative_path_is_the_place_where_the_run_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with RunFolder.create("run") as folder:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        folder.commit()
+    assert (tmp_path / "run").is_dir()
+
+
+def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    with pytest.raises(OutputError, match="exists already and is not empty"):
+        RunFolder.create(tmp_path)
+    with pytest.raises(OutputError, match=r"holds no earlier run .*--overwrite leaves it alone"):
+        RunFolder.create(tmp_path, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
+def _earlier_run(path: Path) -> None:
+    path.mkdir()
+    (path / "run.json").write_text("{}")
+    (path / "map.mrc").write_text("old map")
+    (path / "session.cxs").write_text("precious")
+
+
+def test_an_earlier_run_is_replaced_only_on_request(tmp_path: Path) -> None:
+    _earlier_run(tmp_path / "run")
+    with pytest.raises(OutputError, match="Remedy: add --overwrite to replace that run"):
+        RunFolder.create(tmp_path / "run")
+    with RunFolder.create(tmp_path / "run", overwrite=True) as folder:
+        folder.half1.write_text("new half-map")
+        assert (tmp_path / "run" / "map.mrc").read_text() == "old map"
+        folder.commit()
+    assert sorted(os.listdir(tmp_path / "run")) == ["half1.mrc", "session.cxs"]
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_an_earlier_run_survives_a_failed_one(tmp_path: Path) -> None:
+    _earlier_run(tmp_path / "run")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        RunFolder.create(tmp_path / "run", overwrite=True) as folder,
+    ):
+        folder.map.write_text("half a map")
+        raise KeyboardInterrupt
+    assert (tmp_path / "run" / "map.mrc").read_text() == "old map"
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_a_file_a_missing_parent_and_a_file_as_parent_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="exists and is not a folder"):
+        RunFolder.create(tmp_path / "file", overwrite=True)
+    with pytest.raises(OutputError, match=r"does not exist.\n  Remedy: mkdir -p "):
+        RunFolder.create(tmp_path / "a" / "run")
+    with pytest.raises(OutputError, match="file is not a folder"):
+        RunFolder.create(tmp_path / "file" / "run")
+
+
+def test_a_read_only_parent_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(OutputError, match=r"you may not write to .*\n  Remedy: choose another"):
+        RunFolder.create(tmp_path / "run")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_is_noticed_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=3_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with RunFolder.create(tmp_path / "run") as folder:
+        folder.check_space(2_000_000)
+        with pytest.raises(
+            OutputError, match=r"will take about 8.07 MB, but the disk has 3 MB free"
+        ):
+            folder.check_space(8_070_000)
+
+
+def test_fsc_curves_come_back_with_gaps_where_unknown(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_fsc_csv([0.0, 0.1, 0.2], {"one, two": [1.0, 0.5, math.nan], "b": [1, 0, -0.25]})
+    assert folder.fsc_csv.read_text().splitlines()[1:3] == [
+        "0,0.00000000,,1.000000,1.000000",
+        "1,0.10000000,10.0000,0.500000,0.000000",
+    ]
+    frequencies, curves = folder.read_fsc_csv()
+    assert frequencies == [0.0, 0.1, 0.2]
+    assert curves["one, two"][:2] == [1.0, 0.5] and math.isnan(curves["one, two"][2])
+    assert curves["b"] == [1.0, 0.0, -0.25]
+
+
+def test_fsc_for_the_emdb_has_its_elements(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_fsc_xml([0.0, 0.1, 0.2], [1.0, 0.5, math.nan], 'half-maps, "corrected"')
+    root = ElementTree.parse(folder.fsc_xml).getroot()
+    assert root.tag == "fsc" and root.get("title") == 'half-maps, "corrected"'
+    assert root.get("xaxis") == "Resolution (A-1)"
+    assert root.get("yaxis") == "Correlation Coefficient"
+    points = [(float(c.findtext("x", "")), float(c.findtext("y", ""))) for c in root]
+    assert points == [(0.0, 1.0), (0.1, 0.5)]
+
+
+def test_the_summary_is_json_that_any_reader_takes(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_json({"resolution": math.inf, "curve": (1, math.nan), "source": Path("a.star")})
+    text = folder.summary.read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "resolution": None, "curve": [1, None], "source": "a.star",
+    }  # fmt: skip
+    assert folder.read_json()["source"] == "a.star"
+
+
+def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"run.json: cannot be read .*\n  Remedy: give the folder"):
+        RunFolder(tmp_path).read_json()
+
+
+def test_the_chimerax_script_names_files_of_the_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    lines = folder.write_chimerax(0.0123).read_text().splitlines()
+    opened = [line.split()[1] for line in lines if line.startswith("open ")]
+    assert opened == ["map.mrc", "half1.mrc", "half2.mrc", "voxel_map.mrc"]
+    assert any("level 0.0123" in line for line in lines)
