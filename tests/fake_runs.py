@@ -52,7 +52,7 @@ def fake_reconstruct(
         "smallest_scale_allowed": 0.6, "scale_at_floor": 0.25, "resolution": 4.5,
         "resolution_at_nyquist": False, "resolution_from": "half-map FSC",
         "resolutions": {name: {"0.5": math.inf, "0.143": 4.5} for name in CURVES},
-        "history": [[[0, -10.0, math.nan], [5, -2.0, math.nan]]] * 3,
+        "trials": [[[0, -10.0, -1.0], [5, -2.0, -0.2], [10, -1.0, -0.3]]] * 3,
         "timings": {"accumulate": 1.5, "fit halves": 2.5, "total": 4.5},
         "peak_memory_bytes": 5e8,
     }  # fmt: skip

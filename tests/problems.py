@@ -22,9 +22,7 @@ from cryosplat.statistics import Accumulator, Statistics
 GROUP = OpticsGroup("g", 2.0, 24, 300e3, 2.7e7, 0.1)
 
 
-def blobs(
-    k: int, radius: float, generator: torch.Generator, width: float = 3.0
-) -> GaussianMixture:
+def blobs(k: int, radius: float, generator: torch.Generator, width: float = 3.0) -> GaussianMixture:
     """``k`` anisotropic float64 Gaussians inside a ball of ``radius`` Angstrom, off its centre."""
     direction = torch.randn(k, 3, generator=generator, dtype=torch.float64)
     share = torch.rand(k, 1, generator=generator, dtype=torch.float64) ** (1 / 3)

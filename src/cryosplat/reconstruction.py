@@ -23,7 +23,6 @@ from .fitting import (
     Selection,
     density,
     effective_voxels,
-    even,
     fit,
     march,
     start_in_density,
@@ -39,10 +38,14 @@ from .splatting import voxelize
 from .statistics import QuadraticForm, Statistics, accumulate
 from .validation.baseline import voxel_maps
 from .validation.comparison import Comparison, compare
+from .validation.contrast import contrast_score
 from .validation.fsc import resolution
 from .validation.mask import soft_mask
 
 NOISE_SAMPLE = 1000  # images
+CONTRAST_BOX = 40  # pixels are enough to tell bright from dark
+CONTRAST_DOUBT = 4.0  # standard deviations
+LEAST_NOISE_SAMPLE = 50  # of each optics group
 MEMBERS = 2  # independent fits whose mean is the map; see docs/decisions
 VOXELS_PER_GAUSSIAN = 4
 FEWEST_PARTICLES = 2  # in each half-set: one to fit, one held out
@@ -176,15 +179,25 @@ def _with_half_sets(
 
 
 def _noise(particles: Particles, progress: Progress) -> NoiseModel:
-    step = max(1, len(particles) // NOISE_SAMPLE)
     with progress.stage("noise from image corners", None, "images"):
-        noise = estimate_noise(particles.batches(torch.arange(0, len(particles), step)))
+        noise = estimate_noise(particles.batches(_noise_sample(particles.optics.group)))
     if noise.normalise:
         progress.say(
             "The images' backgrounds are not at mean 0 and deviation 1: each image is normalised "
             "by its own background."
         )
     return noise
+
+
+def _noise_sample(group: Tensor) -> Tensor:
+    """Positions of particles that stand for all, some from every optics group there is."""
+    present = group.unique()
+    share = max(NOISE_SAMPLE // len(present), LEAST_NOISE_SAMPLE)
+    positions = []
+    for number in present:
+        members = (group == number).nonzero().squeeze(1)
+        positions.append(members[:: max(1, len(members) // share)])
+    return torch.cat(positions)
 
 
 def _accumulated(
@@ -213,31 +226,28 @@ def _accumulated(
 def _upright(
     halves: list[_Set], settings: ReconstructionSettings, progress: Progress
 ) -> tuple[list[_Set], dict[str, Any]]:
-    """The statistics with protein bright, and how that was decided.
-
-    Coarse mixtures, positive by construction, are fitted with either sign: the data decide.
-    """
+    """The statistics with protein bright, and how that was decided."""
     whole = halves[0].whole() + halves[1].whole()
-    level = whole.downsampled(even(max(24, min(40, whole.grid.box_size / 2))))
-    gain = {}
-    for name, statistics in (("bright", level), ("dark", level.inverted())):
-        form = QuadraticForm(statistics, level.grid.box_size)
-        generator = torch.Generator().manual_seed(settings.seed)
-        start = start_in_density(form, density(form), 300, 1.0, generator)
-        gain[name] = fit(form, start, Schedule(steps=40)).history[-1][1]
-    found = max(gain, key=lambda name: gain[name])
+    if whole.grid.box_size > CONTRAST_BOX:
+        whole = whole.downsampled(CONTRAST_BOX)
+    score = contrast_score(QuadraticForm(whole, whole.grid.box_size))
+    found = "dark" if score < 0.0 else "bright"
     used = found if settings.contrast == "auto" else settings.contrast
-    decided = "given" if settings.contrast != "auto" else "from the data"
-    difference = gain[found] - min(gain.values())
+    decided = "from the data" if settings.contrast == "auto" else "as given"
     progress.say(
-        f"Contrast: particles are {used} ({decided}; the data prefer {found} by "
-        f"{difference:.0f} in log-likelihood)."
+        f"Contrast: protein is {used} in the images ({decided}; the data say {found}, by "
+        f"{abs(score):.1f} standard deviations)."
     )
     if used != found:
-        progress.warn(f"The contrast you gave is {used}, but the data prefer {found}.")
+        progress.warn(f"The contrast you gave is {used}, but the data say {found}.")
+    elif abs(score) < CONTRAST_DOUBT:
+        progress.warn(
+            "The contrast is in doubt. Remedy: look at the images, and give --invert for dark "
+            "protein or --no-invert for bright protein."
+        )
     if used == "dark":
         halves = [_Set(h.train.inverted(), h.held_out.inverted()) for h in halves]
-    return halves, {"used": used, "preferred": found, "log_likelihood_ratio": difference}
+    return halves, {"used": used, "preferred": found, "standard_deviations": score}
 
 
 def _fitted_side(voxel_map: Tensor, grid: Grid) -> int:

@@ -87,9 +87,7 @@ def test_each_gaussian_far_outside_leaves_the_map_and_gets_no_gradient() -> None
 
 
 def test_no_gaussians_make_an_empty_map() -> None:
-    volume = torch.ops.cryosplat.voxelize(
-        torch.zeros(0, 3), torch.zeros(0, 6), torch.zeros(0), 8
-    )
+    volume = torch.ops.cryosplat.voxelize(torch.zeros(0, 3), torch.zeros(0, 6), torch.zeros(0), 8)
     assert volume.shape == (8, 8, 8) and float(volume.abs().max()) == 0.0
 
 
@@ -161,7 +159,9 @@ def test_means_are_x_y_z_and_the_map_is_z_y_x() -> None:
         torch.tensor([[1.0, 0, 0, 0]]), torch.ones(1),
     )  # fmt: skip
     volume = voxelize(one, Grid(24, 2.0))
-    assert torch.equal((volume == volume.max()).nonzero()[0], torch.tensor([12 - 3, 12 + 2, 12 + 1]))
+    assert torch.equal(
+        (volume == volume.max()).nonzero()[0], torch.tensor([12 - 3, 12 + 2, 12 + 1])
+    )
 
 
 def test_a_quarter_turn_of_the_mixture_permutes_the_map(generator: torch.Generator) -> None:

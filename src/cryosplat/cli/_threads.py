@@ -11,7 +11,7 @@ def use_threads(threads: int | None) -> int:
     import numba
     import torch
 
-    available = min(available_cores(), numba.config.NUMBA_NUM_THREADS)
+    available = min(available_cores(), numba.get_num_threads())
     if threads is None:
         threads = available
     if not 1 <= threads <= available:

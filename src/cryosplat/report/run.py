@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,22 +79,16 @@ def write_report(folder: RunFolder) -> None:
     write_page(folder, summary)
 
 
-def _convergence(folder: RunFolder, summary: dict) -> None:
-    """Likelihood against steps of the trial that chose, or of the fit where none was made."""
-    trials = summary.get("trials") or summary.get("history")
-    if not trials:
+def _convergence(folder: RunFolder, summary: dict[str, Any]) -> None:
+    """Likelihood against steps of the trial that chose the steps of the map, where there is one."""
+    if not summary.get("trials"):
         return
-    rows = np.array([[np.nan if v is None else v for v in row] for row in trials[0]], float)
-    labels = ("fitted particles", "held-out particles")
-    known = {
-        label: column
-        for label, column in zip(labels, rows[:, 1:].T, strict=True)
-        if np.isfinite(column).any()
-    }
-    chosen = None
-    if labels[1] in known:
-        chosen = int(rows[int(np.nanargmax(known[labels[1]])), 0])
-    convergence_figure(folder.convergence_figure, rows[:, 0], known, chosen=chosen)
+    rows = np.array([[np.nan if v is None else v for v in row] for row in summary["trials"][0]])
+    steps, fitted, held_out = rows.astype(float).T
+    if np.isfinite(held_out).any():
+        curves = {"fitted particles": fitted, "held-out particles": held_out}
+        chosen = int(steps[np.nanargmax(held_out)])
+        convergence_figure(folder.convergence_figure, steps, curves, chosen=chosen)
 
 
 def contour_level(volume: NDArray[np.float32]) -> float:

@@ -29,8 +29,8 @@ def voxelize_adjoint_op(
 def _(centres: Tensor, precisions: Tensor, weights: Tensor, side: int) -> Tensor:
     if centres.dtype != torch.float32:
         return voxelize_dense(centres, precisions, weights, side)
-    arrays = [t.detach().contiguous().numpy() for t in (centres, precisions, weights)]
-    return torch.from_numpy(_cpu.voxelize(*arrays, side, _cpu.slabs(side)))
+    c, p, w = (t.detach().contiguous().numpy() for t in (centres, precisions, weights))
+    return torch.from_numpy(_cpu.voxelize(c, p, w, side, _cpu.slabs(side)))
 
 
 @voxelize_adjoint_op.register_kernel("cpu")
