@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -96,8 +96,9 @@ def reconstruct(
 ) -> Reconstruction:
     """Fit mixtures to both half-sets and to all particles, compare them, and fill ``folder``.
 
-    The two half-sets share the noise model, the contrast sign, the side of the fitted cube and the
-    mask in which their FSC is measured, and nothing else.
+    The fits of the two half-sets share the noise model, the contrast sign and the side of the
+    fitted cube, and nothing else; their voxel baselines also share the Wiener penalty, and all the
+    mask in which the FSC is measured.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def reconstruct(
         "scale_at_floor": float(
             (mixtures[0].scales < 1.05 * Schedule().floor * grid.pixel_size).float().mean()
         ),
-        "history": [[list(row) for row in members[0].history] for members in fits],
+        "trials": [[list(row) for row in choice.history] for choice in choices],
     }
     with clock("writing"):
         _write(folder, grid, maps, voxels, mask, mixtures)
@@ -280,7 +281,7 @@ def _choose(
         )
         choice = selection.choose(number, vary_number=wanted is None)
     if settings.steps is not None:
-        choice = Choice(choice.gaussians, choice.scale, settings.steps)
+        choice = replace(choice, steps=settings.steps)
     progress.say(f"{name}: {_described(choice, half.train.grid)}")
     return choice
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from .errors import InputError, OutputError
@@ -135,7 +135,7 @@ class RunFolder:
         shutil.rmtree(replaced, ignore_errors=True)
         return RunFolder(self.target)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> RunFolder:
         return self
 
     def __exit__(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 from .errors import SettingsError
 

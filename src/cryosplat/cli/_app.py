@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,21 +18,21 @@ app = typer.Typer(
 )
 
 
-class Start(StrEnum):
+class Start(str, Enum):
     """Where the Gaussians begin."""
 
     STATISTICS = "statistics"
     RANDOM = "random"
 
 
-class Noise(StrEnum):
+class Noise(str, Enum):
     """Spectrum of simulated noise."""
 
     WHITE = "white"
     COLOURED = "coloured"
 
 
-class Contrast(StrEnum):
+class Contrast(str, Enum):
     """How the molecule looks in simulated images."""
 
     BRIGHT = "bright"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.table import Table
 
 from ..estimate import expected_cost
 from ..grid import Grid
@@ -17,13 +18,14 @@ from ..reconstruction import Reconstruction
 from ..run_folder import RunFolder
 from ..settings import ReconstructionSettings
 from ..simulation import SimulationSettings, phantom
-from ..validation.fsc import fourier_shell_correlation, resolution
+from ..validation.fsc import fourier_shell_correlation
 from ._reconstruct import reconstruct_into
 from ._simulate import simulate_with_progress
 from ._tables import print_preflight, print_result
 from ._threads import use_threads
 
 GRID = Grid(64, 2.5)
+SHOWN_FRACTIONS = 0.25, 0.5, 0.75, 0.9, 1.0  # of Nyquist
 PARTICLES = 2000
 SNR = 0.05
 SHIFT_ERROR, ANGLE_ERROR = 0.3, 0.009  # Angstrom; radian, half a degree
@@ -61,11 +63,15 @@ def run_demo(out: Path, seed: int, threads: int | None) -> RunFolder:
 
 def _print_comparison(result: Reconstruction, console: Console) -> None:
     """The FSC with truth that the half-maps predict, beside the measured one."""
-    predicted, measured = (
-        resolution(torch.tensor(result.fsc[name], dtype=torch.float64), GRID, 0.5)
-        for name in ("map with truth, from half-maps", "map with truth, measured")
-    )
-    console.print(
-        f"\nFSC of the map with the truth falls below 0.5 at [bold]{measured}[/] (measured); "
-        f"the half-maps alone predicted {predicted}."
-    )
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("FSC of the map with the truth at")
+    shells = [round(fraction * (GRID.n_shells - 1)) for fraction in SHOWN_FRACTIONS]
+    for shell in shells:
+        table.add_column(f"{1.0 / result.frequencies[shell]:.1f} Å", justify="right")
+    for title, name in (
+        ("measured", "map with truth, measured"),
+        ("predicted by the half-maps alone", "map with truth, from half-maps"),
+    ):
+        table.add_row(title, *(f"{result.fsc[name][shell]:.3f}" for shell in shells))
+    console.print()
+    console.print(table)

@@ -19,11 +19,15 @@ WORTH = 5e-4  # relative held-out gain for which twice as many Gaussians are wor
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a fit is made with: ``gaussians``, the first ``scale`` in pixels, and ``steps``."""
+    """What a fit is made with: ``gaussians``, the first ``scale`` in pixels, and ``steps``.
+
+    ``history`` is that of the trial which showed it (see `Fit`).
+    """
 
     gaussians: int
     scale: float
     steps: int
+    history: tuple[tuple[int, float, float], ...]
 
 
 @dataclass(slots=True)
@@ -68,8 +72,9 @@ class Selection:
             if self.gain(2 * chosen, scale) - gain <= WORTH * abs(gain):
                 break
             chosen *= 2
-        steps = self.trials[chosen, scale].step
-        return Choice(chosen, scale, max(steps, self.schedule.check_every))
+        trial = self.trials[chosen, scale]
+        steps = max(trial.step, self.schedule.check_every)
+        return Choice(chosen, scale, steps, trial.history)
 
 
 def _bounded(number: float) -> int:

@@ -88,14 +88,17 @@ class Accumulator:
         d, period = self.grid.box_size, self.period
         b_grid, k_grid = gridding.assemble(self._tiles, self._corners, period)
         self._tiles = np.zeros((0, 0), np.float32)
-        offsets = np.arange(period) - period // 2
-        correction = (1.0 / gridding.kernel_transform(offsets, period)).astype(np.float32)
-        inner = slice(period // 2 - d // 2, period // 2 - d // 2 + d)
-        b = _corrected(_real_space(b_grid)[inner, inner, inner], correction[inner])
+        positions = np.fft.fftfreq(period, 1.0 / period)  # voxels from the centre, which comes first
+        correction = (1.0 / gridding.kernel_transform(positions, period)).astype(np.float32)
+        near = np.arange(d) - d // 2
+        b = _real_space(b_grid)
+        for axis in range(3):
+            b = np.take(b, near, axis=axis)
+        b = _corrected(b, correction[near])
         del b_grid
         k = _corrected(_real_space(k_grid), correction)
         del k_grid
-        transfer = scipy.fft.rfftn(scipy.fft.ifftshift(k), workers=workers(), overwrite_x=True)
+        transfer = scipy.fft.rfftn(k, workers=workers(), overwrite_x=True)
         return Statistics(
             self.grid,
             torch.from_numpy(np.ascontiguousarray(b)),
@@ -107,12 +110,10 @@ class Accumulator:
 
 
 def _real_space(half_grid: NDArray) -> NDArray[np.float32]:
-    """Sum over frequencies of a half grid, with the rotation centre in the middle of the box."""
-    period = half_grid.shape[0]
-    sums = scipy.fft.irfftn(
-        half_grid, s=(period,) * 3, norm="forward", workers=workers(), overwrite_x=True
-    )
-    return np.asarray(scipy.fft.fftshift(sums), np.float32)
+    """Sum over the frequencies of a half grid; the rotation centre is voxel 0 of each axis."""
+    shape = (half_grid.shape[0],) * 3
+    sums = scipy.fft.irfftn(half_grid, s=shape, norm="forward", workers=workers(), overwrite_x=True)
+    return np.asarray(sums, np.float32)
 
 
 def _corrected(volume: NDArray[np.float32], correction: NDArray[np.float32]) -> NDArray[np.float32]:

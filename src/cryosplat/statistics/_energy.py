@@ -67,7 +67,9 @@ class QuadraticForm:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return torch.sum(a.double() * b.double())
+    """Inner product of two cubes: single precision within a plane, double from plane to plane."""
+    planes = torch.linalg.vecdot(a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1))
+    return planes.double().sum()
 
 
 class _Quadratic(torch.autograd.Function):

@@ -294,7 +294,8 @@ def test_the_number_is_doubled_while_it_is_worth_it(
         return self.trials.setdefault((gaussians, scale), found).held_out
 
     monkeypatch.setattr(Selection, "gain", gain)
-    assert selection.choose(100, vary_number=True) == Choice(expected, 0.9, 5)
+    choice = selection.choose(100, vary_number=True)
+    assert (choice.gaussians, choice.scale, choice.steps) == (expected, 0.9, 5)
 
 
 def test_a_given_number_is_kept(form: QuadraticForm, unseen: Statistics) -> None:
