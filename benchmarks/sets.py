@@ -70,8 +70,8 @@ def _own_command(
 ) -> list[str]:
     return [
         *cryosplat, "simulate", str(models / s.model), "-o", str(out),
-        "--box-size", str(s.box_size), "--pixel-size", str(s.pixel_size), "-n", str(n),
-        "--snr", str(s.snr), "--b-factor", f"{s.b_factor:g}", "--angle-error", str(s.angle_error),
+        "--box", str(s.box_size), "--pixel-size", str(s.pixel_size), "--n", str(n),
+        "--snr", str(s.snr), "--b-factor", f"{s.b_factor:g}", "--angle-error-deg", str(s.angle_error),
         "--shift-error", str(s.shift_error), "--seed", str(seed),
     ]  # fmt: skip
 

@@ -88,7 +88,8 @@ class Accumulator:
         d, period = self.grid.box_size, self.period
         b_grid, k_grid = gridding.assemble(self._tiles, self._corners, period)
         self._tiles = np.zeros((0, 0), np.float32)
-        positions = np.fft.fftfreq(period, 1.0 / period)  # voxels from the centre, which comes first
+        # in voxels from the rotation centre, which comes first on each axis
+        positions = np.fft.fftfreq(period, 1.0 / period)
         correction = (1.0 / gridding.kernel_transform(positions, period)).astype(np.float32)
         near = np.arange(d) - d // 2
         b = _real_space(b_grid)
