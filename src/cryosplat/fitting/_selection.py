@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -48,7 +49,8 @@ class Selection:
         if key not in self.trials:
             generator = torch.Generator().manual_seed(self.seed)
             first = self.start(gaussians, scale, generator)
-            self.trials[key] = fit(self.train, first, self.schedule, self.held_out)
+            best = max((t.held_out for t in self.trials.values()), default=-math.inf)
+            self.trials[key] = fit(self.train, first, self.schedule, self.held_out, beat=best)
             self.on_trial()
         return self.trials[key].held_out
 

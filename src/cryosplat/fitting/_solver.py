@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from ..mixture import GaussianMixture
 from ..splatting import voxelize
 from ..statistics import QuadraticForm
 from ._parameters import MixtureParameters
+
+FEWEST_STEPS = 15  # before a trial may be given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,14 @@ def fit(
     schedule: Schedule,
     held_out: QuadraticForm | None = None,
     stop: int | None = None,
+    beat: float = -math.inf,
     on_step: Callable[[], None] = lambda: None,
 ) -> Fit:
     """Fit a mixture to the statistics in ``form``, beginning at ``start``.
 
     With ``held_out`` the mixture with the best held-out likelihood is returned, and the descent ends
-    once that has not improved for four checks; with ``stop`` it ends after so many steps.
+    once that has not improved for four checks, or could not reach ``beat`` at its present rate (the
+    gain is concave in the steps); with ``stop`` it ends after so many steps.
     """
     model = MixtureParameters(start, form.grid.pixel_size, schedule.floor)
     optimiser = torch.optim.Adam(
@@ -92,6 +97,8 @@ def fit(
                 best = unseen, step, _detached(mixture), detached
             elif step - best[1] >= 4 * schedule.check_every:
                 break
+            if step >= FEWEST_STEPS and _out_of_reach(history, last, beat):
+                break
         if step == last:
             break
         optimiser.zero_grad(set_to_none=True)
@@ -100,6 +107,12 @@ def fit(
         on_step()
     assert best is not None
     return Fit(best[2], best[3], best[1], tuple(history))
+
+
+def _out_of_reach(history: list[tuple[int, float, float]], last: int, beat: float) -> bool:
+    """Whether held-out gain, at its present rate, stays below ``beat`` until the last step."""
+    (before, _, lower), (step, _, higher) = history[-2:]
+    return higher + max(higher - lower, 0.0) / (step - before) * (last - step) < beat
 
 
 def _scale_prior(mixture: GaussianMixture, schedule: Schedule) -> Tensor:

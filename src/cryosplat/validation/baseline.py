@@ -9,7 +9,7 @@ from torch import Tensor
 from ..statistics import QuadraticForm, Statistics, penalty_from_fsc, shell_means, solve
 from .fsc import fourier_shell_correlation
 
-STEPS = 10  # of conjugate gradients
+FIRST_STEPS, STEPS = 5, 10  # of conjugate gradients, for the FSC and for the maps
 
 
 def voxel_maps(
@@ -23,7 +23,7 @@ def voxel_maps(
     forms = [QuadraticForm(half, side) for half in halves]
     first = []
     for form in forms:
-        first.append(solve(form, 0.1 * shell_means(form), STEPS))
+        first.append(solve(form, 0.1 * shell_means(form), FIRST_STEPS))
         on_map(1)
     whole = forms[0] + forms[1]
     fsc = _after_first_drop(fourier_shell_correlation(*first))

@@ -11,8 +11,11 @@ import tolerances
 import torch
 from data_sets import DataSet, write_cs
 
+from cryosplat.grid import Grid
+from cryosplat.noise import estimate_noise
 from cryosplat.optics import Optics
 from cryosplat.particles import read_particles, write_particles
+from cryosplat.statistics import accumulate
 
 
 @pytest.mark.parametrize("program", ["cryosparc", "cryodrgn", "written"])
@@ -47,3 +50,24 @@ def test_all_descriptions_agree(
         assert torch.equal(one.index, other.index)
     if program != "cryodrgn":
         assert torch.equal(given.half_sets, expected.half_sets)
+
+
+@pytest.mark.parametrize("program", ["cryosparc", "cryodrgn"])
+def test_all_descriptions_give_the_same_statistics(
+    data_set: DataSet, star: Callable[..., Path], pickles: tuple[Path, Path], program: str
+) -> None:
+    expected = read_particles(star())
+    path = data_set.folder / "particles.mrcs"
+    if program == "cryosparc":
+        path = write_cs(data_set, data_set.folder / "particles.cs")
+    given = read_particles(path)
+    grid = Grid(expected.box_size, expected.pixel_size)
+    noise = estimate_noise(expected.batches())
+    one, other = (
+        accumulate(p.batches(), torch.zeros(len(p), dtype=torch.int64), 1, grid, noise)[0]
+        for p in (given, expected)
+    )
+    for name in ("backprojection", "transfer"):
+        ours, theirs = getattr(one, name), getattr(other, name)
+        difference = float((ours - theirs).norm() / theirs.norm())
+        assert difference < tolerances.SAME_STATISTICS, name
