@@ -68,7 +68,7 @@ def fit(
 
     With ``held_out`` the mixture with the best held-out likelihood is returned, and the descent ends
     once that has not improved for four checks, or could not reach ``beat`` at its present rate (the
-    gain is concave in the steps); with ``stop`` it ends after so many steps.
+    gain is taken to be concave in the steps); with ``stop`` it ends after so many steps.
     """
     model = MixtureParameters(start, form.grid.pixel_size, schedule.floor)
     optimiser = torch.optim.Adam(
