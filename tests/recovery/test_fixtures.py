@@ -20,7 +20,7 @@ from cryosplat.noise import NoiseModel, estimate_noise
 from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
 from cryosplat.progress import SilentProgress
-from cryosplat.reconstruction import _Set, _upright
+from cryosplat.reconstruction._data import HalfSet, upright
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate, shell_means, solve
 from cryosplat.validation.fsc import fourier_shell_correlation
@@ -168,8 +168,8 @@ def test_particles_of_empiar_10076_are_dark(table: str, shared: Path) -> None:
     )
     noise = estimate_noise(particles.batches())
     grid = Grid(40, particles.box_size * particles.pixel_size / 40)
-    halves = [_Set(s, Statistics.zero(grid)) for s in accumulate(
+    halves = [HalfSet(s, Statistics.zero(grid)) for s in accumulate(
         particles.batches(), torch.arange(7) % 2, 2, grid, noise
     )]  # fmt: skip
-    _, found = _upright(halves, ReconstructionSettings(), SilentProgress())
+    _, found = upright(halves, ReconstructionSettings(), SilentProgress())
     assert found["used"] == found["preferred"] == "dark"

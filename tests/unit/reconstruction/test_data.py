@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cryosplat.reconstruction import LEAST_NOISE_SAMPLE, NOISE_SAMPLE, _noise_sample
+from cryosplat.reconstruction._data import LEAST_NOISE_SAMPLE, NOISE_SAMPLE, _noise_sample
 
 
 @pytest.mark.parametrize("n", [7, 400, 4000, 20_000])

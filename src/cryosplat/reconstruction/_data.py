@@ -1,0 +1,150 @@
+"""From particles to statistics: half-sets, noise, one pass over the images, contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..batch import Batch
+from ..errors import InputError
+from ..grid import Grid
+from ..noise import NoiseModel, estimate_noise
+from ..particles import Particles, split_half_sets, write_particles
+from ..progress import Progress
+from ..run_folder import RunFolder
+from ..settings import ReconstructionSettings
+from ..statistics import QuadraticForm, Statistics, accumulate
+from ..validation.contrast import contrast_score
+
+NOISE_SAMPLE = 1000  # images
+LEAST_NOISE_SAMPLE = 50  # of each optics group
+CONTRAST_BOX = 40  # pixels are enough to tell bright from dark
+CONTRAST_DOUBT = 4.0  # standard deviations
+FEWEST_PARTICLES = 2  # in each half-set: one to fit, one held out
+
+
+@dataclass(frozen=True, slots=True)
+class HalfSet:
+    """The statistics of one half-set, in what is fitted and what is held out."""
+
+    train: Statistics
+    held_out: Statistics
+
+    def whole(self) -> Statistics:
+        """All particles of the half-set."""
+        return self.train + self.held_out
+
+    def __add__(self, other: HalfSet) -> HalfSet:
+        return HalfSet(self.train + other.train, self.held_out + other.held_out)
+
+    def inverted(self) -> HalfSet:
+        """The statistics of the images with their sign changed."""
+        return HalfSet(self.train.inverted(), self.held_out.inverted())
+
+
+def with_half_sets(
+    particles: Particles, generator: torch.Generator, folder: RunFolder, progress: Progress
+) -> Particles:
+    """The particles with half-sets, drawn and written to the folder where none were given."""
+    if not particles.has_half_sets:
+        particles = split_half_sets(particles, generator)
+        for note in particles.notes[-1:]:
+            progress.say(note)
+        write_particles(particles, folder.particles)
+    for half in (1, 2):
+        n = int((particles.half_sets == half).sum())
+        if n < FEWEST_PARTICLES:
+            raise InputError(
+                f"{particles.source}: half-set {half} holds {n} of {len(particles)} particles, "
+                f"expected at least {FEWEST_PARTICLES} in each. Likely cause: a selection that "
+                f"kept one half-set. Remedy: use more particles, or remove the column of half-sets "
+                f"so that a random split is made."
+            )
+    return particles
+
+
+def measured_noise(particles: Particles, progress: Progress) -> NoiseModel:
+    """The noise model from a sample of the images."""
+    with progress.stage("noise from image corners", None, "images"):
+        noise = estimate_noise(particles.batches(_noise_sample(particles.optics.group)))
+    if noise.normalise:
+        progress.say(
+            "The images' backgrounds are not at mean 0 and deviation 1: each image is normalised "
+            "by its own background."
+        )
+    return noise
+
+
+def _noise_sample(group: Tensor) -> Tensor:
+    """Positions of particles that stand for all, some from every optics group there is."""
+    present = group.unique()
+    share = max(NOISE_SAMPLE // len(present), LEAST_NOISE_SAMPLE)
+    positions = []
+    for number in present:
+        members = (group == number).nonzero().squeeze(1)
+        positions.append(members[:: max(1, len(members) // share)])
+    return torch.cat(positions)
+
+
+def held_out_sets(
+    particles: Particles, share: float, generator: torch.Generator
+) -> tuple[Tensor, list[int]]:
+    """The set of every particle, and how many are held out of each half-set.
+
+    Sets 0 and 2 are the fitted particles of half-sets 1 and 2, sets 1 and 3 their held-out ones.
+    """
+    sets = torch.zeros(len(particles), dtype=torch.int64)
+    held = []
+    for half in (1, 2):
+        members = (particles.half_sets == half).nonzero().squeeze(1)
+        n_held = max(round(share * len(members)), min(len(members) // 3, 50), 1)
+        order = torch.randperm(len(members), generator=generator)
+        sets[members] = 2 * (half - 1)
+        sets[members[order[:n_held]]] += 1
+        held.append(n_held)
+    return sets, held
+
+
+def accumulated(
+    batches: Iterable[Batch],
+    sets: Tensor,
+    grid: Grid,
+    noise: NoiseModel,
+    progress: Progress,
+    title: str = "accumulating statistics",
+) -> list[HalfSet]:
+    """Statistics of both half-sets in one pass; ``sets`` as `held_out_sets` gives them."""
+    with progress.stage(title, len(sets), "images") as stage:
+        parts = accumulate(batches, sets, 4, grid, noise, stage.advance)
+    return [HalfSet(parts[0], parts[1]), HalfSet(parts[2], parts[3])]
+
+
+def upright(
+    halves: list[HalfSet], settings: ReconstructionSettings, progress: Progress
+) -> tuple[list[HalfSet], dict[str, Any]]:
+    """The statistics with protein bright, and how that was decided."""
+    whole = halves[0].whole() + halves[1].whole()
+    if whole.grid.box_size > CONTRAST_BOX:
+        whole = whole.downsampled(CONTRAST_BOX)
+    score = contrast_score(QuadraticForm(whole, whole.grid.box_size))
+    found = "dark" if score < 0.0 else "bright"
+    used = found if settings.contrast == "auto" else settings.contrast
+    decided = "from the data" if settings.contrast == "auto" else "as given"
+    progress.say(
+        f"Contrast: protein is {used} in the images ({decided}; the data say {found}, by "
+        f"{abs(score):.1f} standard deviations)."
+    )
+    if used != found:
+        progress.warn(f"The contrast you gave is {used}, but the data say {found}.")
+    elif abs(score) < CONTRAST_DOUBT:
+        progress.warn(
+            "The contrast is in doubt. Remedy: look at the images, and give --invert for dark "
+            "protein or --no-invert for bright protein."
+        )
+    if used == "dark":
+        halves = [half.inverted() for half in halves]
+    return halves, {"used": used, "preferred": found, "standard_deviations": score}
