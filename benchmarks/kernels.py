@@ -3,7 +3,7 @@
 ``python benchmarks/kernels.py`` writes ``benchmarks/results/kernels.json`` and the table of
 ``benchmarks/README.md``. A bound is the larger of bytes over bandwidth and operations over the
 machine's measured ceiling (`ceilings.py`); what is counted is told by the function that counts it
-(`gridding_cases.py`, `map_cases.py`).
+(`gridding_cases.py`, `map_cases.py`, `splat_cases.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import ceilings
 import gridding_cases
 import machine
 import map_cases
+import splat_cases
 import table
 import torch
 from numba import get_num_threads
@@ -32,6 +33,12 @@ SIZES = {  # images (box, number), Gaussians (number, side), cubes
     "full": (((128, 1000), (256, 250)), ((8000, 128), (30000, 256)), (80, 128, 160)),
     "small": (((64, 200),), ((2000, 64),), (64,)),
 }
+SPLATS = {  # images, Gaussians, side, scales in pixels: what fills a molecule of that side
+    "full": (
+        (16, 30000, 256, (1.0, 1.5)), (16, 2048, 256, (3.0, 4.0)), (1, 30000, 256, (1.0, 1.5)),
+    ),
+    "small": ((4, 2000, 64, (1.0, 1.5)),),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -45,11 +52,13 @@ def main() -> None:
     described = machine.describe()
     limits = ceilings.measure()
     LOG.info(limits.text())
-    images, models, cubes = SIZES["small" if given.small else "full"]
+    size = "small" if given.small else "full"
+    images, models, cubes = SIZES[size]
     cases: list[Callable[[], list[dict[str, Any]]]] = []
     cases += [partial(gridding_cases.spreading, box, n, limits) for box, n in images]
     cases += [partial(gridding_cases.accumulation, box, n, limits) for box, n in images]
     cases += [partial(map_cases.voxelisation, k, side, limits) for k, side in models]
+    cases += [partial(splat_cases.splats, *splat, limits) for splat in SPLATS[size]]
     cases += [partial(map_cases.toeplitz, side, limits) for side in cubes]
     rows = []
     for case in cases:

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("cryosplat", "torch", "numba", "numpy", "scipy", "finufft")
+PACKAGES = ("cryosplat", "torch", "numba", "numpy", "scipy", "finufft", "triton")
 
 
 def _processor() -> str:

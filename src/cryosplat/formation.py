@@ -2,12 +2,14 @@
 
 An image is ``X(k) = C(k) exp(-2 pi i k.c) V(A^T k)``: a central slice of the map's transform, moved
 to the particle's centre ``c = -shift`` and multiplied by the contrast transfer function
-(Penczek 2010; RELION's conventions as in `poses` and `optics`).
+(Penczek 2010; RELION's conventions as in `poses` and `optics`). A `Projector` makes the slices:
+of a voxel map or of a mixture of Gaussians.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 import scipy.fft
@@ -16,9 +18,39 @@ from torch import Tensor
 
 from .errors import SettingsError
 from .grid import Grid
+from .mixture import GaussianMixture
 from .optics import Optics, ctf
 from .poses import Poses
+from .splatting import project
 from .statistics import _gridding as gridding
+
+
+class Projector(Protocol):
+    """Anything that has central slices."""
+
+    def slices(self, poses: Poses, pixel_size: float, box_size: int) -> Tensor:
+        """Transforms (n, box_size, box_size // 2 + 1), complex, of the projections.
+
+        ``rfft2`` layout, the phase origin at the rotation centre; shifts are not applied. What
+        lies at and beyond the image's Nyquist frequency is not read.
+        """
+        ...
+
+
+class MixtureProjector:
+    """Transforms of the splatted projections of a mixture, differentiable.
+
+    The gradient reaches all parameters of the mixture and ``poses.rotations``. Slices are in the
+    dtype of the mixture, complex.
+    """
+
+    def __init__(self, mixture: GaussianMixture) -> None:
+        self.mixture = mixture
+
+    def slices(self, poses: Poses, pixel_size: float, box_size: int) -> Tensor:
+        """Transforms of the projections, as `Projector.slices`."""
+        images = project(self.mixture, poses, Grid(box_size, pixel_size))
+        return torch.fft.rfft2(torch.fft.ifftshift(images, (1, 2)))
 
 
 class VolumeProjector:
@@ -60,10 +92,36 @@ class VolumeProjector:
         return torch.from_numpy(half_planes)
 
 
-def form_images(projector: VolumeProjector, poses: Poses, optics: Optics, box_size: int) -> Tensor:
-    """Noise-free particle images (n, box_size, box_size) float32, [y, x], all of one optics group.
+def response(poses: Poses, optics: Optics, pixel_size: float, box_size: int) -> Tensor:
+    """What an image does to a slice, CTF and shift: (n, box_size, box_size // 2 + 1) complex128.
 
-    The rotation centre of an image is pixel ``box_size // 2``; the particle lies at ``-shift``.
+    ``C(k) exp(2 pi i k.shift)`` for particles of one pixel size, in ``rfft2`` layout, both about the
+    rotation centre; zero at and beyond the Nyquist frequency, where an image does not say which
+    of two frequencies a value belongs to. On the device of ``poses`` and ``optics``;
+    differentiable by ``poses.shifts``.
+    """
+    device = poses.shifts.device
+    ky = torch.fft.fftfreq(box_size, dtype=torch.float64, device=device)
+    kx = torch.fft.rfftfreq(box_size, dtype=torch.float64, device=device)
+    frequencies = torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1)
+    inside = frequencies.square().sum(-1) < 0.25
+    contrast = ctf(optics, frequencies / pixel_size) * inside
+    shifts = poses.shifts.double() / pixel_size
+    ramp_x, ramp_y = (_ramp(k, shifts[:, axis, None]) for axis, k in enumerate((kx, ky)))
+    return contrast * ramp_y[:, :, None] * ramp_x[:, None, :]
+
+
+def _ramp(frequencies: Tensor, shifts: Tensor) -> Tensor:
+    """``exp(2 pi i k s)`` for ``frequencies`` (d,) in cycles per pixel and ``shifts`` (n, 1)."""
+    turns = 2.0 * math.pi * frequencies * shifts
+    return torch.polar(torch.ones_like(turns), turns)
+
+
+def form_spectra(projector: Projector, poses: Poses, optics: Optics, box_size: int) -> Tensor:
+    """``rfft2`` of noise-free particle images (n, box_size, box_size // 2 + 1), one optics group.
+
+    Zero at and beyond the Nyquist frequency. Differentiable by ``poses.shifts``, and by what the
+    projector's slices are.
     """
     groups = torch.unique(optics.group)
     if len(groups) != 1:
@@ -72,12 +130,21 @@ def form_images(projector: VolumeProjector, poses: Poses, optics: Optics, box_si
             f"Remedy: call it once per group."
         )
     pixel_size = optics.groups[int(groups[0])].pixel_size
-    ky = torch.fft.fftfreq(box_size, dtype=torch.float64)[:, None].expand(-1, box_size // 2 + 1)
-    kx = torch.fft.rfftfreq(box_size, dtype=torch.float64)[None].expand(box_size, -1)
-    contrast = ctf(optics, torch.stack([kx, ky], -1) / pixel_size).float()
-    shifts = (poses.shifts / pixel_size - box_size // 2)[:, None, None, :]
-    phase = (2.0 * math.pi * (kx * shifts[..., 0] + ky * shifts[..., 1])).float()
-    spectrum = projector.slices(poses, pixel_size, box_size) * contrast
-    spectrum = spectrum * torch.polar(torch.ones_like(phase), phase)
-    images = scipy.fft.irfft2(spectrum.numpy(), s=(box_size, box_size), workers=-1)
-    return torch.from_numpy(images)
+    seen = response(poses, optics, pixel_size, box_size)
+    slices = projector.slices(poses, pixel_size, box_size)
+    # the slices' phase origin is the rotation centre, the images' is pixel 0
+    centre = torch.full((1, 1), -float(box_size // 2), dtype=torch.float64, device=slices.device)
+    ky = torch.fft.fftfreq(box_size, dtype=torch.float64, device=slices.device)
+    kx = torch.fft.rfftfreq(box_size, dtype=torch.float64, device=slices.device)
+    moved = _ramp(ky, centre)[:, :, None] * _ramp(kx, centre)[:, None, :]
+    return slices * (seen.to(slices) * moved.to(slices))
+
+
+def form_images(projector: Projector, poses: Poses, optics: Optics, box_size: int) -> Tensor:
+    """Noise-free particle images (n, box_size, box_size), [y, x], all of one optics group.
+
+    The rotation centre of an image is pixel ``box_size // 2``; the particle lies at ``-shift``.
+    Differentiable as `form_spectra` is. Real numbers of the projector's precision.
+    """
+    spectra = form_spectra(projector, poses, optics, box_size)
+    return torch.fft.irfft2(spectra, s=(box_size, box_size))

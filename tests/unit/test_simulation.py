@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from cryosplat.errors import InputError, OutputError, SettingsError
-from cryosplat.formation import VolumeProjector, form_images
+from cryosplat.formation import MixtureProjector, VolumeProjector, form_images
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import StackFile, read_map
 from cryosplat.io.star import read_star
@@ -264,6 +264,20 @@ def test_images_are_the_truth_at_the_recorded_poses_plus_unit_noise(tmp_path: Pa
     assert snr == pytest.approx(settings.snr, rel=2 * tolerances.SAMPLE_VARIANCE)
     correlation = float((noise * predicted).mean() / predicted.std())
     assert abs(correlation) < tolerances.SAMPLE_VARIANCE
+
+
+def test_a_projector_of_ones_own_makes_the_images(tmp_path: Path) -> None:
+    """Splatted Gaussians and slices of their map: the same particles, the noise included."""
+    source, settings = phantom("C2", b_factor=1500.0), SimulationSettings(n=6, snr=0.5)
+    stacks = []
+    for name, projector in (("map", None), ("mixture", MixtureProjector(source))):
+        seed = torch.Generator().manual_seed(5)
+        star = simulate_particles(
+            source, GRID, settings, tmp_path / name, seed, projector=projector
+        )
+        stacks.append(_read(star)[0])
+    assert np.linalg.norm(stacks[1] - stacks[0]) < tolerances.SLICE * np.linalg.norm(stacks[0])
+    assert not np.array_equal(*stacks)
 
 
 def test_dark_contrast_turns_the_images_only(tmp_path: Path) -> None:

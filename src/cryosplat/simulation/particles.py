@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ..errors import OutputError, SettingsError
-from ..formation import VolumeProjector, form_images
+from ..formation import Projector, VolumeProjector, form_images
 from ..grid import Grid
 from ..io.mrc import write_map, write_stack
 from ..io.star import write_star
@@ -39,6 +39,7 @@ def simulate_particles(
     out_dir: str | os.PathLike[str],
     generator: torch.Generator,
     progress: Callable[[int, int], None] | None = None,
+    projector: Projector | None = None,
 ) -> Path:
     """Simulate particles of a map or a mixture; returns the path of ``particles.star``.
 
@@ -46,6 +47,7 @@ def simulate_particles(
     new folder ``out_dir``, which appears complete or not at all. Background noise has variance 1
     (RELION's normalisation) and ``truth.mrc`` the images' grey scale: an image is its projection
     under the CTF, plus that noise. ``progress`` is called with the images done and their number.
+    ``projector`` makes the images; by default the map's slices, by gridding.
 
     Raises
     ------
@@ -57,7 +59,10 @@ def simulate_particles(
     out_dir = Path(out_dir)
     staging = _staging_folder(out_dir)
     try:
-        _simulate(source, grid, settings, staging, generator, progress or (lambda done, n: None))
+        volume = _volume(source, grid)
+        projector = projector or VolumeProjector(volume, grid)
+        progress = progress or (lambda done, n: None)
+        _simulate(volume, projector, grid, settings, staging, generator, progress)
         if out_dir.exists():
             out_dir.rmdir()
         staging.rename(out_dir)
@@ -89,24 +94,23 @@ def _staging_folder(out_dir: Path) -> Path:
 
 
 def _simulate(
-    source: Tensor | GaussianMixture,
+    volume: Tensor,
+    projector: Projector,
     grid: Grid,
     settings: SimulationSettings,
     folder: Path,
     generator: torch.Generator,
     progress: Callable[[int, int], None],
 ) -> None:
-    volume = _volume(source, grid)
     true, recorded = _poses(settings, generator)
     optics = _optics(settings, grid, generator)
-    projector = VolumeProjector(volume, grid)
-    scale = 1.0 / _noise_deviation(projector, settings, true, optics)
+    scale = 1.0 / _noise_deviation(projector, grid, settings, true, optics)
     gain = coloured_gain(grid) if settings.noise == "coloured" else None
     sign = 1.0 if settings.contrast == "bright" else -1.0
 
     def images() -> Iterator[ArrayLike]:
         for index in _batches(settings.n, grid):
-            clean = _form(projector, true.select(index), optics.select(index))
+            clean = _form(projector, grid.box_size, true.select(index), optics.select(index))
             noise = draw_noise(len(index), grid.box_size, gain, generator)
             yield (sign * (scale * clean + noise)).float().numpy()
             progress(int(index[-1]) + 1, settings.n)
@@ -134,13 +138,13 @@ def _batches(n: int, grid: Grid) -> tuple[Tensor, ...]:
     return torch.arange(n).split(max(1, PIXELS_AT_ONCE // grid.box_size**2))
 
 
-def _form(projector: VolumeProjector, poses: Poses, optics: Optics) -> Tensor:
-    """Images of any optics groups, all of the projector's box size, in the order of the poses."""
-    box_size = projector.grid.box_size
+def _form(projector: Projector, box_size: int, poses: Poses, optics: Optics) -> Tensor:
+    """Images of any optics groups, all of one box size, in the order of the poses."""
     images = torch.empty(len(poses), box_size, box_size)
     for group in optics.group.unique():
         index = (optics.group == group).nonzero()[:, 0]
-        images[index] = form_images(projector, poses.select(index), optics.select(index), box_size)
+        formed = form_images(projector, poses.select(index), optics.select(index), box_size)
+        images[index] = formed.to(images)
     return images
 
 
@@ -183,15 +187,19 @@ def _optics(settings: SimulationSettings, grid: Grid, generator: torch.Generator
 
 
 def _noise_deviation(
-    projector: VolumeProjector, settings: SimulationSettings, poses: Poses, optics: Optics
+    projector: Projector,
+    grid: Grid,
+    settings: SimulationSettings,
+    poses: Poses,
+    optics: Optics,
 ) -> float:
     """Standard deviation of the noise that gives the wanted SNR.
 
     Poses and defoci are drawn independently, so the first images are a fair sample of all.
     """
     total, squares, count = 0.0, 0.0, 0
-    for index in _batches(min(settings.n, CALIBRATION_IMAGES), projector.grid):
-        clean = _form(projector, poses.select(index), optics.select(index))
+    for index in _batches(min(settings.n, CALIBRATION_IMAGES), grid):
+        clean = _form(projector, grid.box_size, poses.select(index), optics.select(index))
         total += float(clean.double().sum())
         squares += float(clean.double().square().sum())
         count += clean.numel()

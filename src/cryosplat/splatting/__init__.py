@@ -1,5 +1,6 @@
-"""Gaussians on grids: from a mixture in Angstrom to voxels, differentiable."""
+"""Gaussians on grids: from a mixture in Angstrom to voxels and pixels, differentiable."""
 
+from ._project import project
 from ._voxelize import voxelize
 
-__all__ = ["voxelize"]
+__all__ = ["project", "voxelize"]
