@@ -69,9 +69,14 @@ class Grid:
 
 def radial_shells(shape: tuple[int, ...]) -> Tensor:
     """``round(|k|)``, half away from zero, on the half transform of a real array of ``shape``."""
+    return torch.floor(squared_radii(shape).sqrt() + 0.5).long()
+
+
+def squared_radii(shape: tuple[int, ...]) -> Tensor:
+    """``|k|^2`` in Fourier voxels, float64, on the half transform of a real array of ``shape``."""
     squared = torch.zeros((), dtype=torch.float64)
     for axis, size in enumerate(shape):
         last = axis == len(shape) - 1
         k = (torch.fft.rfftfreq(size) if last else torch.fft.fftfreq(size)).double() * size
         squared = squared[..., None] + k.square()
-    return torch.floor(squared.sqrt() + 0.5).long()
+    return squared

@@ -32,6 +32,28 @@ def test_round_trip_is_exact(tmp_path: Path, k: int) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["m.ply"]
 
 
+def test_extra_columns_follow_the_standard_ones_and_are_explained(tmp_path: Path) -> None:
+    path, mixture = tmp_path / "m.ply", _mixture()
+    extra = {"sigma_position": np.arange(5.0), "local_resolution": np.full(5, 3.5)}
+    write_ply(path, *mixture, extra=extra)
+    read = read_ply(path)
+    np.testing.assert_array_equal(read.means, mixture[0])
+    np.testing.assert_array_equal(read.amplitudes, mixture[3])
+    assert list(read.extra) == list(extra)
+    np.testing.assert_array_equal(read.sigma_position, np.arange(5))
+    np.testing.assert_array_equal(read.extra["local_resolution"], 3.5)
+    assert read.sigma_amplitude is None
+    assert any(comment.startswith("sigma_position: standard dev") for comment in read.comments)
+
+
+@pytest.mark.parametrize("name", ["scale_1", "two words", "", "1st", "größe"])
+def test_extra_columns_need_names_of_their_own(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot name an extra column"):
+        write_ply(tmp_path / "m.ply", *_mixture(), extra={name: np.zeros(5)})
+    with pytest.raises(InputError, match=r"sigma has shape \(4,\), expected \(5,\)"):
+        write_ply(tmp_path / "m.ply", *_mixture(), extra={"sigma": np.zeros(4)})
+
+
 def test_bytes_are_what_the_header_says(tmp_path: Path) -> None:
     """Golden layout: another program reads 11 little-endian floats a row in this order."""
     path = tmp_path / "m.ply"
@@ -56,6 +78,7 @@ def test_other_column_orders_types_and_extra_columns_are_read(tmp_path: Path) ->
     assert read.means.tolist() == [[1, 2, 3]]
     assert read.quaternions.tolist() == [[7, 8, 9, 10]]
     assert read.amplitudes.tolist() == [11]
+    assert {name: values.tolist() for name, values in read.extra.items()} == {"red": [0]}
 
 
 def _broken(path: Path, old: bytes, new: bytes) -> None:

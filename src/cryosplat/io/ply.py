@@ -3,13 +3,16 @@
 One ``vertex`` per Gaussian, in float32: ``x y z`` centre from the rotation centre and
 ``scale_0..2`` standard deviations (Angstrom), ``rot_0..3`` unit quaternion (w, x, y, z),
 ``amplitude`` integral of the Gaussian. Unlike the files of 3-D Gaussian splatting, nothing is a
-logarithm or a logit; the header says so.
+logarithm or a logit; the header says so. Further columns may follow: readers that do not know them
+skip them.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,10 @@ COMMENTS = (
     "rot_0 rot_1 rot_2 rot_3: unit quaternion w x y z from the Gaussian's axes to the map's",
     "amplitude: integral of the Gaussian; their sum is the sum over the map's voxels",
 )
+EXTRA_COMMENTS = {
+    "sigma_position": "standard deviation of the centre along each axis, Angstrom",
+    "sigma_amplitude": "standard deviation of the amplitude, relative",
+}
 HEADER_LIMIT = 1 << 16
 FORMATS = {"binary_little_endian": "<", "binary_big_endian": ">"}
 TYPES = {
@@ -39,13 +46,27 @@ TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class PlyMixture:
-    """What a mixture file holds: float32 in the units and order of `GaussianMixture`."""
+    """What a mixture file holds: float32 in the units and order of `GaussianMixture`.
+
+    ``extra``: all further columns by name, each (k,) float32; they may hold NaN.
+    """
 
     means: NDArray[np.float32]
     scales: NDArray[np.float32]
     quaternions: NDArray[np.float32]
     amplitudes: NDArray[np.float32]
     comments: tuple[str, ...] = ()
+    extra: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def sigma_position(self) -> NDArray[np.float32] | None:
+        """Standard deviation (k,) of each centre along each axis in Angstrom, if the file has it."""
+        return self.extra.get("sigma_position")
+
+    @property
+    def sigma_amplitude(self) -> NDArray[np.float32] | None:
+        """Relative standard deviation (k,) of each amplitude, if the file has it."""
+        return self.extra.get("sigma_amplitude")
 
 
 def write_ply(
@@ -55,21 +76,33 @@ def write_ply(
     quaternions: ArrayLike,
     amplitudes: ArrayLike,
     comments: tuple[str, ...] = (),
+    extra: Mapping[str, ArrayLike] | None = None,
 ) -> None:
     """Write k Gaussians: means (k, 3), scales (k, 3), quaternions (k, 4), amplitudes (k,).
 
-    ``comments`` follow the standard ones in the header, one line each. The file appears whole or
-    not at all.
+    ``comments`` follow the standard ones in the header, one line each; ``extra`` columns (k,)
+    follow the standard ones in each row, in their order. The file appears whole or not at all.
 
     Raises
     ------
     InputError
-        The arrays disagree in length, have other shapes, or hold NaN or infinite values.
+        The arrays disagree in length, have other shapes, or hold NaN or infinite values; or the
+        name of an extra column is taken or no word of letters, digits and underscores.
     OutputError
         The file cannot be written.
     """
+    extra = extra or {}
     columns = {"means": 3, "scales": 3, "quaternions": 4, "amplitudes": 1}
-    arrays = dict(zip(columns, (means, scales, quaternions, amplitudes), strict=True))
+    for name in extra:
+        if name in (*COLUMNS, *columns) or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            raise InputError(
+                f"{path}: {name!r} cannot name an extra column, expected a word of letters, digits "
+                f"and underscores other than {', '.join(COLUMNS)}."
+            )
+    columns |= dict.fromkeys(extra, 1)
+    arrays = dict(
+        zip(columns, (means, scales, quaternions, amplitudes, *extra.values()), strict=True)
+    )
     k = len(np.asarray(means))
     parts = []
     for name, width in columns.items():
@@ -81,8 +114,10 @@ def write_ply(
             raise InputError(f"{path}: {bad} values of {name} are NaN or infinite in float32.")
         parts.append(values.reshape(k, width))
     lines = ["ply", "format binary_little_endian 1.0"]
-    lines += [f"comment {' '.join(text.split())}" for text in (*COMMENTS, *comments)]
-    lines += [f"element vertex {k}", *(f"property float {name}" for name in COLUMNS), "end_header"]
+    explained = [f"{name}: {EXTRA_COMMENTS[name]}" for name in extra if name in EXTRA_COMMENTS]
+    lines += [f"comment {' '.join(text.split())}" for text in (*COMMENTS, *explained, *comments)]
+    lines += [f"element vertex {k}", *(f"property float {name}" for name in (*COLUMNS, *extra))]
+    lines += ["end_header"]
     header = ("\n".join(lines) + "\n").encode("ascii", "replace")
     with replacing(Path(path)) as stream:
         stream.write(header)
@@ -116,7 +151,10 @@ def read_ply(path: str | os.PathLike[str]) -> PlyMixture:
     values = np.stack([table[name].astype(np.float32) for name in COLUMNS], axis=1)
     _check_values(path, values)
     means, scales, quaternions, amplitudes = np.split(values, (3, 6, 10), axis=1)
-    return PlyMixture(means, scales, quaternions, amplitudes[:, 0], comments)
+    extra = {
+        name: table[name].astype(np.float32) for name in dtype.names or () if name not in COLUMNS
+    }
+    return PlyMixture(means, scales, quaternions, amplitudes[:, 0], comments, extra)
 
 
 def _read_header(path: Path, content: bytes) -> tuple[np.dtype, int, tuple[str, ...], int]:
@@ -134,7 +172,9 @@ def _read_header(path: Path, content: bytes) -> tuple[np.dtype, int, tuple[str, 
                 order = FORMATS.get(name, "")
             case ["comment", *words]:
                 comments.append(" ".join(words))
-            case ["element", "vertex", number] if number.isdigit() and count < 0:
+            case ["element", "vertex", number] if (
+                number.isdigit() and len(number) < 19 and count < 0
+            ):
                 count = int(number)
             case ["property", kind, name] if kind in TYPES and count >= 0:
                 fields.append((name, TYPES[kind]))
@@ -178,7 +218,7 @@ def _check_values(path: Path, values: NDArray[np.float32]) -> None:
         (~np.isfinite(values).all(axis=1), "a value that is NaN or infinite", "finite numbers"),
         (~(values[:, 3:6] > 0).all(axis=1), "a scale that is not positive",
          "standard deviations in Angstrom, not their logarithms"),
-        (~(np.linalg.norm(values[:, 6:10], axis=1) > 0), "a quaternion of length 0",
+        (~values[:, 6:10].any(axis=1), "a quaternion of length 0",
          "a rotation (w, x, y, z)"),
     )  # fmt: skip
     for bad, given, expected in rules:

@@ -7,13 +7,14 @@ transform without Hermitian weights (RELION, ``getFSC``). All sums are float64.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError, SettingsError
-from ..grid import Grid, radial_shells
+from ..grid import Grid, radial_shells, squared_radii
 
 RANDOMISE_BELOW = 0.8
 """Phases are randomised from the first shell whose unmasked FSC is below this (RELION)."""
@@ -70,8 +71,15 @@ class MaskedFsc:
     randomised_from: int
 
     def inflation(self, grid: Grid, threshold: float = 0.143) -> float:
-        """FSC of random phases at the corrected resolution; above 0.1 the mask is too tight."""
-        return float(self.randomised[resolution(self.corrected, grid, threshold).shell])
+        """FSC of random phases around the corrected resolution; above 0.1 the mask is too tight.
+
+        The mean of up to five shells, all of them corrected ones: single shells scatter.
+        """
+        first = self.randomised_from + CORRECT_AFTER
+        if first >= len(self.randomised):
+            return 0.0
+        shell = max(resolution(self.corrected, grid, threshold).shell, first)
+        return float(self.randomised[max(first, shell - 2) : shell + 3].mean())
 
 
 def fourier_shell_correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -168,39 +176,64 @@ def truth_from_cross(cross: Tensor, baseline: Tensor, grid: Grid) -> Tensor:
 def masked_fsc(a: Tensor, b: Tensor, mask: Tensor, generator: torch.Generator) -> MaskedFsc:
     """FSC of two half-maps under ``mask``, corrected for the mask by random phases.
 
+    As `masked_fscs` for one mask.
+    """
+    return masked_fscs(a, b, {"mask": mask}, generator)["mask"]
+
+
+def masked_fscs(
+    a: Tensor, b: Tensor, masks: Mapping[str, Tensor], generator: torch.Generator
+) -> dict[str, MaskedFsc]:
+    """FSC of two half-maps under each of ``masks``, corrected for the mask by random phases.
+
     The phases of both maps are replaced from the first shell ``k`` whose unmasked FSC is below 0.8
-    on; from shell ``k + 2`` the masked curve F is corrected with that of the random maps N,
-    ``(F - N) / (1 - N)`` (Chen et al. 2013; RELION, ``postprocessing.cpp``).
+    on, the same random maps for every mask; from shell ``k + 2`` the masked curve F is corrected
+    with that of the random maps N (Chen et al. 2013; the shells are those of RELION).
 
     Raises
     ------
     InputError
-        The maps or the mask differ in shape, are not cubes, or hold NaN or infinite values.
+        The maps or a mask differ in shape, are not cubes, or hold NaN or infinite values.
     """
     _check_pair(a, b)
-    _check_pair(a, mask)
+    for mask in masks.values():
+        _check_pair(a, mask)
     box_size = a.shape[-1]
     transforms = _transform(a), _transform(b)
     unmasked = correlation_of_transforms(*transforms, box_size)
-    mask = mask.double()
-    masked = fourier_shell_correlation(a * mask, b * mask)
     below = (unmasked[1:] < RANDOMISE_BELOW).nonzero()
-    if not len(below):
-        return MaskedFsc(unmasked, masked, torch.zeros_like(masked), masked, len(masked))
-    first = int(below[0]) + 1
-    noise = [_randomise(t, first, box_size, generator) * mask for t in transforms]
-    randomised = fourier_shell_correlation(*noise)
-    start = first + CORRECT_AFTER
+    first = int(below[0]) + 1 if len(below) else len(unmasked)
+    noise = [_randomise(t, first, box_size, generator) for t in transforms if first < len(unmasked)]
+    found = {}
+    for name, mask in masks.items():
+        mask = mask.double()
+        masked = fourier_shell_correlation(a * mask, b * mask)
+        randomised = torch.zeros_like(masked)
+        if noise:
+            randomised = fourier_shell_correlation(noise[0] * mask, noise[1] * mask)
+        corrected = corrected_for_mask(masked, randomised, first)
+        found[name] = MaskedFsc(unmasked, masked, randomised, corrected, first)
+    return found
+
+
+def corrected_for_mask(masked: Tensor, randomised: Tensor, randomised_from: int) -> Tensor:
+    """``(F - N) / (1 - N)`` from shell ``randomised_from + 2`` on, F below.
+
+    F is the FSC under a mask, N that of the same maps with random phases from shell
+    ``randomised_from`` on (Chen et al. 2013, Ultramicroscopy 135, eq. 4).
+    """
+    start = randomised_from + CORRECT_AFTER
     corrected = masked.clone()
     corrected[start:] = (masked - randomised)[start:] / (1.0 - randomised[start:]).clamp_min(1e-9)
-    return MaskedFsc(unmasked, masked, randomised, corrected, first)
+    return corrected
 
 
 def randomise_phases(volume: Tensor, first_shell: int, generator: torch.Generator) -> Tensor:
-    """``volume`` with random phases from ``first_shell`` on; every Fourier amplitude is kept.
+    """``volume`` with random phases where ``|k| >= first_shell``; all Fourier amplitudes are kept.
 
     The phases are those of a real white-noise map, so the result is real (Hermitian transform)
-    and the phases on the transform's self-conjugate points are 0 or pi. Float64 [z, y, x].
+    and the phases on the transform's self-conjugate points are 0 or pi. The border is RELION's,
+    ``|k|`` as it is and not rounded: half of shell ``first_shell`` stays. Float64 [z, y, x].
     """
     return _randomise(_transform(volume), first_shell, volume.shape[-1], generator)
 
@@ -211,7 +244,7 @@ def _randomise(
     size = (box_size,) * transform.dim()
     white = torch.fft.rfftn(torch.randn(size, generator=generator, dtype=torch.float64))
     replaced = torch.polar(transform.abs(), white.angle())
-    keep = radial_shells(size) < first_shell
+    keep = squared_radii(size) < first_shell**2
     return torch.fft.irfftn(torch.where(keep, transform, replaced), s=size)
 
 

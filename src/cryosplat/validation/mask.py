@@ -1,8 +1,9 @@
-"""Soft masks: a sphere, and one that finds the molecule by itself."""
+"""Soft masks: a sphere, and three of different reach that find the molecule by themselves."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,10 +26,32 @@ LARGEST_THRESHOLD = 0.3
 """A threshold above this fraction of the maximum would cut the molecule: smooth further first."""
 MINOR_COMPONENT = 0.05
 """Separate pieces with less than this share of the largest piece's mass are dropped as noise."""
-GROW = 5.0
-"""How far the mask extends beyond the thresholded region, in Angstrom (or 2 pixels if more)."""
-EDGE = 8.0
-"""Width of the cosine edge, in Angstrom (or 5 pixels if more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a mask extends beyond the thresholded region, and the width of its cosine edge.
+
+    Both in Angstrom, or in pixels where those are more.
+    """
+
+    grow: float
+    edge: float
+    least_grow: float
+    least_edge: float
+
+    def on(self, grid: Grid) -> tuple[float, float]:
+        """``grow`` and ``edge`` on ``grid``, in Angstrom."""
+        pixel = grid.pixel_size
+        return max(self.grow, self.least_grow * pixel), max(self.edge, self.least_edge * pixel)
+
+
+REACHES = {
+    "loose": Reach(grow=25.0, edge=15.0, least_grow=5.0, least_edge=5.0),
+    "auto": Reach(grow=5.0, edge=8.0, least_grow=2.0, least_edge=5.0),
+    "tight": Reach(grow=0.0, edge=6.0, least_grow=0.0, least_edge=4.0),
+}
+"""Loose as cryoSPARC's (25 and 40 Angstrom from the region); tight ends where auto still grows."""
 
 
 def spherical_mask(grid: Grid, radius: float, edge: float) -> Tensor:
@@ -55,6 +78,36 @@ def soft_mask(volume: Tensor, grid: Grid) -> Tensor:
     InputError
         ``volume`` is not a cube of the grid's box size, or holds NaN or infinite values.
     """
+    return _masks_of_reach(volume, grid, ("auto",))["auto"]
+
+
+def named_masks(volume: Tensor, grid: Grid, user: Tensor | None = None) -> dict[str, Tensor]:
+    """The masks ``loose``, ``auto`` and ``tight``, and ``user`` where one is given.
+
+    The first three are `soft_mask` with the reaches of `REACHES`; all are float32 (d, d, d).
+    Raises as `soft_mask`.
+    """
+    masks = _masks_of_reach(volume, grid, tuple(REACHES))
+    return masks if user is None else masks | {"user": user.float()}
+
+
+def _masks_of_reach(volume: Tensor, grid: Grid, names: tuple[str, ...]) -> dict[str, Tensor]:
+    _check_map(volume, grid)
+    edge = REACHES["auto"].on(grid)[1]
+    envelope = spherical_mask(grid, 0.5 * grid.side - edge, edge)
+    found = find_molecule(volume, grid)
+    if found is None:
+        return dict.fromkeys(names, envelope)
+    distance = ndimage.distance_transform_edt(~found.region, sampling=found.grid.pixel_size)
+    distance = _interpolate(torch.from_numpy(np.asarray(distance)), found.grid, grid)
+    masks = {}
+    for name in names:
+        grow, edge = REACHES[name].on(grid)
+        masks[name] = (_cosine_edge(distance - grow, edge) * envelope).float()
+    return masks
+
+
+def _check_map(volume: Tensor, grid: Grid) -> None:
     if volume.shape != (grid.box_size,) * 3:
         raise InputError(
             f"soft_mask: the map has shape {tuple(volume.shape)}, expected a cube of "
@@ -62,19 +115,28 @@ def soft_mask(volume: Tensor, grid: Grid) -> Tensor:
         )
     if not bool(torch.isfinite(volume).all()):
         raise InputError("soft_mask: the map holds NaN or infinite values, expected numbers.")
-    edge = max(EDGE, 5.0 * grid.pixel_size)
-    envelope = spherical_mask(grid, 0.5 * grid.side - edge, edge)
-    coarse_grid, region = _find_molecule(volume, grid)
-    if region is None:
-        return envelope
-    distance = ndimage.distance_transform_edt(~region, sampling=coarse_grid.pixel_size)
-    distance = _interpolate(torch.from_numpy(np.asarray(distance)), coarse_grid, grid)
-    grow = max(GROW, 2.0 * grid.pixel_size)
-    return (_cosine_edge(distance - grow, edge) * envelope).float()
 
 
-def _find_molecule(volume: Tensor, grid: Grid) -> tuple[Grid, NDArray[np.bool_] | None]:
-    """The molecule as a region of a coarser grid, which suffices at these resolutions."""
+@dataclass(frozen=True, slots=True)
+class Molecule:
+    """Where the molecule is: ``region`` of a coarser ``grid``, and its low-passed ``density``."""
+
+    grid: Grid
+    region: NDArray[np.bool_]
+    density: NDArray[np.float64]
+
+    def share_outside(self, mask: Tensor, grid: Grid) -> float:
+        """Share of the molecule's density where ``mask`` (on ``grid``) is below one half."""
+        there = _interpolate(mask.double(), grid, self.grid).numpy()
+        weights = np.where(self.region, self.density, 0.0)
+        return float(weights[there < 0.5].sum() / weights.sum())
+
+
+def find_molecule(volume: Tensor, grid: Grid) -> Molecule | None:
+    """The molecule in ``volume`` as `soft_mask` sees it; None where nothing stands out.
+
+    On a coarser grid, which suffices at these resolutions.
+    """
     resolution = max(LOW_PASS, 4.0 * grid.pixel_size)
     coarse_box = min(grid.box_size, 2 * math.ceil(2.0 * grid.side / resolution))
     coarse_grid = Grid(coarse_box, grid.side / coarse_box)
@@ -90,9 +152,10 @@ def _find_molecule(volume: Tensor, grid: Grid) -> tuple[Grid, NDArray[np.bool_] 
         maximum = np.quantile(smooth, 0.999)
         threshold = max(FRACTION_OF_MAXIMUM * maximum, NOISE_DEVIATIONS * noise)
         if threshold < LARGEST_THRESHOLD * maximum:
-            return coarse_grid, _large_pieces(smooth, (smooth > threshold) & inside)
+            region = _large_pieces(smooth, (smooth > threshold) & inside)
+            return Molecule(coarse_grid, region, smooth)
         resolution *= 1.25
-    return coarse_grid, None
+    return None
 
 
 def _large_pieces(density: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.bool_]:

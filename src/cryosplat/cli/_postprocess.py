@@ -1,0 +1,169 @@
+"""``cryosplat postprocess``: a sharpened map of a finished run, and folders for others."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from ..errors import InputError
+from ..grid import Grid
+from ..io.mrc import MapFile, read_map, write_map
+from ..io.ply import read_ply, write_ply
+from ..mixture import GaussianMixture
+from ..report.deposition import Deposit, write_emdb, write_relion_halves
+from ..report.run import write_report
+from ..run_folder import RunFolder
+from ..validation.fsc import MaskedFsc, masked_fscs, resolution
+from ..validation.mask_checks import (
+    mask_remarks,
+    read_mask,
+    resolutions_by_mask,
+    tightness_remark,
+)
+from ..validation.postprocess import Postprocessed, share_limited, sharpen, sharpened_mixture
+
+FLOOR = 0.2  # pixels: such Gaussians are points to the run's grid; voxelize band-limits them
+USER_CURVE = "half-maps, user mask"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asks for: inputs that replace the run's own, and outputs beside its map."""
+
+    mask: Path | None = None
+    b_factor: float | None = None
+    out: Path | None = None
+    gaussians: Path | None = None
+    relion_names: Path | None = None
+    emdb: Path | None = None
+
+
+def run_postprocess(run: Path, wanted: Wanted) -> None:
+    """Sharpen the map of the run in ``run``, tell its B-factor, write what else is wanted."""
+    folder = RunFolder(run)
+    summary = folder.read_json()
+    console = Console(highlight=False, soft_wrap=True)
+    maps = [_map_of(folder, path, summary) for path in (folder.map, folder.half1, folder.half2)]
+    grid = Grid(summary["box_size"], summary["pixel_size"])
+    volume, half1, half2 = (torch.from_numpy(m.data) for m in maps)
+    mask_path = folder.mask if wanted.mask is None else wanted.mask
+    mask = read_mask(mask_path, grid, maps[0].origin)
+    generator = torch.Generator().manual_seed(summary.get("settings", {}).get("seed", 0))
+    found = masked_fscs(half1, half2, {"user": mask}, generator)
+    for remark in (*mask_remarks(mask, volume, grid), tightness_remark(found["user"], grid)):
+        if remark is not None:
+            console.print(f"! {mask_path.name}: {remark}", style="yellow")
+    low_pass = _low_pass(found["user"], grid, summary)
+    sharpened = sharpen(volume, found["user"].corrected, grid, wanted.b_factor, low_pass)
+    out = folder.sharpened if wanted.out is None else wanted.out
+    write_map(out, sharpened.map.numpy(), grid.pixel_size, "sharpened")
+    if wanted.out is None:
+        _record(folder, summary, sharpened, found if wanted.mask is not None else {}, grid)
+    _tell(console, sharpened, found["user"], grid, mask_path)
+    console.print(f"{out}")
+    if wanted.gaussians is not None:
+        console.print(_write_gaussians(folder, wanted.gaussians, sharpened.b_factor, grid))
+    if wanted.relion_names is not None:
+        at = 1.5 / grid.nyquist if found["user"].randomised_from == grid.n_shells else None
+        command = write_relion_halves(folder, wanted.relion_names, wanted.mask, at)
+        console.print(f"Next: {command}")
+    if wanted.emdb is not None:
+        deposit = _deposit(sharpened, found["user"], mask, grid, summary)
+        console.print(f"{write_emdb(folder, wanted.emdb, deposit) / 'README.txt'}")
+
+
+def _map_of(folder: RunFolder, path: Path, summary: dict[str, Any]) -> MapFile:
+    found = read_map(path)
+    if found.data.shape != (summary["box_size"],) * 3:
+        raise InputError(
+            f"{path}: has shape {found.data.shape}, but {folder.summary.name} says a box of "
+            f"{summary['box_size']}. The map was probably replaced.\n"
+            f"  Remedy: reconstruct again, or give the folder of an unchanged run."
+        )
+    return found
+
+
+def _low_pass(found: MaskedFsc, grid: Grid, summary: dict[str, Any]) -> float:
+    """No finer than the run's headline, which the controls may have lowered."""
+    headline = summary.get("resolution")
+    headline = math.inf if headline is None else float(headline)
+    return max(headline, resolution(found.corrected, grid).angstrom)
+
+
+def _record(
+    folder: RunFolder,
+    summary: dict[str, Any],
+    sharpened: Postprocessed,
+    user: dict[str, MaskedFsc],
+    grid: Grid,
+) -> None:
+    """Keep the run's numbers, curves and report in step with its sharpened map."""
+    summary["guinier"] = sharpened.summary()
+    if user:
+        summary.setdefault("masks", {})["user"] = resolutions_by_mask(user, grid)["user"]
+        frequencies, curves = folder.read_fsc_csv()
+        curves[USER_CURVE] = user["user"].corrected.tolist()
+        folder.write_fsc_csv(frequencies, curves)
+    folder.write_json(summary)
+    write_report(folder)
+
+
+def _tell(
+    console: Console, sharpened: Postprocessed, found: MaskedFsc, grid: Grid, mask: Path
+) -> None:
+    plot = sharpened.guinier
+    resolved = resolution(found.corrected, grid)
+    console.print(f"resolution  {resolved} under {mask.name} (corrected half-map FSC, 0.143)")
+    low, high = plot.fit_range
+    measured = (
+        f"{plot.b_factor:.1f} Å² measured from {low:g} to {high:.2f} Å, correlation "
+        f"{plot.correlation:.2f}"
+        if plot.fitted
+        else f"none measured, too few shells between {low:g} Å and the resolution"
+    )
+    console.print(f"B-factor    {sharpened.b_factor:.1f} Å² applied; {measured}")
+    console.print(f"low-pass    {_angstrom(sharpened.low_pass)}")
+
+
+def _angstrom(value: float) -> str:
+    return f"{value:.2f} Å" if math.isfinite(value) else "everything: nothing is resolved"
+
+
+def _write_gaussians(folder: RunFolder, out: Path, b_factor: float, grid: Grid) -> str:
+    ply = read_ply(folder.gaussians)
+    arrays = (ply.means, ply.scales, ply.quaternions, ply.amplitudes)
+    mixture = GaussianMixture(*map(torch.from_numpy, arrays))
+    sharp = sharpened_mixture(mixture, b_factor, FLOOR * grid.pixel_size)
+    comment = f"sharpened by a B-factor of {b_factor:.1f} square Angstrom"
+    write_ply(
+        out, sharp.means.numpy(), sharp.scales.numpy(), sharp.quaternions.numpy(),
+        sharp.amplitudes.numpy(), (comment,),
+    )  # fmt: skip
+    limited = share_limited(mixture, sharp, b_factor)
+    return (
+        f"{out}: {100 * limited:.0f} % of the Gaussians' axes reached the floor of {FLOOR:g} pixels "
+        f"and are sharpened by less"
+    )
+
+
+def _deposit(
+    sharpened: Postprocessed, found: MaskedFsc, mask: Tensor, grid: Grid, summary: dict[str, Any]
+) -> Deposit:
+    headline = summary.get("resolution")
+    return Deposit(
+        volume=sharpened.map.numpy(),
+        mask=mask.numpy(),
+        frequencies=grid.shell_frequencies().tolist(),
+        fsc=found.corrected.tolist(),
+        resolution="none" if headline is None else f"{headline:.2f} Å",
+        method=str(summary.get("resolution_from", "half-map FSC")),
+        half_maps=str(resolution(found.corrected, grid)),
+        low_pass=_angstrom(sharpened.low_pass),
+        b_factor=sharpened.b_factor,
+    )

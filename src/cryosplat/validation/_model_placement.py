@@ -1,0 +1,142 @@
+"""The density of an atomic model on a map's voxels, and where the model stands in the map."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import gemmi
+import numpy as np
+import scipy.fft
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..grid import Grid
+
+COARSE = 10.0
+"""Detail, in Angstrom (or 4 pixels), that decides where the model stands."""
+COARSE_PIXEL = 2.0  # Angstrom: of the grid on which it is decided
+MOVED_GAIN = 0.1
+"""How much better in correlation a translated model must be to be preferred to a standard frame."""
+NARROWEST = 0.5  # pixels: deviation of the narrowest atom that does not alias
+EDGE_SHELLS = 3  # of the low-pass
+
+Frame = Literal["corner", "centre", "moved"]
+Volume = NDArray[np.float32]
+Transform = NDArray[np.complex64]
+
+
+def read_model(path: Path) -> gemmi.Model:
+    """The first model of a PDB or mmCIF file; raises `InputError` where its atoms cannot be used."""
+    try:
+        structure = gemmi.read_structure(str(path))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read as an atomic model ({error}). "
+            f"Remedy: give a PDB or mmCIF file (.pdb, .ent, .cif, each also as .gz)."
+        ) from error
+    if len(structure) == 0 or structure[0].count_atom_sites() == 0:
+        raise InputError(f"{path}: the file holds no atoms, expected an atomic model.")
+    unknown = [site for site in structure[0].all() if not _scatters(site.atom.element)]
+    if unknown:
+        names = ", ".join(f"{s.residue.name} {s.atom.name}" for s in unknown[:3])
+        raise InputError(
+            f"{path}: {len(unknown)} of {structure[0].count_atom_sites()} atoms have no known "
+            f"element (for example {names}), expected element symbols. Remedy: fill the element "
+            f"column (77-78 of a PDB file, type_symbol of an mmCIF file)."
+        )
+    return structure[0]
+
+
+def _scatters(element: gemmi.Element) -> bool:
+    return element.atomic_number > 0 and element.c4322 is not None
+
+
+def model_density(model: gemmi.Model, grid: Grid, shift: NDArray[np.float64]) -> Volume:
+    """Scattering of the atoms, moved by ``shift`` Angstrom, on the map's voxels; periodic."""
+    calculator = gemmi.DensityCalculatorE()
+    calculator.blur = 8.0 * math.pi**2 * (NARROWEST * grid.pixel_size) ** 2
+    d, side = grid.box_size, grid.side
+    calculator.grid.set_size(d, d, d)
+    calculator.grid.set_unit_cell(gemmi.UnitCell(side, side, side, 90, 90, 90))
+    calculator.grid.spacegroup = gemmi.SpaceGroup("P1")
+    moved = model.clone()
+    moved.transform_pos_and_adp(gemmi.Transform(gemmi.Mat33(), gemmi.Vec3(*shift)))
+    calculator.add_model_density_to_grid(moved)
+    return np.ascontiguousarray(np.array(calculator.grid.array, np.float32).transpose(2, 1, 0))
+
+
+def placed(model: gemmi.Model, volume: Volume, grid: Grid) -> tuple[Frame, NDArray[np.float64]]:
+    """Where the model's coordinate 0 lies, and the shift that counts it from the map's corner."""
+    coarse = _coarse_grid(grid)
+    density = model_density(model, coarse, np.zeros(3))
+    given = transform(volume)
+    if coarse.box_size < grid.box_size:
+        axis = np.rint(np.fft.fftfreq(coarse.box_size, 1.0 / coarse.box_size)).astype(int)
+        given = given[axis][:, axis][:, :, : coarse.box_size // 2 + 1]
+    gain = low_pass(coarse.shells().numpy(), coarse_shell(grid))
+    first, second = given * gain, transform(density) * gain
+    norm = math.sqrt(_power(first, coarse) * _power(second, coarse))
+    scores = inverse(first * second.conj(), coarse) * (coarse.box_size**3 / max(norm, 1e-30))
+    half = round(grid.centre * grid.pixel_size / coarse.pixel_size)
+    standard: dict[Frame, float] = {
+        "corner": float(scores[0, 0, 0]), "centre": float(scores[half, half, half])
+    }  # fmt: skip
+    frame = max(standard, key=lambda name: standard[name])
+    if float(scores.max()) > standard[frame] + MOVED_GAIN:
+        shift = _peak(scores) * coarse.pixel_size
+        middle = np.mean([site.atom.pos.tolist() for site in model.all()], axis=0)
+        return "moved", shift - grid.side * np.floor((middle + shift) / grid.side)
+    return frame, np.full(3, grid.centre * grid.pixel_size if frame == "centre" else 0.0)
+
+
+def coarse_shell(grid: Grid) -> int:
+    """The last shell that decides where a model stands."""
+    return int(grid.side / max(COARSE, 4.0 * grid.pixel_size))
+
+
+def _coarse_grid(grid: Grid) -> Grid:
+    wanted = 2 * math.ceil(0.5 * grid.side / COARSE_PIXEL)
+    side = 2 * scipy.fft.next_fast_len(wanted // 2, real=True)
+    return Grid(side, grid.side / side) if side < grid.box_size else grid
+
+
+def transform(volume: Volume) -> Transform:
+    """Half transform in float32."""
+    return scipy.fft.rfftn(volume, workers=torch.get_num_threads())
+
+
+def inverse(spectrum: Transform, grid: Grid) -> Volume:
+    """The map of a half transform."""
+    return scipy.fft.irfftn(spectrum, s=(grid.box_size,) * 3, workers=torch.get_num_threads())
+
+
+def low_pass(shells: NDArray[np.int64], last: int) -> Volume:
+    """Gain of a low-pass that drops the mean and falls from 1 to 0 behind shell ``last``."""
+    edge = np.clip((shells - last) / EDGE_SHELLS, 0.0, 1.0)
+    return ((0.5 + 0.5 * np.cos(np.pi * edge)) * (shells > 0)).astype(np.float32)
+
+
+def _power(transform: NDArray[np.complex64], grid: Grid) -> float:
+    """Sum of squares over the full transform, from the stored half."""
+    weights = np.full(transform.shape[-1], 2.0)
+    weights[0] = 1.0
+    if grid.box_size % 2 == 0:
+        weights[-1] = 1.0
+    return float((weights * np.abs(transform) ** 2).sum())
+
+
+def _peak(scores: Volume) -> NDArray[np.float64]:
+    """The translation (x, y, z) of the highest score in voxels, to a fraction of one."""
+    side = scores.shape[0]
+    top = np.unravel_index(int(scores.argmax()), scores.shape)
+    shift = []
+    for axis in range(3):
+        low, high = (
+            scores[tuple((t + s * (a == axis)) % side for a, t in enumerate(top))] for s in (-1, 1)
+        )
+        bend = low - 2.0 * scores[top] + high
+        shift.append(top[axis] + (0.5 * (low - high) / bend if bend < 0 else 0.0))
+    return np.array(shift[::-1])

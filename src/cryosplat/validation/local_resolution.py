@@ -1,0 +1,278 @@
+"""Local resolution: where two half-maps agree, and down to which detail.
+
+Both half-maps are split into overlapping frequency bands. In each band their correlation is taken
+in a soft window around every voxel,
+
+    C(r) = W*(m f1 f2) / sqrt(W*(m f1^2) W*(m f2^2)),
+
+with ``f1`` and ``f2`` the band of the half-maps, ``m`` the mask and ``W*`` the convolution with a
+Gaussian: by Parseval's theorem the FSC of the windowed maps (Cardone, Heymann & Steven 2013,
+J. Struct. Biol. 184), for all voxels at once. The mask weighs products and never multiplies a map
+before its transform, so that, unlike in a masked FSC, its edge correlates nothing.
+
+Calibration for noise: a band of width 1/D seen in a window of diameter D holds about 7 (D s)^2
+independent numbers at frequency s. The window is at least 2.5 wavelengths wide at every frequency,
+and where so few numbers are left that pure noise exceeds the threshold in one voxel of a thousand,
+the threshold is that of one in a thousand.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.fft
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError, SettingsError
+from ..grid import Grid
+from .fsc import fourier_shell_correlation, resolution
+
+THRESHOLD = 0.5
+"""The usual one for windowed FSC; 0.143 is for the FSC of whole maps, which is less noisy."""
+WAVELENGTHS_OF_RESOLUTION = 6.0
+"""Diameter of the window in units of the global resolution."""
+LEAST_WINDOW, LARGEST_WINDOW = 12.0, 60.0  # Angstrom
+LEAST_WAVELENGTHS = 2.5  # of any band in its window
+COARSEST = 60.0  # Angstrom
+NOISE_DEVIATIONS = 3.1  # exceeded by one in a thousand
+HIGHEST_THRESHOLD = 0.8  # at the mask's edge, where a window holds few numbers
+SIGMA_OF_DIAMETER = (1.0 / 6.0 * math.pi) ** (1 / 3) / math.sqrt(4.0 * math.pi)
+"""Deviation of the Gaussian with the effective volume of a ball of diameter 1."""
+BAND_WIDTH = 36.0 / 35.0
+"""Effective width, ``(int h^2)^2 / int h^4``, of a raised cosine of half-width 1."""
+
+Volume = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResolution:
+    """Resolution at every voxel.
+
+    ``map`` float32 (d, d, d) [z, y, x] in Angstrom: where the mask is above 0, the resolution,
+    at most ``coarsest``, which also stands for "no agreement found"; 0 where the mask is 0, as
+    nothing was measured there. ``inside``: the voxels (mask at least 0.5) that the summary counts.
+    ``window``: diameter in Angstrom of the ball with the window's effective volume.
+    """
+
+    map: Tensor
+    inside: Tensor
+    window: float
+    threshold: float
+    coarsest: float
+
+    def quantile(self, share: float) -> float:
+        """The resolution in Angstrom that ``share`` of the voxels inside the mask reach."""
+        values = self.map[self.inside].numpy()
+        return float(np.quantile(values, share)) if len(values) else self.coarsest
+
+    def summary(self) -> dict[str, Any]:
+        """Median, 5 % and 95 % quantiles (Angstrom), window, threshold, share not resolved."""
+        unresolved = (self.map[self.inside] >= self.coarsest * (1 - 1e-6)).float()
+        return {
+            "median": self.quantile(0.5),
+            "q05": self.quantile(0.05),
+            "q95": self.quantile(0.95),
+            "window_angstrom": self.window,
+            "threshold": self.threshold,
+            "coarsest": self.coarsest,
+            "unresolved": float(unresolved.mean()) if len(unresolved) else 1.0,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """Frequencies around ``centre``, down to 0 at ``half_width``, seen in a ``window``; 1/A, A."""
+
+    centre: float
+    half_width: float
+    window: float
+
+    @property
+    def numbers(self) -> float:
+        """Independent numbers of the band in the whole window."""
+        volume = math.pi / 6.0 * self.window**3
+        return volume * 4.0 * math.pi * self.centre**2 * BAND_WIDTH * self.half_width
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the Gaussian window in Angstrom."""
+        return SIGMA_OF_DIAMETER * self.window
+
+
+def local_resolution(
+    half1: Tensor,
+    half2: Tensor,
+    mask: Tensor,
+    grid: Grid,
+    window: float | None = None,
+    threshold: float = THRESHOLD,
+) -> LocalResolution:
+    """Resolution around each voxel at which the local correlation first falls below ``threshold``.
+
+    ``half1``, ``half2`` and the soft ``mask`` in [0, 1]: (d, d, d). ``window``: its diameter in
+    Angstrom, or None for six times the masked FSC's resolution at 0.143.
+
+    Raises
+    ------
+    InputError
+        The maps or the mask are not cubes of the grid's box size, or not finite.
+    SettingsError
+        ``window`` or ``threshold`` is outside its range.
+    """
+    _check(half1, half2, mask, grid)
+    if window is None:
+        window = _usual_window(half1, half2, mask, grid)
+    if not (4.0 * grid.pixel_size <= window <= grid.side and 0.0 < threshold < 1.0):
+        raise SettingsError(
+            f"local_resolution: window is {window:g} Angstrom and threshold {threshold:g}, "
+            f"expected {4.0 * grid.pixel_size:g} to {grid.side:g} Angstrom (4 pixels to the whole "
+            f"box) and a number between 0 and 1."
+        )
+    bands = _bands(window, grid)
+    spectra = [_transform(v.detach().float().numpy()) for v in (half1, half2, mask)]
+    side = _even(6.0 * grid.side / window, grid.box_size)
+    frequency = np.full((side,) * 3, bands[0].centre, np.float32)
+    alive = np.ones_like(frequency, bool)
+    before, last = np.zeros_like(frequency), bands[0].centre
+    for band in bands:
+        correlation, share = _correlation(spectra, band, side, grid)
+        noise = NOISE_DEVIATIONS / np.sqrt(band.numbers * np.maximum(share, 1e-3))
+        margin = correlation - np.maximum(threshold, np.minimum(noise, HIGHEST_THRESHOLD))
+        passed = margin >= 0
+        if band is not bands[0]:
+            step = np.where(passed, 1.0, before / np.maximum(before - margin, 1e-9))
+            frequency = np.where(alive, last + step * (band.centre - last), frequency)
+        alive &= passed
+        before, last = margin, band.centre
+    fine = _interpolate(frequency.astype(np.float32), grid.box_size)
+    outside = mask <= 0
+    return LocalResolution(
+        map=torch.from_numpy(1.0 / fine).masked_fill(outside, 0.0),
+        inside=mask >= 0.5,
+        window=float(window),
+        threshold=threshold,
+        coarsest=1.0 / bands[0].centre,
+    )
+
+
+def _check(half1: Tensor, half2: Tensor, mask: Tensor, grid: Grid) -> None:
+    for name, volume in (("first half-map", half1), ("second half-map", half2), ("mask", mask)):
+        if volume.shape != (grid.box_size,) * 3:
+            raise InputError(
+                f"local_resolution: the {name} has shape {tuple(volume.shape)}, expected a cube "
+                f"of {grid.box_size} voxels."
+            )
+        if not bool(torch.isfinite(volume).all()):
+            raise InputError(
+                f"local_resolution: the {name} holds NaN or infinite values, expected numbers."
+            )
+
+
+def _usual_window(half1: Tensor, half2: Tensor, mask: Tensor, grid: Grid) -> float:
+    found = resolution(fourier_shell_correlation(half1 * mask, half2 * mask), grid, 0.143)
+    wanted = WAVELENGTHS_OF_RESOLUTION * found.angstrom
+    least = max(LEAST_WINDOW, 6.0 * grid.pixel_size)
+    return min(max(wanted, least), max(LARGEST_WINDOW, least), 0.5 * grid.side)
+
+
+def _bands(window: float, grid: Grid) -> list[_Band]:
+    """Bands from coarse to fine, each half a width after the other, up to Nyquist."""
+    centre = max(LEAST_WAVELENGTHS / grid.side, 1.0 / COARSEST)
+    bands = []
+    while centre <= grid.nyquist:
+        wide = max(window, LEAST_WAVELENGTHS / centre)
+        bands.append(_Band(centre, 1.0 / wide, wide))
+        centre += 0.5 / wide
+    if grid.nyquist - bands[-1].centre < 0.2 / window:
+        del bands[-1]
+    return [*bands, _Band(grid.nyquist, 1.0 / window, window)]
+
+
+def _correlation(
+    spectra: list[NDArray[np.complex64]], band: _Band, side: int, grid: Grid
+) -> tuple[Volume, Volume]:
+    """Local correlation of a band, and the share of the window inside the mask, (side,) * 3.
+
+    Everything is computed on the coarsest grid that holds it: the band on one of twice its highest
+    frequency (its products fold, but only to where the window lets nothing pass), what has passed
+    the window on one of ``side``.
+    """
+    highest = band.centre + band.half_width
+    fine = _even((2.0 * highest + 2.0 / band.window) * grid.side, grid.box_size)
+    filtered = _raised_cosine(fine, grid.side, band)
+    first, second, mask = (_crop(s, fine) for s in spectra)
+    first, second = _inverse(first * filtered, fine), _inverse(second * filtered, fine)
+    weight = np.clip(_inverse(mask, fine), 0.0, None) * np.float32((fine / grid.box_size) ** 3)
+    small = min(side, fine)
+    window = np.exp(-2.0 * (np.pi * band.deviation) ** 2 * _squared(small, grid.side))
+    window *= (small / fine) ** 3
+
+    def averaged(values: Volume) -> Volume:
+        return _inverse(_crop(_transform(values), small) * window, small)
+
+    cross = averaged(weight * first * second)
+    power = [averaged(weight * values * values) for values in (first, second)]
+    share = averaged(weight)
+    norm = np.sqrt(np.clip(power[0], 0, None) * np.clip(power[1], 0, None))
+    floor = 1e-5 * float(norm.max())
+    correlation = np.where(norm > floor, cross / np.maximum(norm, floor or 1.0), 0.0)
+    if small < side:
+        correlation, share = (
+            _interpolate(v.astype(np.float32), side) for v in (correlation, share)
+        )
+    return correlation.astype(np.float32), share.astype(np.float32)
+
+
+def _even(size: float, largest: int) -> int:
+    """An even side of at least ``size`` that transforms fast, and at most ``largest``."""
+    wanted = 2 * max(4, math.ceil(size / 2))
+    while wanted < largest and scipy.fft.next_fast_len(wanted, real=True) != wanted:
+        wanted += 2
+    return min(wanted, largest)
+
+
+def _transform(volume: Volume) -> NDArray[np.complex64]:
+    return scipy.fft.rfftn(volume, workers=torch.get_num_threads())
+
+
+def _inverse(spectrum: NDArray[np.complex64], side: int) -> Volume:
+    return scipy.fft.irfftn(spectrum, s=(side,) * 3, workers=torch.get_num_threads())
+
+
+def _crop(spectrum: NDArray[np.complex64], side: int) -> NDArray[np.complex64]:
+    """The half transform on fewer voxels in the same box; values are not rescaled."""
+    if spectrum.shape[0] == side:
+        return spectrum
+    axis = np.rint(np.fft.fftfreq(side, 1.0 / side)).astype(int)
+    return spectrum[axis][:, axis][:, :, : side // 2 + 1]
+
+
+def _squared(side: int, length: float) -> Volume:
+    """Squared frequency (1/A^2) on the half transform of a box of ``length`` Angstrom."""
+    full = (np.fft.fftfreq(side, length / side) ** 2).astype(np.float32)
+    half = (np.fft.rfftfreq(side, length / side) ** 2).astype(np.float32)
+    return full[:, None, None] + full[:, None] + half
+
+
+def _raised_cosine(side: int, length: float, band: _Band) -> Volume:
+    distance = np.abs(np.sqrt(_squared(side, length)) - band.centre) / band.half_width
+    gain = 0.5 + 0.5 * np.cos(np.pi * np.minimum(distance, 1.0))
+    return gain.astype(np.float32)
+
+
+def _interpolate(values: Volume, side: int) -> Volume:
+    """Trilinear interpolation of a periodic cube to ``side`` voxels; voxel 0 stays voxel 0."""
+    given = values.shape[0]
+    position = np.arange(side) * (given / side)
+    below = np.floor(position).astype(int)
+    weights = np.zeros((given, side), np.float32)
+    weights[below % given, np.arange(side)] += 1.0 - (position - below)
+    weights[(below + 1) % given, np.arange(side)] += position - below
+    for _ in range(3):
+        values = np.ascontiguousarray(values.transpose(1, 2, 0)) @ weights
+    return values

@@ -1,0 +1,184 @@
+"""Sharpening: the Guinier plot, its B-factor, FSC weighting, and the way without a grid.
+
+B-factors have RELION's sign: ``exp(-b_factor s^2 / 4)`` multiplies the map's transform, so a
+negative B-factor sharpens. (Rosenthal & Henderson 2003, J. Mol. Biol. 333, 721-745.)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..grid import Grid, radial_shells, squared_radii
+from ..mixture import GaussianMixture
+from .fsc import resolution, shell_sums, truth_from_halves
+
+GUINIER_FROM = 10.0
+"""Resolution in Angstrom from which on amplitudes fall as a B-factor says (RELION's default)."""
+FEWEST_SHELLS = 4
+"""A line through fewer shells is no measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guinier:
+    """Logarithm of the amplitudes of a map against squared frequency, and the line through it.
+
+    ``log_amplitude`` (n_shells,) is the natural logarithm of the mean amplitude of each shell, the
+    transform divided by the number of voxels; ``log_amplitude_weighted`` that of the map weighted
+    by ``C_ref``, minus infinity where that is 0. The line ``slope * s^2 + intercept`` is fitted to
+    the latter within ``fit_range`` (Angstrom, low to high resolution), and ``b_factor`` (square
+    Angstrom) is four times its slope. Where ``fit_range`` holds fewer than four shells nothing is
+    fitted: ``b_factor``, ``slope``, ``intercept`` and ``correlation`` are NaN.
+    """
+
+    b_factor: float
+    fit_range: tuple[float, float]
+    frequencies_squared: Tensor
+    log_amplitude: Tensor
+    log_amplitude_weighted: Tensor
+    slope: float
+    intercept: float
+    correlation: float
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there was a line to fit."""
+        return not math.isnan(self.slope)
+
+    def summary(self) -> dict[str, Any]:
+        """As plain values, for run.json."""
+        return {
+            "b_factor": self.b_factor,
+            "fit_range_angstrom": list(self.fit_range),
+            "frequencies_squared": self.frequencies_squared.tolist(),
+            "log_amplitude": self.log_amplitude.tolist(),
+            "log_amplitude_weighted": self.log_amplitude_weighted.tolist(),
+            "line": [self.slope, self.intercept] if self.fitted else None,
+            "correlation": self.correlation,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Postprocessed:
+    """A sharpened ``map`` (d, d, d) float32, its ``guinier`` plot, and what was done to it.
+
+    ``b_factor`` (square Angstrom) was applied; ``low_pass`` in Angstrom, infinite where nothing is
+    resolved, and then only the mean is left.
+    """
+
+    map: Tensor
+    guinier: Guinier
+    b_factor: float
+    low_pass: float
+
+    def summary(self) -> dict[str, Any]:
+        """The Guinier plot, "b_factor_applied" and the filter as plain values, for run.json."""
+        applied = {"b_factor_applied": self.b_factor, "low_pass_angstrom": self.low_pass}
+        return self.guinier.summary() | applied
+
+
+def guinier_plot(volume: Tensor, fsc: Tensor, grid: Grid, high: float | None = None) -> Guinier:
+    """The Guinier plot of ``volume`` (d, d, d) with half-map FSC ``fsc`` (n_shells,).
+
+    The line is fitted by least squares, all shells alike, from 10 Angstrom to ``high`` (Angstrom;
+    default: where ``fsc`` falls below 0.143).
+    """
+    transform = torch.fft.rfftn(volume.detach().double()).abs() / volume.numel()
+    count = shell_sums(torch.ones_like(transform), grid.box_size)
+    amplitude = (shell_sums(transform, grid.box_size) / count).log()
+    weighted = amplitude + truth_from_halves(fsc).log()
+    squared = grid.shell_frequencies().square()
+    high = resolution(fsc, grid).angstrom if high is None else high
+    used = (squared >= (1.0 - 1e-9) / GUINIER_FROM**2) & torch.isfinite(weighted)
+    used &= squared <= (1.0 + 1e-9) / high**2
+    slope, intercept, correlation = _line(squared[used], weighted[used])
+    return Guinier(
+        4.0 * slope, (GUINIER_FROM, high), squared, amplitude, weighted, slope, intercept,
+        correlation,
+    )  # fmt: skip
+
+
+def sharpen(
+    volume: Tensor, fsc: Tensor, grid: Grid, b_factor: float | None = None,
+    low_pass: float | None = None,
+) -> Postprocessed:  # fmt: skip
+    """``volume`` weighted by its FSC, sharpened, and low-passed where its resolution ends.
+
+    The transform is multiplied, shell by shell, by ``C_ref = sqrt(2 F / (1 + F))`` with F the
+    half-map FSC ``fsc`` (n_shells,), by ``exp(-b_factor s^2 / 4)``, and by a cosine edge two
+    shells wide around ``low_pass``; what lies beyond the last shell becomes 0.
+
+    Parameters
+    ----------
+    b_factor
+        Square Angstrom, negative to sharpen; default: that of the Guinier plot, if it has one
+        below 0, else 0: amplitudes that rise are noise, and nothing is blurred.
+    low_pass
+        Angstrom; default: where ``fsc`` falls below 0.143. Where it never falls, Nyquist.
+
+    Raises
+    ------
+    SettingsError
+        ``fsc`` has not one value per shell.
+    """
+    end = resolution(fsc, grid).angstrom if low_pass is None else low_pass
+    plot = guinier_plot(volume, fsc, grid, end)
+    if b_factor is None:
+        b_factor = min(plot.b_factor, 0.0) if plot.fitted else 0.0
+    size = tuple(volume.shape)
+    squared = squared_radii(size)
+    weight = torch.zeros(int(radial_shells(size).max()) + 1, dtype=torch.float64)
+    weight[: grid.n_shells] = truth_from_halves(fsc.double().nan_to_num(0.0))
+    gain = weight[radial_shells(size)] * torch.exp(-0.25 * b_factor * squared / grid.side**2)
+    gain = gain * _low_pass(squared.sqrt(), max(1.0, grid.side / end))
+    transform = torch.fft.rfftn(volume.detach().double()) * gain
+    return Postprocessed(torch.fft.irfftn(transform, s=size).float(), plot, b_factor, end)
+
+
+def sharpened_mixture(mixture: GaussianMixture, b_factor: float, floor: float) -> GaussianMixture:
+    """``mixture`` sharpened (or blurred) by ``b_factor`` without a grid: only scales change.
+
+    ``exp(-b_factor s^2 / 4)`` times the transform of a Gaussian is a Gaussian whose variance along
+    each of its axes is ``scale^2 + b_factor / (8 pi^2)``; amplitudes, which are integrals, stay. No
+    filter rings and nothing wraps round the box. Axes that would become narrower than ``floor``
+    (standard deviation, Angstrom) keep ``floor``, or their own scale where that is smaller already:
+    along those the Gaussian is sharpened by less than was asked for.
+
+    Raises
+    ------
+    SettingsError
+        ``floor`` is not positive.
+    """
+    if not floor > 0.0:
+        raise SettingsError(f"sharpened_mixture: floor is {floor} Angstrom, expected above 0.")
+    squared = mixture.scales.square()
+    least = squared.clamp_max(floor**2)
+    variances = (squared + b_factor / (8.0 * math.pi**2)).maximum(least)
+    return replace(mixture, scales=variances.sqrt())
+
+
+def share_limited(before: GaussianMixture, after: GaussianMixture, b_factor: float) -> float:
+    """Share of all axes that `sharpened_mixture` could not sharpen in full."""
+    full = before.scales.square() + b_factor / (8.0 * math.pi**2)
+    return float((after.scales.square() > full + 1e-6).double().mean())
+
+
+def _line(x: Tensor, y: Tensor) -> tuple[float, float, float]:
+    """Slope, intercept and correlation of the least-squares line; NaN through too few points."""
+    if len(x) < FEWEST_SHELLS:
+        return math.nan, math.nan, math.nan
+    dx, dy = x - x.mean(), y - y.mean()
+    slope = float((dx * dy).sum() / dx.square().sum())
+    spread = float((dx.square().sum() * dy.square().sum()).sqrt())
+    correlation = float((dx * dy).sum()) / spread if spread > 0 else 0.0
+    return slope, float(y.mean()) - slope * float(x.mean()), correlation
+
+
+def _low_pass(radii: Tensor, shell: float) -> Tensor:
+    """1 up to one shell before ``shell``, 0 from one shell behind it, a cosine between."""
+    return 0.5 + 0.5 * torch.cos(math.pi * ((radii - shell + 1.0) / 2.0).clamp(0.0, 1.0))
