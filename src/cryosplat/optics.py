@@ -89,7 +89,7 @@ class Optics:
     def of_group(self, attribute: str) -> Tensor:
         """An attribute of every particle's group, e.g. ``of_group("pixel_size")``, (n,) float64."""
         values = [float(getattr(g, attribute)) for g in self.groups]
-        return torch.tensor(values, dtype=torch.float64)[self.group]
+        return torch.tensor(values, dtype=torch.float64, device=self.group.device)[self.group]
 
 
 def ctf(optics: Optics, frequencies: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def test_the_kernels_ctf_is_the_definition(group: int, generator: torch.Generato
     precision = np.ones((len(GROUPS), box // 2 + 1), np.float32)
     shifts = np.full((n, 2), box // 2, float)  # the phase origin at pixel 0: no ramp
     radii, energy, count = np.full(n, box / 2.0), np.empty(n), np.empty(n, np.int64)
-    columns, groups = optics_columns(batch), optics.group.numpy()
+    columns, groups = optics_columns(batch.optics), optics.group.numpy()
     weigh(transforms, columns, shifts, precision, groups, radii, out, energy, count)
     expected = ctf(optics, _frequencies(box, 1.1)).numpy()
     np.testing.assert_allclose(out[..., 0], expected, **tolerances.CTF_KERNEL)

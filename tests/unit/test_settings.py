@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryosplat import ReconstructionSettings, SettingsError
+from cryosplat.settings import ImageSchedule
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,10 @@ from cryosplat import ReconstructionSettings, SettingsError
         ({"gaussians": 100.0}, "gaussians is 100.0, expected a whole number"),
         ({"steps": 0}, "steps is 0, expected a whole number from 1"),
         ({"steps": True}, "steps is True, expected a whole number"),
-        ({"start": "file"}, "start is 'file', expected one of 'statistics', 'random'"),
+        (
+            {"start": "file"},
+            "start is 'file', expected 'statistics', 'random' or the folder of a run",
+        ),
         ({"contrast": "white"}, "contrast is 'white', expected one of 'auto', 'bright', 'dark'"),
         ({"seed": -1}, "seed is -1, expected a whole number, 0 or more"),
         ({"held_out": 0.0}, "held_out is 0.0, expected a share above 0 and at most 0.5"),
@@ -26,6 +30,11 @@ from cryosplat import ReconstructionSettings, SettingsError
         ({"held_out": "a tenth"}, "held_out is 'a tenth'"),
         ({"gausians": 100}, "'gausians' is no setting"),
         ({"gausians": 100}, "Did you mean 'gaussians'?"),
+        ({"solver": "voxels"}, "solver is 'voxels', expected one of 'statistics', 'images'"),
+        ({"images": 5}, "images is 5, expected a table of settings"),
+        ({"images": {"epoch": 5}}, "settings, images: 'epoch' is no setting"),
+        ({"images": {"batch_size": 0}}, "batch_size is 0, expected 1 to 4,096 images"),
+        ({"images": {"weights": "none"}}, "weights is 'none', expected 'noise' or 'equal'"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(values: dict, message: str) -> None:
@@ -42,6 +51,15 @@ def test_a_wrong_value_is_named_with_what_was_expected(values: dict, message: st
         seed=st.integers(0, 2**63 - 1),
         steps=st.none() | st.integers(1, 100_000),
         held_out=st.floats(1e-6, 0.5),
+        solver=st.sampled_from(["statistics", "images"]),
+        quick=st.booleans(),
+        images=st.builds(
+            ImageSchedule,
+            epochs=st.integers(1, 100),
+            rate=st.floats(1e-6, 0.5),
+            split_after=st.lists(st.integers(1, 9), max_size=3).map(tuple),
+            weights=st.sampled_from(["noise", "equal"]),
+        ),
     )
 )
 def test_toml_and_dict_give_the_same_settings_back(settings: ReconstructionSettings) -> None:

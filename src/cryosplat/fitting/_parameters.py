@@ -9,7 +9,8 @@ from torch.nn import functional
 from ..mixture import GaussianMixture
 
 
-def _inverse_softplus(values: Tensor) -> Tensor:
+def inverse_softplus(values: Tensor) -> Tensor:
+    """``x`` with ``softplus(x) == values``."""
     return values + torch.log(-torch.expm1(-values))
 
 
@@ -27,10 +28,10 @@ class MixtureParameters(nn.Module):
         self.mass = float(mixture.amplitudes.mean())
         excess = (mixture.scales / length - floor).clamp_min(1e-3)
         self.means = nn.Parameter(mixture.means / length)
-        self.scales = nn.Parameter(_inverse_softplus(excess))
+        self.scales = nn.Parameter(inverse_softplus(excess))
         self.quaternions = nn.Parameter(mixture.quaternions.clone())
         self.amplitudes = nn.Parameter(
-            _inverse_softplus((mixture.amplitudes / self.mass).clamp_min(1e-6))
+            inverse_softplus((mixture.amplitudes / self.mass).clamp_min(1e-6))
         )
 
     def mixture(self) -> GaussianMixture:

@@ -76,7 +76,7 @@ class Accumulator:
         radii = np.minimum(box / 2, self.grid.box_size / 2 / ratio)
         energy, count = np.empty(n), np.empty(n, np.int64)
         weigh(
-            transforms, optics_columns(batch), shifts, precision, group, radii, values,
+            transforms, optics_columns(batch.optics), shifts, precision, group, radii, values,
             energy, count,
         )  # fmt: skip
         rotations = batch.poses.rotations.numpy()
