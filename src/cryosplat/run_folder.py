@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -13,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 from .errors import InputError, OutputError
+from .io import fsc as fsc_files
 
 PathLike = str | os.PathLike[str]
 
@@ -56,6 +54,12 @@ class RunFolder:
     """Voxel baseline of half-set 1."""
     voxel_half2 = _File("voxel_half2.mrc")
     """Voxel baseline of half-set 2."""
+    sharpened = _File("map_sharpened.mrc")
+    """The map, sharpened and weighted by the FSC."""
+    local_resolution = _File("local_resolution.mrc")
+    """Local resolution (Angstrom) from the half-maps of the mixtures."""
+    local_resolution_voxels = _File("local_resolution_voxels.mrc")
+    """Local resolution (Angstrom) from the half-maps of the voxel baseline."""
     truth = _File("truth.mrc")
     """The true map; only where the particles are a demo's."""
     gaussians = _File("gaussians.ply")
@@ -64,6 +68,10 @@ class RunFolder:
     """Gaussians of half-set 1."""
     half2_gaussians = _File("half2.ply")
     """Gaussians of half-set 2."""
+    ellipsoids = _File("gaussians.bild")
+    """The heaviest Gaussians as ellipsoids for ChimeraX."""
+    residues = _File("residues.csv")
+    """Real-space correlation of each residue of the model with the map."""
     fsc_csv = _File("fsc.csv")
     """Every FSC curve, one row a shell."""
     fsc_xml = _File("fsc.xml")
@@ -74,16 +82,24 @@ class RunFolder:
     """Slices and projections of the maps."""
     convergence_figure = _File("convergence.png")
     """Likelihood against steps."""
+    figures = _File("figures")
+    """Folder of all figures of the page, as SVG and PNG."""
     summary = _File("run.json")
     """All numbers, settings and circumstances of the run."""
     report = _File("report.html")
     """The run as one page."""
     chimerax = _File("open_in_chimerax.cxc")
-    """Opens the maps in ChimeraX."""
+    """Opens maps and Gaussians in ChimeraX."""
     log = _File("log.txt")
     """What was said during the run, with times."""
     particles = _File("particles.star")
     """The particles with the half-sets that were drawn; absent when they were given."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where a fit to images stands, beside the run: it outlasts a run that is broken off."""
+        target = self.target or self.path
+        return target.with_name(f"{target.name}.checkpoint")
 
     @staticmethod
     def create(path: PathLike, overwrite: bool = False) -> RunFolder:
@@ -132,6 +148,7 @@ class RunFolder:
                 replaced.rename(self.target)
             raise _cannot_write(self.target, error) from error
         _keep_foreign(replaced, self.target)
+        self.checkpoint.unlink(missing_ok=True)
         shutil.rmtree(replaced, ignore_errors=True)
         return RunFolder(self.target)
 
@@ -154,29 +171,17 @@ class RunFolder:
 
         Values that are unknown (NaN) are left empty.
         """
-        return fsc_table(self.fsc_csv, frequencies, curves)
+        return fsc_files.write_fsc_csv(self.fsc_csv, frequencies, curves)
 
     def read_fsc_csv(self) -> tuple[list[float], dict[str, list[float]]]:
         """Frequencies (1/Angstrom) and curves, as `write_fsc_csv` wrote them."""
-        rows = list(csv.reader(_read_text(self.fsc_csv).splitlines()))
-        columns = list(zip(*rows[1:], strict=True))
-        curves = {
-            name: [float(cell) if cell else math.nan for cell in column]
-            for name, column in zip(rows[0][3:], columns[3:], strict=True)
-        }
-        return [float(cell) for cell in columns[1]], curves
+        return fsc_files.read_fsc_csv(self.fsc_csv)
 
     def write_fsc_xml(
         self, frequencies: Sequence[float], curve: Sequence[float], title: str
     ) -> Path:
         """One FSC curve in the form the EMDB takes at deposition; unknown values are left out."""
-        rows = "".join(
-            f"  <coordinate>\n    <x>{x:.6f}</x>\n    <y>{y:.6f}</y>\n  </coordinate>\n"
-            for x, y in zip(frequencies, curve, strict=True)
-            if not math.isnan(y)
-        )
-        axes = 'xaxis="Resolution (A-1)" yaxis="Correlation Coefficient"'
-        return write_text(self.fsc_xml, f"<fsc title={quoteattr(title)} {axes}>\n{rows}</fsc>\n")
+        return fsc_files.write_fsc_xml(self.fsc_xml, frequencies, curve, title)
 
     def write_json(self, summary: Mapping[str, Any]) -> Path:
         """``run.json``; numbers that are not finite become null, as JSON has none."""
@@ -192,34 +197,6 @@ class RunFolder:
         except ValueError as error:
             raise InputError(f"{self.summary}: not a run's summary ({error}).") from error
 
-    def write_chimerax(self, level: float) -> Path:
-        """A script that opens map, half-maps and baseline at the contour ``level``, all aligned."""
-        others = f"{self.half1.name} {self.half2.name} {self.voxel_map.name}"
-        lines = (
-            "# chimerax open_in_chimerax.cxc",
-            f"open {self.map.name} id 1",
-            *(f"open {name} id {i}" for i, name in enumerate(others.split(), 2)),
-            f"volume #1-4 step 1 style surface level {level:.6g}",
-            "color #1 #7fb2d6; color #2 #e3a857; color #3 #79b791; color #4 #b0b0b0",
-            "hide #2-4 models",
-            "set bgColor white; lighting soft; graphics silhouettes true; view",
-        )
-        return write_text(self.chimerax, "\n".join(lines) + "\n")
-
-
-def fsc_table(
-    path: Path, frequencies: Sequence[float], curves: Mapping[str, Sequence[float]]
-) -> Path:
-    """Write FSC curves as `RunFolder.write_fsc_csv` does, to any path."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["shell", "frequency (1/A)", "resolution (A)", *curves])
-    for shell, frequency in enumerate(frequencies):
-        resolution = f"{1.0 / frequency:.4f}" if frequency > 0 else ""
-        values = (float(curve[shell]) for curve in curves.values())
-        cells = ("" if math.isnan(value) else f"{value:.6f}" for value in values)
-        writer.writerow([shell, f"{frequency:.8f}", resolution, *cells])
-    return write_text(path, text.getvalue())
 
 
 _NAMES = {file.name for file in vars(RunFolder).values() if isinstance(file, _File)}

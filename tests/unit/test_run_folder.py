@@ -158,11 +158,3 @@ def test_the_summary_is_json_that_any_reader_takes(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run.json: cannot be read .*\n  Remedy: give the folder"):
         RunFolder(tmp_path).read_json()
-
-
-def test_the_chimerax_script_names_files_of_the_run(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    lines = folder.write_chimerax(0.0123).read_text().splitlines()
-    opened = [line.split()[1] for line in lines if line.startswith("open ")]
-    assert opened == ["map.mrc", "half1.mrc", "half2.mrc", "voxel_map.mrc"]
-    assert any("level 0.0123" in line for line in lines)

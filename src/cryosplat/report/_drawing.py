@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..appearance import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from ..errors import OutputError
 from ..io._atomic import replacing
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe & Ito's palette, which colour-blind readers can tell apart."""
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 """Line styles, so that curves also differ in black and white."""
 INK, QUIET = "#222222", "#8A8A8A"
 FORMATS = (".png", ".svg", ".pdf")
+COLUMN = 3.0
+"""Width of a `panel` in inches: a phone's screen, or a third of a desktop's page."""
+LEGEND_ROW = 0.163
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
@@ -34,6 +38,20 @@ STYLE: dict[Any, Any] = {
     "ytick.labelcolor": INK,
     "svg.fonttype": "none",
     "svg.hashsalt": "cryosplat",
+}
+SMALL: dict[Any, Any] = {
+    "font.size": 8.5,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.6,
+    "axes.labelpad": 2.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.pad": 2.0,
+    "ytick.major.pad": 2.0,
 }
 
 
@@ -53,11 +71,43 @@ def figure(path: str | os.PathLike[str], width: float, height: float) -> Iterato
     with matplotlib.rc_context(STYLE):
         drawing = Figure(figsize=(width, height), facecolor="white")
         yield drawing
-        buffer = io.BytesIO()
-        metadata = (
-            {} if suffix == ".png" else {"Date" if suffix == ".svg" else "CreationDate": None}
-        )
-        drawing.savefig(buffer, format=suffix[1:], dpi=160, metadata=metadata)
+        save(drawing, path)
+
+
+@contextmanager
+def panel(path: Path, height: float = 2.0, rows: int = 0) -> Iterator[tuple[Figure, Axes]]:
+    """A small figure for a column of the page, and its axes; written as ``path``.svg and .png.
+
+    ``height`` in inches, of which the lowest are for ``rows`` of a legend (see `legend`).
+    """
+    height += rows * LEGEND_ROW
+    foot = 0.40 + rows * LEGEND_ROW
+    with matplotlib.rc_context(STYLE | SMALL):
+        drawing = Figure(figsize=(COLUMN, height), facecolor="none")
+        rectangle = (0.47 / COLUMN, foot / height, 1 - 0.60 / COLUMN, 1 - (foot + 0.09) / height)
+        axes = drawing.add_axes(rectangle)
+        axes.spines[["top", "right"]].set_visible(False)
+        yield drawing, axes
+        for suffix in (".svg", ".png"):
+            save(drawing, path.with_name(path.name + suffix))
+
+
+def legend(drawing: Figure, axes: Axes, columns: int = 1) -> None:
+    """The labels of ``axes``, below it, from the left edge of the figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    drawing.legend(
+        handles, labels, loc="lower left", bbox_to_anchor=(0.0, 0.0), ncols=columns, frameon=False,
+        fontsize=8.0, handlelength=2.0, handletextpad=0.6, labelspacing=0.22, borderpad=0.1,
+        borderaxespad=0.1, columnspacing=1.2,
+    )  # fmt: skip
+
+
+def save(drawing: Figure, path: Path) -> None:
+    """Write a figure, in the format of its suffix, whole or not at all."""
+    suffix = path.suffix.lower()
+    buffer = io.BytesIO()
+    metadata = {} if suffix == ".png" else {"Date" if suffix == ".svg" else "CreationDate": None}
+    drawing.savefig(buffer, format=suffix[1:], dpi=160, metadata=metadata)
     with replacing(path) as stream:
         stream.write(buffer.getbuffer())
 

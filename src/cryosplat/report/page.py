@@ -1,70 +1,88 @@
-"""A run as one self-contained page: no script, no network, prints well."""
+"""A run as one self-contained page: no script, no network, reads on a phone, prints on two sheets."""
 
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Mapping
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from ..run_folder import RunFolder, write_text
+from ..run_folder import write_text
+from . import wording
+from ._quality import local_resolution
+from .evidence import Evidence, Panel
+from .pictures import Tile, local_sections, sections, surfaces
 
-TEMPLATE = Path(__file__).with_name("page.html")
-CURVES = {
-    "half-maps, masked and corrected for the mask": ("half-maps, corrected", "voxels, corrected"),
-    "half-maps, masked": ("half-maps, masked", "voxels, masked"),
-    "half-maps, unmasked": ("half-maps, unmasked", "voxels, unmasked"),
-}
+HERE = Path(__file__).parent
+DECLARED = re.compile(r"<\?xml.*?<svg ", re.DOTALL)
+DESCRIBED = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+STYLED = re.compile(r"<style[^>]*>.*?</style>", re.DOTALL)
+NAMED = re.compile(r' xmlns(?::xlink)?="[^"]*"')
+SIZED = re.compile(r'(<svg [^>]*?)width="[^"]*pt"([^>]*?)height="[^"]*pt"', re.DOTALL)
+SIZED_TALL_FIRST = re.compile(r'(<svg [^>]*?)height="[^"]*pt"([^>]*?)width="[^"]*pt"', re.DOTALL)
+UNITS = re.compile(r"(?<=\d) (Å|σ|%|px|GB|s\b)")
+"""No line ends between a number and its unit."""
 
 
-def write_page(folder: RunFolder, summary: Mapping[str, Any]) -> None:
-    """Write ``report.html`` from the run's summary and the figures in its folder."""
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A heading and its panels."""
+
+    title: str
+    panels: list[Panel]
+
+
+def write_page(run: Evidence, chapters: list[Chapter]) -> None:
+    """Write ``report.html``; the figures of ``chapters`` exist already."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"angstrom": angstrom, "seconds": seconds, "thousands": thousands}
-    figures = {
-        name: _embedded(path)
-        for name, path in (
-            ("fsc", folder.fsc_figure),
-            ("slices", folder.slices_figure),
-            ("convergence", folder.convergence_figure),
-        )
-        if path.exists()
-    }
-    target = folder.target or folder.path
-    text = environment.from_string(TEMPLATE.read_text("utf-8")).render(
-        run=summary, name=target.name, figures=figures, resolutions=_resolutions(summary)
+    environment.filters |= {"embedded": _embedded, "drawn": _drawn}
+    template = environment.from_string((HERE / "page.html").read_text("utf-8"))
+    target = run.folder.target or run.folder.path
+    found = wording.findings(run)
+    pictures = surfaces(run)
+    painted = local_resolution(run)
+    text = template.render(
+        name=target.name,
+        program=f"cryosplat {run.section('provenance').get('versions', {}).get('cryosplat', '')}",
+        date=str(run.section("provenance").get("date", ""))[:16].replace("T", " "),
+        source=Path(str(run.summary.get("particles", ""))).name,
+        style=(HERE / "page.css").read_text("utf-8"),
+        headline=wording.headline(run),
+        findings=found,
+        verdict=wording.verdict(run, found),
+        facts=wording.facts(run),
+        picture=pictures[0] if pictures else None,
+        views=pictures[1:],
+        colours=None if painted is None else (f"{painted.low:.1f}", f"{painted.high:.1f}"),
+        sections=sections(run),
+        local=local_sections(run),
+        chapters=[chapter for chapter in chapters if chapter.panels],
+        resolutions=wording.resolutions(run),
+        data=wording.data_table(run),
+        settings=wording.settings_table(run),
+        timings=wording.timings_table(run),
+        origin=wording.origin_table(run),
+        command=run.section("provenance").get("command", ""),
+        directory=run.section("provenance").get("working_directory", ""),
     )
-    write_text(folder.report, text)
+    write_text(run.folder.report, UNITS.sub("\u00a0\\1", text))
 
 
-def _resolutions(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """Rows of title and Gaussians 0.143 and 0.5, voxels 0.143 and 0.5."""
-    found = summary["resolutions"]
-    return [
-        (title, [angstrom(found[name][t]) for name in names for t in ("0.143", "0.5")])
-        for title, names in CURVES.items()
-    ]
+def _embedded(tile: Tile) -> str:
+    return "data:image/png;base64," + base64.b64encode(tile.png).decode("ascii")
 
 
-def _embedded(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
-
-
-def angstrom(value: float | None) -> str:
-    """Two decimals; a dash where an FSC never rose above its threshold."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.2f}"
-
-
-def seconds(value: float) -> str:
-    """Tenths of a second, or minutes."""
-    return f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
-
-
-def thousands(value: float) -> str:
-    """Whole numbers with separators."""
-    return f"{value:,.0f}"
+def _drawn(panel: Panel) -> str:
+    """The panel's SVG as part of the page: without size and style, its names its own."""
+    text = panel.path.with_name(panel.path.name + ".svg").read_text("utf-8")
+    text = DECLARED.sub("<svg ", text, count=1)
+    text = NAMED.sub("", STYLED.sub("", DESCRIBED.sub("", text)), count=2)
+    text = SIZED_TALL_FIRST.sub(r"\1\2", SIZED.sub(r"\1\2", text, count=1), count=1)
+    prefix = panel.path.name
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    return re.sub(r'href="#', f'href="#{prefix}-', text)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..io.mrc import read_map
+from ..errors import OutputError
 from ..progress import Progress
 from ..provenance import provenance
 from ..reconstruction import Reconstruction
 from ..run_folder import RunFolder
 from ..settings import ReconstructionSettings
+from ._curves import CROSS, RESOLUTION, SUBSTITUTION, TRUTH, fsc_panel
+from ._directions import directional_panel, views_panel
+from ._fits import gaussians_panel, held_out_panel, uncertainty_panel
+from ._quality import guinier_panel, local_panel, model_panel, residues_panel
+from .chimerax import write_chimerax
+from .evidence import Evidence, Panel
 from .figures import convergence_figure, fsc_figure, slices_figure
-from .page import write_page
+from .page import Chapter, write_page
 
-ENCLOSED = 0.5
-"""Share of the map's positive mass that the suggested contour encloses."""
 DEPOSITED = "half-maps, corrected"
 """The FSC curve for the EMDB."""
 SHOWN = {
@@ -58,43 +60,116 @@ def finish_run(
 
 
 def write_report(folder: RunFolder) -> None:
-    """Figures, page and ChimeraX script of a run, from the files in its folder alone."""
-    summary = folder.read_json()
-    box, pixel = summary["box_size"], summary["pixel_size"]
-    _, curves = folder.read_fsc_csv()
-    has_truth = ONLY_WITH_TRUTH[1] in curves
+    """Figures, page and ChimeraX script of a run, from the files in its folder alone.
+
+    Raises
+    ------
+    InputError
+        There is no run in the folder, or one of its files cannot be read.
+    OutputError
+        A file cannot be written.
+    """
+    run = Evidence.read(folder)
+    try:
+        folder.figures.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder.figures}: cannot be made ({error.strerror}).") from error
+    _large_figures(run)
+    write_chimerax(run)
+    write_page(run, _chapters(run))
+
+
+def _chapters(run: Evidence) -> list[Chapter]:
+    """What the run can show, in the order of the page."""
+    resolution, controls = [], []
+    if any(curve in run.curves for curve in RESOLUTION):
+        resolution.append(
+            fsc_panel(
+                run, "fsc", RESOLUTION, "Half-map FSC",
+                "Two maps, fitted independently to the two half-sets. The vertical line is the "
+                "resolution of the headline; the right edge is Nyquist.",
+            )
+        )  # fmt: skip
+    if "cross, masked" in run.curves:
+        controls.append(
+            fsc_panel(
+                run, "cross_fsc", CROSS, "Control 1: cross-FSC",
+                "Voxel maps know no prior. Gaussians of one half against voxels of the other, "
+                "divided by the noise of the voxels, predict the agreement with the truth.",
+            )
+        )  # fmt: skip
+    if "noise substitution, half-maps" in run.curves:
+        controls.append(
+            fsc_panel(
+                run, "noise_substitution", SUBSTITUTION, "Control 2: noise substitution",
+                _substituted(run),
+            )
+        )  # fmt: skip
+    if "map with truth, measured" in run.curves:
+        resolution.append(
+            fsc_panel(
+                run, "truth", TRUTH, "Against the truth",
+                "The truth of these particles is known: what the half-maps predict, and what is.",
+            )
+        )  # fmt: skip
+    return [
+        Chapter("Resolution", resolution),
+        Chapter("Controls", _present(*controls, held_out_panel(run))),
+        Chapter(
+            "Where it is good",
+            _present(local_panel(run), views_panel(run), directional_panel(run)),
+        ),
+        Chapter(
+            "The map and its Gaussians",
+            _present(
+                guinier_panel(run), gaussians_panel(run), uncertainty_panel(run),
+                model_panel(run), residues_panel(run),
+            ),
+        ),
+    ]  # fmt: skip
+
+
+def _present(*panels: Panel | None) -> list[Panel]:
+    return [panel for panel in panels if panel is not None]
+
+
+def _substituted(run: Evidence) -> str:
+    begin = run.number("noise_substitution", "from_angstrom")
+    told = f" finer than {begin:.1f} Å" if np.isfinite(begin) else ""
+    return (
+        f"The phases of the images{told} were replaced by noise and both halves fitted again: "
+        "what still agrees was invented by the fit."
+    )
+
+
+def _large_figures(run: Evidence) -> None:
+    """fsc, slices and convergence at the top of the folder, each for itself."""
+    folder, has_truth = run.folder, ONLY_WITH_TRUTH[1] in run.curves
     shown = {
-        label: curves[name]
+        label: run.curves[name]
         for name, label in SHOWN.items()
-        if name in curves and (has_truth or name not in ONLY_WITH_TRUTH)
+        if name in run.curves and (has_truth or name not in ONLY_WITH_TRUTH)
     }
-    fsc_figure(folder.fsc_figure, shown, box, pixel, title="Fourier shell correlation")
-    volume = read_map(folder.map).data
-    maps = {"Map, as Gaussians": volume, "Voxel baseline": read_map(folder.voxel_map).data}
-    if folder.truth.exists():
-        maps["Truth"] = read_map(folder.truth).data
-    slices_figure(folder.slices_figure, maps, pixel)
-    _convergence(folder, summary)
-    folder.write_chimerax(contour_level(volume))
-    write_page(folder, summary)
+    if shown:
+        for path in (folder.fsc_figure, folder.fsc_figure.with_suffix(".svg")):
+            fsc_figure(path, shown, run.box_size, run.pixel_size, title="Fourier shell correlation")
+    rows = {"Map, as Gaussians": folder.map, "Voxel baseline": folder.voxel_map}
+    rows |= {"Truth": folder.truth}
+    maps = {title: run.map(path) for title, path in rows.items()}
+    found = {title: volume for title, volume in maps.items() if volume is not None}
+    if found:
+        slices_figure(folder.slices_figure, found, run.pixel_size)
+    _convergence(run)
 
 
-def _convergence(folder: RunFolder, summary: dict[str, Any]) -> None:
+def _convergence(run: Evidence) -> None:
     """Likelihood against steps of the trial that chose the steps of the map, where there is one."""
-    if not summary.get("trials"):
+    if not run.summary.get("trials"):
         return
-    rows = np.array([[np.nan if v is None else v for v in row] for row in summary["trials"][0]])
+    trial = run.summary["trials"][0]
+    rows = np.array([[np.nan if v is None else v for v in row] for row in trial])
     steps, fitted, held_out = rows.astype(float).T
     if np.isfinite(held_out).any():
         curves = {"fitted particles": fitted, "held-out particles": held_out}
         chosen = int(steps[np.nanargmax(held_out)])
-        convergence_figure(folder.convergence_figure, steps, curves, chosen=chosen)
-
-
-def contour_level(volume: NDArray[np.float32]) -> float:
-    """The level of the isosurface that encloses half of the map's positive mass."""
-    positive = np.sort(volume[volume > 0].astype(np.float64))[::-1]
-    if not len(positive):
-        return 0.0
-    enclosed = np.cumsum(positive)
-    return float(positive[np.searchsorted(enclosed, ENCLOSED * enclosed[-1])])
+        convergence_figure(run.folder.convergence_figure, steps, curves, chosen=chosen)

@@ -8,6 +8,7 @@ import pytest
 from fake_runs import Outcome, fake_reconstruct
 
 from cryosplat.cli import main
+from cryosplat.report import pictures
 
 
 @pytest.fixture
@@ -24,6 +25,14 @@ def cli(
         return Outcome(int(stop.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports with small pictures and without charts, where they are not what is tested."""
+    for name in ("LARGE", "SMALL", "TILE"):
+        monkeypatch.setattr(pictures, name, 40)
+    monkeypatch.setattr("cryosplat.report.run._chapters", lambda run: [])
 
 
 @pytest.fixture

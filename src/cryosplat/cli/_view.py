@@ -1,0 +1,24 @@
+"""``cryosplat view``: a finished run in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from ..viewer.serve import LOOPBACK, serve
+
+
+def run_view(run: Path, host: str, port: int) -> None:
+    """Serve the interactive page of ``run`` until Ctrl-C."""
+    console = Console(highlight=False, soft_wrap=True)
+
+    def started(url: str) -> None:
+        console.print(f"[bold]{url}[/]  Ctrl-C ends it.")
+        if host != LOOPBACK:
+            console.print("[yellow]Everyone who reaches this machine can see the map there.[/]")
+
+    try:
+        serve(run, host, port, started)
+    except KeyboardInterrupt:
+        console.print("Ended.")

@@ -1,0 +1,146 @@
+"""Directions on the sphere: where particles were seen from, and how resolution depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
+
+from ..appearance import BLUE, SCALE
+from ._curves import frame
+from ._drawing import COLUMN, QUIET, SMALL, STYLE, save
+from .evidence import Evidence, Panel
+
+COUNTS = LinearSegmentedColormap.from_list("counts", ("#eef3f6", "#7fb2d6", "#0d4f8b", "#08263f"))
+GOOD_TO_BAD = LinearSegmentedColormap.from_list("good to bad", SCALE)
+SPHERE = 2.02
+"""Height of a sphere with its colour bar, in inches."""
+CELLS = 181, 91
+"""Columns and rows in which the sphere is painted; each shows its nearest axis."""
+
+
+def views_panel(run: Evidence) -> Panel | None:
+    """How many particles were seen from where."""
+    views = run.section("views")
+    if not views:
+        return None
+    counts = np.asarray(views["counts"], float)
+    mean = counts.mean()
+    path = run.figure("viewing_directions")
+    with _sphere_figure(path) as drawing:
+        label = "particles per cell ÷ mean"
+        _sphere(drawing, views["axes"], counts / max(mean, 1e-9), COUNTS, (0.0, None), label)
+    empty = float((counts == 0).mean())
+    seen = (
+        "Every direction was seen" if empty == 0 else f"{100 * empty:.0f} % of the sphere is unseen"
+    )
+    return Panel(
+        path, "Viewing directions",
+        f"{seen}; the fullest of {len(counts):,} equal-area cells holds "
+        f"{counts.max() / max(mean, 1e-9):.1f} times the mean of {mean:.1f} particles.",
+    )  # fmt: skip
+
+
+def directional_panel(run: Evidence) -> Panel | None:
+    """The resolution along each direction, and the band of the FSC curves of all cones."""
+    found = run.section("directional")
+    if not found.get("resolutions"):
+        return None
+    values = _numbers(found["resolutions"])
+    if not np.isfinite(values).any():
+        return None
+    axes = np.asarray(found["axes"], float)
+    path = run.figure("directions")
+    low, high = np.nanpercentile(values, (2, 98))
+    both = np.concatenate([axes, -axes]), np.concatenate([values, values])
+    limits = float(low), float(max(high, low * 1.02))
+    with _sphere_figure(path, 1.75 if found.get("cone_fsc_mean") else 0.0) as drawing:
+        _sphere(drawing, *both, GOOD_TO_BAD, limits, "resolution along direction (Å)")
+        if found.get("cone_fsc_mean"):
+            _cones(drawing, run)
+    cfar, scf = run.number("directional", "cfar"), run.number("directional", "scf")
+    scores = [f"cFAR {cfar:.2f} (uneven below 0.5)"] * bool(np.isfinite(cfar))
+    scores += [f"SCF {scf:.2f} (views missing below 0.81)"] * bool(np.isfinite(scf))
+    return Panel(
+        path, "Resolution by direction",
+        f"From {np.nanmin(values):.2f} to {np.nanmax(values):.2f} Å in cones of 20°. "
+        + "; ".join(scores) + ". Below: the half-map FSC of all cones, and their mean.",
+    )  # fmt: skip
+
+
+def _cones(drawing: Figure, run: Evidence) -> None:
+    found = run.section("directional")
+    height = drawing.get_figheight()
+    rectangle = (0.47 / COLUMN, 0.42 / height, 1 - 0.60 / COLUMN, 1.15 / height)
+    axes = drawing.add_axes(rectangle)
+    axes.spines[["top", "right"]].set_visible(False)
+    frame(axes, run)
+    axes.set_ylim(-0.05, 1.03)
+    x, low, mean, high = (
+        _numbers(found[key])
+        for key in ("frequencies", "cone_fsc_min", "cone_fsc_mean", "cone_fsc_max")
+    )
+    axes.fill_between(x, low, high, color=BLUE, alpha=0.2, lw=0)
+    axes.plot(x, mean, color=BLUE, lw=1.8)
+
+
+def _numbers(values: list[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if v is None else v for v in values], float)
+
+
+@contextmanager
+def _sphere_figure(path: Path, below: float = 0.0) -> Iterator[Figure]:
+    """A figure for `_sphere`, with room of ``below`` inches under it; written as .svg and .png."""
+    with matplotlib.rc_context(STYLE | SMALL):
+        drawing = Figure(figsize=(COLUMN, SPHERE + below), facecolor="none")
+        yield drawing
+        for suffix in (".svg", ".png"):
+            save(drawing, path.with_name(path.name + suffix))
+
+
+def _sphere(
+    drawing: Figure,
+    axes_of_cells: ArrayLike,
+    values: NDArray[np.float64],
+    colours: LinearSegmentedColormap,
+    limits: tuple[float | None, float | None],
+    label: str,
+) -> None:
+    """The sphere in Mollweide's equal-area projection at the top, z up, x in the middle."""
+    longitude = np.linspace(-np.pi, np.pi, CELLS[0])
+    latitude = np.linspace(-np.pi / 2, np.pi / 2, CELLS[1])
+    across, upwards = np.meshgrid(
+        0.5 * (longitude[1:] + longitude[:-1]), 0.5 * (latitude[1:] + latitude[:-1])
+    )
+    directions = np.stack(
+        [np.cos(upwards) * np.cos(across), np.cos(upwards) * np.sin(across), np.sin(upwards)], -1
+    )
+    nearest = cKDTree(np.asarray(axes_of_cells, float)).query(directions)[1]
+    height = drawing.get_figheight()
+    rectangle = (0.02, 1 - 1.50 / height, 0.96, 1.47 / height)
+    axes = drawing.add_axes(rectangle, projection="mollweide")
+    mesh = axes.pcolormesh(
+        longitude, latitude, values[nearest], cmap=colours, vmin=limits[0], vmax=limits[1],
+        rasterized=True, shading="flat",
+    )  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines["geo"].set_linewidth(0.5)
+    for text, where in (("x", (0, 0)), ("y", (np.pi / 2, 0)), ("−y", (-np.pi / 2, 0))):
+        axes.annotate(
+            text, where, ha="center", va="center", fontsize=6.5,
+            bbox={"boxstyle": "circle,pad=0.22", "fc": "white", "ec": QUIET, "lw": 0.4},
+        )  # fmt: skip
+    bar = drawing.add_axes((0.22, 1 - 1.65 / height, 0.56, 0.07 / height))
+    drawing.colorbar(mesh, cax=bar, orientation="horizontal")
+    bar.tick_params(length=2.0, pad=1.0, labelsize=7.5)
+    bar.set_xlabel(label, fontsize=8, labelpad=1.0)
+    for spine in bar.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,219 @@
+"""A run in words: the headline and why it is what it is, findings, facts, tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .evidence import Evidence
+
+RANK = {"alarm": 0, "warning": 1, "note": 2}
+MASKS = (
+    ("unmasked", "half-maps, unmasked", "voxels, unmasked"),
+    ("loose", "half-maps, loose mask", ""),
+    ("auto", "half-maps, masked", "voxels, masked"),
+    ("tight", "half-maps, tight mask", ""),
+    ("user", "half-maps, user mask", ""),
+    ("auto, corrected", "half-maps, corrected", "voxels, corrected"),
+)
+"""Row of the table, curve of the Gaussians, curve of the voxel baseline."""
+CONTROLS = (
+    ("cross-FSC", "cross, masked", ""),
+    ("less what was invented", "half-maps, corrected for invented", ""),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """``number`` in Angstrom as shown, what qualifies it, and the sentences that explain it."""
+
+    number: str
+    tag: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``severity``: alarm, warning or note."""
+
+    severity: str
+    text: str
+    remedy: str = ""
+
+
+def headline(run: Evidence) -> Headline:
+    """The resolution, with where it comes from and what the other evidence says."""
+    value = run.number("resolution")
+    if not math.isfinite(value):
+        return Headline(
+            "none", "",
+            ("The Fourier shell correlation is below its threshold from the first shell on: no "
+             "detail of this map is reproducible.",),
+        )  # fmt: skip
+    half = run.number("resolutions", "half-maps, corrected", "0.143")
+    cross = run.number("resolutions", "half-map with truth, from cross", "0.5")
+    source = str(run.summary.get("resolution_from", "half-map FSC"))
+    if source.startswith("cross"):
+        first = (
+            "Set by the cross-FSC: the Gaussians of each half-set were compared with the voxel map "
+            "of the other, which no prior of the Gaussians can flatter."
+        )
+        second = (
+            f"The half-maps alone would claim {half:.2f} Å; the lower of the two claims leads."
+            if math.isfinite(half)
+            else "The half-maps alone make no claim."
+        )
+    elif source.startswith("half-map"):
+        first = "Set by the FSC of independently fitted half-maps at 0.143, corrected for the mask."
+        second = (
+            f"The cross-FSC with the voxel baseline, which no prior can flatter, allows "
+            f"{cross:.2f} Å: it does not contradict."
+            if math.isfinite(cross) and cross <= value * 1.001
+            else "The lower of this and of the cross-FSC’s claim leads."
+        )
+    else:
+        first, second = f"Set by the {source}.", ""
+    nyquist = bool(run.summary.get("resolution_at_nyquist"))
+    third = (
+        "The curve does not fall before Nyquist: the pixels limit the resolution, not the data."
+        if nyquist
+        else ""
+    )
+    reasons = tuple(text for text in (first, second, third) if text)
+    return Headline(f"{value:.2f}", "at Nyquist" if nyquist else "", reasons)
+
+
+def findings(run: Evidence) -> list[Finding]:
+    """What the controls found, alarms first, then what was warned of during the run."""
+    found = [
+        Finding(str(f.get("severity", "note")), str(f.get("text", "")), str(f.get("remedy") or ""))
+        for f in run.summary.get("findings") or []
+    ]
+    told = {f.text for f in found}
+    found += [Finding("warning", w) for w in run.summary.get("warnings") or [] if w not in told]
+    return sorted(found, key=lambda f: RANK.get(f.severity, 1))
+
+
+def verdict(run: Evidence, found: list[Finding]) -> str:
+    """One line above the findings."""
+    alarms = sum(f.severity == "alarm" for f in found)
+    if alarms:
+        return f"{_times(alarms, 'alarm')}: do not trust this map before you have looked into it."
+    warnings = sum(f.severity == "warning" for f in found)
+    if warnings:
+        return f"No alarm, but {_times(warnings, 'warning')}."
+    return "No control raised an alarm." if "findings" in run.summary else ""
+
+
+def _times(number: int, what: str) -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six")
+    amount = words[number] if number < len(words) else str(number)
+    return (
+        f"{amount} {what}{'s' if number != 1 else ''}".capitalize()
+        if what == "alarm"
+        else (f"{amount} {what}{'s' if number != 1 else ''}")
+    )
+
+
+def resolutions(run: Evidence) -> list[tuple[str, list[str]]]:
+    """Rows of title and Gaussians at 0.143 and 0.5, voxels at 0.143 and 0.5; those that exist."""
+    found, masks = run.section("resolutions"), run.section("masks")
+    rows = []
+    for title, ours, base in (*MASKS, *CONTROLS):
+        first = found.get(ours) or masks.get(title)
+        if first:
+            cells = [first, found.get(base) or {}]
+            rows.append((title, [_angstrom(c.get(t)) for c in cells for t in ("0.143", "0.5")]))
+    return rows
+
+
+def _angstrom(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
+def facts(run: Evidence) -> list[tuple[str, str]]:
+    """The few numbers of the first screen."""
+    summary, rows = run.summary, []
+    if "n_particles" in summary:
+        rows.append(("particles", f"{summary['n_particles']:,}"))
+    if summary.get("gaussians"):
+        rows.append(("Gaussians", f"{summary['gaussians'][0]:,}"))
+    rows.append(("box", f"{run.box_size} px × {run.pixel_size:.4g} Å"))
+    if "total" in run.section("timings"):
+        rows.append(("time", seconds(summary["timings"]["total"])))
+    return rows
+
+
+def data_table(run: Evidence) -> list[tuple[str, str]]:
+    """The data set as it was used."""
+    summary = run.summary
+    rows = [("particles", f"{summary['n_particles']:,}")] if "n_particles" in summary else []
+    if summary.get("n_half"):
+        rows.append(("half-sets", " + ".join(f"{n:,}" for n in summary["n_half"])))
+    if summary.get("n_held_out"):
+        rows.append(("held out of the trials", " + ".join(f"{n:,}" for n in summary["n_held_out"])))
+    rows.append(("box", f"{run.box_size} px of {run.pixel_size:.4g} Å"))
+    rows.append(("Nyquist", f"{2 * run.pixel_size:.2f} Å"))
+    if "fitted_side" in summary:
+        rows.append(("cube that was fitted", f"{summary['fitted_side']} px"))
+    contrast = run.section("contrast")
+    if contrast:
+        doubt = run.number("contrast", "standard_deviations")
+        told = f" ({abs(doubt):.0f} σ)" if math.isfinite(doubt) else ""
+        rows.append(("protein in the images", f"{contrast['used']}{told}"))
+    if "normalised" in summary:
+        by = "each by its background" if summary["normalised"] else "as given"
+        rows.append(("normalisation", by))
+    if summary.get("gaussians"):
+        rows.append(("Gaussians: map, halves", ", ".join(f"{n:,}" for n in summary["gaussians"])))
+    return rows
+
+
+def settings_table(run: Evidence) -> list[tuple[str, str]]:
+    """All settings of the run."""
+    return [
+        (key.replace("_", " "), "from the data" if value is None else _plain(value))
+        for key, value in run.section("settings").items()
+    ]
+
+
+def timings_table(run: Evidence) -> list[tuple[str, str, float]]:
+    """Stage, time, and share of the total from 0 to 1."""
+    timings = run.section("timings")
+    total = max(float(timings.get("total", 0.0)), 1e-9)
+    rows = [
+        (name, seconds(value), value / total) for name, value in timings.items() if name != "total"
+    ]
+    rows += [("total", seconds(timings["total"]), 0.0)] if "total" in timings else []
+    memory = run.number("peak_memory_bytes")
+    if math.isfinite(memory):
+        rows.append(("peak memory", f"{memory / 1e9:.1f} GB", 0.0))
+    return rows
+
+
+def origin_table(run: Evidence) -> list[tuple[str, str]]:
+    """Particles, date, versions, machine, checksums: what else someone needs to repeat the run."""
+    origin = dict(run.section("provenance"))
+    rows = [("particles", str(run.summary.get("particles", "")))]
+    rows += [("date", str(origin["date"]).replace("T", " "))] if "date" in origin else []
+    for name in ("command", "working_directory", "date"):
+        origin.pop(name, None)
+    rows += [(key.replace("_", " "), _plain(value)) for key, value in origin.items()]
+    return [(key, value) for key, value in rows if value]
+
+
+def _plain(value: Any) -> str:
+    """A value of run.json in one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def seconds(value: float) -> str:
+    """Tenths of a second, or minutes."""
+    return f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"

@@ -1,0 +1,1 @@
+"""A finished run as an interactive page in the browser."""

@@ -1,0 +1,212 @@
+"""The page of a run: whole, offline, honest in its first lines, and made from the folder alone."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import browser
+from full_runs import fill_run, plain_run
+
+from cryosplat import InputError, RunFolder
+from cryosplat.report import _directions, _drawing, pictures
+from cryosplat.report.evidence import Evidence
+from cryosplat.report.run import write_report
+from cryosplat.report.wording import findings, headline, verdict
+
+LARGEST_PAGE = 6_000_000  # bytes
+OPTIONAL = (
+    ("findings", "noise_substitution", "masks", "candidates", "guinier"),
+    ("directional", "views", "local_resolution", "uncertainty", "model"),
+    ("trials", "resolutions", "timings", "settings", "provenance"),
+    ("contrast", "gaussians", "n_half", "n_particles", "resolution", "resolution_from"),
+)
+
+
+@pytest.fixture
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of few pixels and charts that are not painted, where they are not what is tested."""
+    for name in ("LARGE", "SMALL", "TILE"):
+        monkeypatch.setattr(pictures, name, 40)
+
+    def save(drawing: object, path: Path) -> None:
+        path.write_text("<?xml version='1.0'?><svg viewBox='0 0 1 1'></svg>")
+
+    for module in (_drawing, _directions):
+        monkeypatch.setattr(module, "save", save)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run with everything, and its report."""
+    folder = plain_run(tmp_path_factory.mktemp("runs") / "full")
+    fill_run(folder)
+    write_report(folder)
+    return folder
+
+
+def _changed(folder: RunFolder, **values: object) -> Evidence:
+    folder.write_json(folder.read_json() | values)
+    return Evidence.read(folder)
+
+
+def _text(folder: RunFolder) -> str:
+    page = folder.report.read_text("utf-8")
+    page = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+def test_the_page_needs_nothing_but_itself(full: RunFolder) -> None:
+    page = full.report.read_text("utf-8")
+    assert len(page.encode()) < LARGEST_PAGE
+    assert "<script" not in page and "@import" not in page
+    linked = re.findall(r'(?:src|href)="([^"]{0,40})', page)
+    assert linked and all(link.startswith(("data:", "#")) for link in linked)
+    names = re.findall(r'\bid="([^"]+)"', page)
+    assert len(names) == len(set(names))
+
+
+def test_the_page_shows_every_kind_of_evidence(full: RunFolder) -> None:
+    text = _text(full)
+    for title in (
+        "Half-map FSC", "Control 1: cross-FSC", "Control 2: noise substitution",
+        "Control 3: held-out particles", "Local resolution", "Viewing directions",
+        "Resolution by direction", "Guinier plot", "The Gaussians", "Uncertainty of the Gaussians",
+        "Map with model", "Residues in the map", "Map, as Gaussians", "Voxel baseline",
+        "Data set", "Settings", "How to repeat it", "cryosplat reconstruct a.star -o r",
+    ):  # fmt: skip
+        assert title in text, title
+
+
+def test_every_figure_is_also_a_file(full: RunFolder) -> None:
+    drawn = sorted(p.stem for p in full.figures.glob("*.svg"))
+    assert "fsc" in drawn and "viewing_directions" in drawn and len(drawn) >= 11
+    for stem in drawn:
+        ElementTree.parse(full.figures / f"{stem}.svg")
+        assert (full.figures / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+    for stem in ("surface", "surface_x", "surface_y", "surface_z"):
+        assert (full.figures / f"{stem}.png").exists()
+    assert full.fsc_figure.exists() and full.fsc_figure.with_suffix(".svg").exists()
+
+
+def test_alarms_lead_and_are_words(full: RunFolder) -> None:
+    text = _text(full)
+    alarm = text.index("The half-sets share 212 particles")
+    assert text.index("One alarm: do not trust this map") < alarm
+    assert alarm < text.index("the voxel baseline confirms only") < text.index("Views cover")
+    assert alarm < text.index("Half-map FSC")
+    assert "Remove the duplicates" in text
+
+
+@pytest.mark.usefixtures("small_pictures")
+@pytest.mark.parametrize("absent", OPTIONAL, ids=lambda keys: keys[0])
+def test_the_page_does_without(absent: tuple[str, ...], tmp_path: Path) -> None:
+    folder = plain_run(tmp_path / "run", box=16)
+    fill_run(folder)
+    kept = {key: value for key, value in folder.read_json().items() if key not in absent}
+    folder.write_json(kept)
+    write_report(folder)
+    assert "How to repeat it" in _text(folder)
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_a_run_of_box_and_pixel_size_alone_has_a_page(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_json({"box_size": 16, "pixel_size": 2.0})
+    write_report(folder)
+    assert "no detail of this map is reproducible" in _text(folder)
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_a_map_without_density_has_a_page(tmp_path: Path) -> None:
+    from cryosplat import write_map
+
+    folder = plain_run(tmp_path / "run", box=16)
+    write_map(folder.map, np.zeros((16, 16, 16), np.float32), 2.5)
+    write_report(folder)
+    assert "Isosurface" not in folder.report.read_text("utf-8")
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_the_report_is_remade_alike_from_the_folder(tmp_path: Path) -> None:
+    folder = plain_run(tmp_path / "run", box=16)
+    write_report(folder)
+    made = (folder.report, folder.fsc_figure, folder.chimerax, folder.figures / "fsc.svg")
+    first = [path.read_bytes() for path in made]
+    for path in made:
+        path.unlink()
+    write_report(folder)
+    assert [path.read_bytes() for path in made] == first
+
+
+def test_no_run_no_report(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"run\.json: cannot be read"):
+        write_report(RunFolder(tmp_path))
+    RunFolder(tmp_path).write_json({"box_size": 16})
+    with pytest.raises(InputError, match="pixel_size missing"):
+        write_report(RunFolder(tmp_path))
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_what_the_run_says_cannot_become_markup(tmp_path: Path) -> None:
+    folder = plain_run(tmp_path / "run", box=16)
+    _changed(folder, warnings=["<img src=x onerror=alert(1)> & more"])
+    write_report(folder)
+    page = folder.report.read_text("utf-8")
+    assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt; &amp; more" in page
+
+
+def test_the_headline_says_where_it_comes_from(tmp_path: Path) -> None:
+    folder = plain_run(tmp_path / "run", box=16)
+    crossed = headline(Evidence.read(folder))
+    assert crossed.number == "6.50"
+    assert "no prior of the Gaussians can flatter" in crossed.reasons[0]
+    assert "half-maps alone would claim 6.00 Å" in crossed.reasons[1]
+    run = _changed(folder, resolution=7.0, resolution_from="half-map FSC")
+    halves = headline(run)
+    assert halves.reasons[0].startswith("Set by the FSC of independently fitted half-maps at 0.143")
+    assert "allows 6.50 Å: it does not contradict" in halves.reasons[1]
+    limited = headline(_changed(folder, resolution_at_nyquist=True))
+    assert limited.tag == "at Nyquist" and "the pixels limit" in limited.reasons[-1]
+    nothing = headline(_changed(folder, resolution=None))
+    assert nothing.number == "none" and "no detail of this map" in nothing.reasons[0]
+
+
+def test_a_verdict_is_given_only_where_controls_ran(tmp_path: Path) -> None:
+    folder = plain_run(tmp_path / "run", box=16)
+    run = Evidence.read(folder)
+    assert verdict(run, findings(run)) == ""
+    run = _changed(folder, findings=[])
+    assert verdict(run, findings(run)) == "No control raised an alarm."
+    note = {"code": "a", "severity": "note", "text": "fine"}
+    alarms = [note | {"severity": "alarm", "text": t} for t in ("first", "second")]
+    run = _changed(folder, findings=[note, *alarms], warnings=["first", "else"])
+    found = findings(run)
+    assert [f.text for f in found] == ["first", "second", "else", "fine"]
+    assert verdict(run, found).startswith("Two alarms: do not trust")
+
+
+def test_the_page_fits_phone_desktop_and_two_sheets(full: RunFolder) -> None:
+    with browser() as page:
+        page.open(full.report.as_uri(), 1280, 800)
+        bottom = page.value(
+            "document.querySelector('.findings .alarm').getBoundingClientRect().bottom"
+        )
+        assert bottom < 800
+        assert page.value("document.querySelector('.hero img').naturalWidth") == pictures.LARGE
+        for width in (1280, 768, 360):
+            page.size(width, 800)
+            assert page.value("document.documentElement.scrollWidth") <= width
+        smallest = page.value(
+            "Math.min(...[...document.querySelectorAll('.panels svg text')]"
+            ".map(t => t.getBoundingClientRect()).map(r => Math.min(r.width, r.height))"
+            ".filter(v => v > 0))"
+        )
+        assert smallest > 3
+        sheets = len(re.findall(rb"/Type\s*/Page\b(?!s)", page.pdf()))
+        assert sheets == 2
+        assert page.problems == []
+        assert all(url.startswith(("file:", "data:")) for url in page.asked)
