@@ -74,3 +74,77 @@ PARAMETERS_FLOAT32 = {"rtol": 1e-5, "atol": 1e-6}
 # Statistics of one data set in the words of several programs, relative: what angles and shifts lose
 # when they are written as float32 or with six decimals.
 SAME_STATISTICS = 1e-4
+
+# the image-space solver
+# loss over images against the quadratic form: its four-tap kernel, and the band's last alias
+TWO_SOLVERS = 1e-4
+# the same where Gaussians are so narrow (0.5 pixels) that images and maps alias differently
+TWO_SOLVERS_NARROW = 5e-4
+# gradients of the same, relative to their norm
+TWO_SOLVERS_GRADIENT = 2e-3
+# images formed twice in float32, as a part of their amplitude
+SAME_IMAGES = 1e-4
+# residuals and CTFs in float32 against float64, relative to the largest
+RESIDUAL_KERNEL = 1e-5
+
+# FSC and postprocessing beside other programs
+# FSC of the same maps in another program, which prints six decimals
+FSC_PEER = 1e-3
+# FSC of maps with random phases against that with other random phases, mean of ten shells
+FSC_RANDOM_PHASES = 0.05
+# B-factor from the same FSC, relative: six decimals of each curve
+B_FACTOR_PEER = 1e-3
+# and from an FSC with other random phases, relative
+B_FACTOR_RANDOM_PHASES = 0.1
+# sharpened maps in float32, relative to their standard deviation
+SHARPENED_PEER = 1e-4
+# Gaussians sharpened by their covariances against the filter on a fine grid, relative to the peak
+SHARPENED_GAUSSIANS = 1e-3
+
+# Triton's kernels, cut off at 5 standard deviations, against the definition in float64
+TRITON_KERNEL = 1e-4
+
+# Splatting: Gaussians cut off at 5.1 standard deviations, float32, against float64. The gradients by
+# the precision weigh the cut-off by its distance squared, under a white image as it is worst.
+SPLAT_FORWARD = 1e-4
+SPLAT_BACKWARD = 1e-4
+# pixels of one image that are each other's mirror, relative to the largest
+EVEN_FLOAT32 = {"rtol": 1e-5, "atol": 1e-6}
+# two ways to one image by float64 transforms
+ROUND_FLOAT64 = 1e-9
+
+# local resolution of noise that crosses the signal at a known frequency: medians over a region,
+# in which the first drop of a noisy curve comes early
+LOCAL_RESOLUTION = 0.1
+# FSC of a cone: float32 transforms and directions, a voxel on the cone's surface may differ
+CONE_FSC = 2e-3
+# what a window sees of a lone Gaussian: sums over voxels, a displacement not infinitely small
+SEEN_MOVING = {"rtol": 0.02, "atol": 0.0}
+# predicted against true rms error of 300 overlapping Gaussians, from one draw of noise
+PREDICTED_ERROR = 0.2
+
+# the disc of a ball in a picture of 120 pixels, blurred by a third of a voxel
+DISC_AREA = {"rel": 0.02}
+# decimals of a .bild file, Angstrom
+BILD = {"rtol": 1e-3, "atol": 2e-3}
+# corners of triangles between voxels, linear where the map is a Gaussian
+SURFACE = {"rtol": 0.02}
+COVARIANCE_FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}
+
+# angles, shifts in Angstrom and defocus of some 1e4 Angstrom through float32 pickles
+THROUGH_FLOAT32 = {"rtol": 1e-6, "atol": 2e-6}
+# one float32 transform against another, relative to the largest value
+FFT = 1e-6
+# mean squared residual per coefficient at the end of a fit, in noise variances
+MISFIT = 0.03
+# FSC that batches of 16 may fall behind single images
+BATCH_FSC = 0.06
+
+# FSC with the truth estimated from noisy maps of 48 voxels: some thousand coefficients a shell
+CALIBRATED = 0.05
+
+# Fourier cropping against a projection on larger pixels: tails beyond Nyquist
+DOWNSAMPLED = 2e-3
+# the same of a whole run on 500 particles of 32 pixels, and of the full map, upwards
+PREDICTED_CROSS = 0.06
+PREDICTED_FULL = 0.06

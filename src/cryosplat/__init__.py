@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .errors import CryosplatError, InputError, OutputError, SettingsError
-    from .formation import VolumeProjector, form_images
+    from .formation import MixtureProjector, VolumeProjector, form_images
     from .grid import Grid
     from .io.mrc import read_map, write_map
     from .io.ply import read_ply, write_ply
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from .run_folder import RunFolder
     from .settings import ReconstructionSettings
     from .simulation import SimulationSettings, mixture_from_atoms, phantom, simulate_particles
-    from .splatting import voxelize
+    from .splatting import project, voxelize
     from .statistics import Statistics
     from .validation.fsc import fourier_shell_correlation, resolution
     from .validation.mask import soft_mask
 
 _MODULES = {
     "errors": ("CryosplatError", "InputError", "OutputError", "SettingsError"),
-    "formation": ("VolumeProjector", "form_images"),
+    "formation": ("MixtureProjector", "VolumeProjector", "form_images"),
     "grid": ("Grid",),
     "io.mrc": ("read_map", "write_map"),
     "io.ply": ("read_ply", "write_ply"),
@@ -49,7 +49,7 @@ _MODULES = {
     "simulation": (
         "SimulationSettings", "mixture_from_atoms", "phantom", "simulate_particles",
     ),
-    "splatting": ("voxelize",),
+    "splatting": ("project", "voxelize"),
     "statistics": ("Statistics",),
     "validation.fsc": ("fourier_shell_correlation", "resolution"),
     "validation.mask": ("soft_mask",),
@@ -61,6 +61,7 @@ __all__ = [
     "GaussianMixture",
     "Grid",
     "InputError",
+    "MixtureProjector",
     "NoiseModel",
     "Optics",
     "OpticsGroup",
@@ -81,6 +82,7 @@ __all__ = [
     "fourier_shell_correlation",
     "mixture_from_atoms",
     "phantom",
+    "project",
     "read_map",
     "read_particles",
     "read_ply",

@@ -198,7 +198,6 @@ class RunFolder:
             raise InputError(f"{self.summary}: not a run's summary ({error}).") from error
 
 
-
 _NAMES = {file.name for file in vars(RunFolder).values() if isinstance(file, _File)}
 
 

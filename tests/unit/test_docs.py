@@ -13,7 +13,12 @@ import cryosplat
 from cryosplat.cli._app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RECIPES = sorted((ROOT / "recipes").glob("empiar-*.toml"))
+PAGES = [
+    ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "recipes").glob("*.md")), ROOT / "benchmarks" / "README.md",
+    ROOT / "benchmarks" / "paper" / "README.md",
+]  # fmt: skip
 
 
 def _named(page: Path) -> str:
@@ -31,7 +36,8 @@ def test_links_lead_to_files(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=_named)
 def test_commands_and_options_exist(page: Path) -> None:
     commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
-    for line in re.findall(r"cryosplat ((?:[a-z]+) [^\n`]*)", page.read_text("utf-8")):
+    text = page.read_text("utf-8").replace("\\\n", " ")
+    for line in re.findall(r"cryosplat ((?:[a-z]+) [^\n`]*)", text):
         words = line.split("#")[0].split()
         if words[0] not in commands:
             continue
@@ -40,6 +46,12 @@ def test_commands_and_options_exist(page: Path) -> None:
         }
         given = {word for word in words[1:] if word.startswith("-")}
         assert given <= known, line
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=_named)
+def test_settings_of_recipes_load(path: Path) -> None:
+    assert cryosplat.ReconstructionSettings.from_toml(path).gaussians == 30_000
+    assert f"--settings {path.relative_to(ROOT)}" in path.with_suffix(".md").read_text("utf-8")
 
 
 def test_python_examples_import_public_names() -> None:

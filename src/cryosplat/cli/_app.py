@@ -18,11 +18,20 @@ app = typer.Typer(
 )
 
 
-class Start(str, Enum):
-    """Where the Gaussians begin."""
+IMAGES = "Solver for images"
+
+
+class Solver(str, Enum):
+    """What a fit descends on."""
 
     STATISTICS = "statistics"
-    RANDOM = "random"
+    IMAGES = "images"
+
+
+class Preset(str, Enum):
+    """Settings that belong together."""
+
+    PAPER = "paper"
 
 
 class Noise(str, Enum):
@@ -45,6 +54,38 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier
 Box = Annotated[int, typer.Option("--box", help="Side of the map in pixels.")]
 PixelSize = Annotated[float, typer.Option("--pixel-size", help="Angstrom per pixel.")]
 
+Particles = Annotated[
+    Path, typer.Argument(help="RELION .star, cryoSPARC .cs, or a stack with cryoDRGN pickles.")
+]
+Datadir = Annotated[
+    Path | None, typer.Option(help="Where relative stack names are looked for last.")
+]
+PosesFiles = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="PATH", help="cryoDRGN poses .pkl, or a passthrough .cs."),
+]
+CtfFile = Annotated[
+    Path | None, typer.Option(help="cryoDRGN CTF .pkl; 'none' for images without a CTF.")
+]
+GivenPixelSize = Annotated[
+    float | None, typer.Option(help="Angstrom, where the file has none or a wrong one.")
+]
+First = Annotated[int | None, typer.Option(metavar="N", help="Only the first N particles.")]
+Indices = Annotated[
+    Path | None, typer.Option(help="Only these, counted from 0 (.pkl, .npy or .txt).")
+]
+Chosen = Annotated[
+    str | None,
+    typer.Option(metavar="EXPR", help="Only where it holds, e.g. 'rlnDefocusU < 20000'."),
+]
+Classes = Annotated[
+    str | None, typer.Option(metavar="K,K", help="Only these classes, as the file numbers them.")
+]
+AlignmentClass = Annotated[
+    int | None,
+    typer.Option(metavar="K", help="Poses of this class, where a .cs file has several each."),
+]
+
 
 @app.callback(invoke_without_command=True)
 def _root(
@@ -60,28 +101,30 @@ def _root(
 
 @app.command()
 def reconstruct(
-    particles: Annotated[
-        Path,
-        typer.Argument(help="RELION .star, cryoSPARC .cs, or a stack with cryoDRGN pickles."),
-    ],
+    particles: Particles,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run, a new one.")],
-    datadir: Annotated[
-        Path | None, typer.Option(help="Where relative stack names are looked for last.")
+    datadir: Datadir = None,
+    poses: PosesFiles = None,
+    ctf: CtfFile = None,
+    pixel_size: GivenPixelSize = None,
+    first: First = None,
+    indices: Indices = None,
+    selection: Chosen = None,
+    classes: Classes = None,
+    alignment_class: AlignmentClass = None,
+    downsample: Annotated[
+        int | None, typer.Option(metavar="BOX", help="Crop images to this box in Fourier space.")
     ] = None,
-    poses: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="cryoDRGN poses .pkl, or a passthrough .cs."),
-    ] = None,
-    ctf: Annotated[
-        Path | None, typer.Option(help="cryoDRGN CTF .pkl; 'none' for images without a CTF.")
-    ] = None,
-    pixel_size: Annotated[
-        float | None, typer.Option(help="Angstrom, where the file has none or a wrong one.")
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="TOML file; options override what it says.")
     ] = None,
     gaussians: Annotated[
         int | None, typer.Option(help="Their number; default: chosen by held-out particles.")
     ] = None,
-    start: Annotated[Start, typer.Option(help="First positions.")] = Start.STATISTICS,
+    start: Annotated[
+        str | None,
+        typer.Option(help="First Gaussians: statistics (default), random, or an earlier run."),
+    ] = None,
     invert: Annotated[
         bool | None,
         typer.Option("--invert/--no-invert", help="Contrast sign; default: the data decide."),
@@ -89,18 +132,72 @@ def reconstruct(
     steps: Annotated[
         int | None, typer.Option(help="Of each fit; default: chosen by held-out particles.")
     ] = None,
-    seed: Seed = 0,
+    mask: Annotated[
+        Path | None, typer.Option(help="Of the FSC (.mrc); default: found by itself.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Atomic model (.cif, .pdb) to compare the map with.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out the control that fits everything again.")
+    ] = False,
+    solver: Annotated[
+        Solver | None, typer.Option(help="Descent on all particles, or on batches of images.")
+    ] = None,
+    preset: Annotated[
+        Preset | None, typer.Option(help="Settings of the CryoSplat paper.", rich_help_panel=IMAGES)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the images.", rich_help_panel=IMAGES)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch", help="Images a step.", rich_help_panel=IMAGES)
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Step size of one image, in boxes.", rich_help_panel=IMAGES),
+    ] = None,
+    isotropic: Annotated[
+        bool, typer.Option("--isotropic", help="Round Gaussians.", rich_help_panel=IMAGES)
+    ] = False,
+    split_after: Annotated[
+        list[int] | None,
+        typer.Option(help="Epoch after which Gaussians are split.", rich_help_panel=IMAGES),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from a checkpoint.", rich_help_panel=IMAGES),
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Of every random choice. [default: 0]")] = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
     """A map, half-maps, FSC and a report from particles with known poses."""
-    from ..settings import ReconstructionSettings
+    from ..particles.selecting import parse_selection
     from ._reconstruct import ParticleFiles, run_reconstruct
+    from ._settings import settings_from
 
-    contrast = "auto" if invert is None else "dark" if invert else "bright"
-    settings = ReconstructionSettings(gaussians, start.value, contrast, seed, steps)
-    files = ParticleFiles(particles, datadir, tuple(poses or ()), ctf, pixel_size)
-    run_reconstruct(files, out, settings, threads, overwrite)
+    chosen = settings_from(
+        settings,
+        preset and preset.value,
+        {
+            "gaussians": gaussians, "start": start, "steps": steps, "seed": seed,
+            "contrast": None if invert is None else "dark" if invert else "bright",
+            "mask": mask and str(mask), "model": model and str(model),
+            "quick": quick or None, "solver": solver and solver.value,
+        },
+        {
+            "epochs": epochs, "batch_size": batch_size, "rate": rate,
+            "shape": "isotropic" if isotropic else None,
+            "split_after": tuple(split_after) if split_after else None,
+        },
+    )  # fmt: skip
+    selected = parse_selection(first, indices, selection, classes)
+    files = ParticleFiles(
+        particles, datadir, tuple(poses or ()), ctf, pixel_size, alignment_class, selected,
+        downsample,
+    )  # fmt: skip
+    run_reconstruct(files, out, chosen, threads, overwrite, resume)
 
 
 @app.command()
@@ -162,6 +259,35 @@ def simulate(
 
 
 @app.command()
+def convert(
+    particles: Particles,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="A .star file (RELION), or a folder (cryoDRGN pickles)."),
+    ],
+    datadir: Datadir = None,
+    poses: PosesFiles = None,
+    ctf: CtfFile = None,
+    pixel_size: GivenPixelSize = None,
+    first: First = None,
+    indices: Indices = None,
+    selection: Chosen = None,
+    classes: Classes = None,
+    alignment_class: AlignmentClass = None,
+) -> None:
+    """Write particles as a RELION 3.1 star file or as cryoDRGN pickles."""
+    from ..particles.selecting import parse_selection
+    from ._convert import run_convert
+    from ._reconstruct import ParticleFiles
+
+    chosen = parse_selection(first, indices, selection, classes)
+    files = ParticleFiles(
+        particles, datadir, tuple(poses or ()), ctf, pixel_size, alignment_class, chosen
+    )
+    run_convert(files, out)
+
+
+@app.command()
 def voxelize(
     gaussians: Annotated[Path, typer.Argument(help="Gaussians of a run (.ply).")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Map to write (.mrc).")],
@@ -179,14 +305,72 @@ def fsc(
     first: Annotated[Path, typer.Argument(help="Map, e.g. half1.mrc.")],
     second: Annotated[Path, typer.Argument(help="Map, e.g. half2.mrc.")],
     mask: Annotated[
-        Path | None, typer.Option(help="Mask; adds the masked and the corrected curve.")
-    ] = None,
+        str,
+        typer.Option(
+            metavar="auto|none|FILE", help="auto: loose, auto and tight masks made from the maps."
+        ),
+    ] = "none",
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Curves as .csv, .png, .svg or .pdf.")
+        list[Path] | None,
+        typer.Option("-o", "--out", help="Curves as .csv, .png, .svg, .pdf or .xml; repeatable."),
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Fourier shell correlation of two maps, in RELION's shells."""
-    from ._maps import run_fsc
+    """Fourier shell correlation of two maps, in RELION's shells, corrected for the mask."""
+    from ._fsc import run_fsc
 
-    run_fsc(first, second, mask, out, seed)
+    run_fsc(first, second, mask, out or [], seed)
+
+
+@app.command()
+def postprocess(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    mask: Annotated[Path | None, typer.Option(help="Default: the run's own.")] = None,
+    b_factor: Annotated[
+        float | None,
+        typer.Option(help="Square Angstrom, negative to sharpen; default: from the Guinier plot."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Sharpened map; default: map_sharpened.mrc of the run."),
+    ] = None,
+    gaussians: Annotated[
+        Path | None, typer.Option(help="Also the Gaussians sharpened without a grid (.ply).")
+    ] = None,
+    relion_names: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Half-maps and mask as relion_postprocess wants them."),
+    ] = None,
+    emdb: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Maps, mask, fsc.xml and a README for the EMDB."),
+    ] = None,
+) -> None:
+    """Sharpen the map of a run: Guinier plot, B-factor, FSC weighting."""
+    from ._postprocess import Wanted, run_postprocess
+
+    run_postprocess(run, Wanted(mask, b_factor, out, gaussians, relion_names, emdb))
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+) -> None:
+    """Make report.html and the figures of a run anew, from the files in its folder."""
+    from ._report import run_report
+
+    run_report(run)
+
+
+@app.command()
+def view(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; the default is this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The next free one where it is taken.")] = 8080,
+) -> None:
+    """Look at a run in the browser: surfaces, Gaussians, slices."""
+    from ._view import run_view
+
+    run_view(run, host, port)

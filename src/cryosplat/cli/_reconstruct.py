@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import OutputError
 from ..estimate import expected_cost
-from ..particles import Particles, read_particles
+from ..particles import Particles, Selection, downsampled, read_particles
 from ..reconstruction import Reconstruction, reconstruct
 from ..report.run import finish_run
 from ..run_folder import RunFolder
@@ -26,14 +27,19 @@ class ParticleFiles:
     poses: tuple[Path, ...] = ()
     ctf: Path | None = None
     pixel_size: float | None = None
+    alignment_class: int | None = None
+    selection: Selection = field(default_factory=Selection)
+    downsample: int | None = None
 
     def read(self) -> Particles:
-        """The particles; no pixel is read."""
+        """The particles that are selected; no pixel is read."""
         ctf = "none" if self.ctf is not None and str(self.ctf) == "none" else self.ctf
-        return read_particles(
+        particles = read_particles(
             self.particles, datadir=self.datadir, poses=self.poses or None, ctf=ctf,
-            pixel_size=self.pixel_size,
+            pixel_size=self.pixel_size, alignment_class=self.alignment_class,
         )  # fmt: skip
+        particles = self.selection.apply(particles)
+        return particles if self.downsample is None else downsampled(particles, self.downsample)
 
 
 def run_reconstruct(
@@ -42,10 +48,12 @@ def run_reconstruct(
     settings: ReconstructionSettings,
     threads: int | None,
     overwrite: bool,
+    resume: bool = False,
 ) -> RunFolder:
-    """Reconstruct ``files`` into the run folder ``out``."""
+    """Reconstruct ``files`` into the run folder ``out``; with ``resume`` from its checkpoint."""
     threads = use_threads(threads)
     with RunFolder.create(out, overwrite) as folder:
+        _check_checkpoint(folder.checkpoint, resume, overwrite)
         particles = files.read()
         cost = expected_cost(len(particles), particles.box_size, threads)
         print_preflight(particles, cost, threads)
@@ -54,6 +62,22 @@ def run_reconstruct(
         run = folder.commit()
     print_result(run)
     return run
+
+
+def _check_checkpoint(checkpoint: Path, resume: bool, overwrite: bool) -> None:
+    """Go on, or begin anew, but never by accident; raises `OutputError`."""
+    if resume and not checkpoint.exists():
+        raise OutputError(
+            f"{checkpoint}: does not exist, so there is nothing to resume.\n"
+            f"  Remedy: leave --resume out. Checkpoints are written by --solver images."
+        )
+    if checkpoint.exists() and not resume:
+        if not overwrite:
+            raise OutputError(
+                f"{checkpoint}: a run of this name was broken off and left its checkpoint.\n"
+                f"  Remedy: add --resume to go on from it, or --overwrite to begin anew."
+            )
+        checkpoint.unlink()
 
 
 def reconstruct_into(

@@ -22,13 +22,15 @@ WORTH = 5e-4  # relative held-out gain for which twice as many Gaussians are wor
 class Choice:
     """What a fit is made with: ``gaussians``, the first ``scale`` in pixels, and ``steps``.
 
-    ``history`` is that of the trial which showed it (see `Fit`).
+    ``history`` is that of the trial which showed it (see `Fit`); ``candidates`` are all trials: their
+    number of Gaussians, first scale in pixels and best held-out likelihood gain.
     """
 
     gaussians: int
     scale: float
     steps: int
     history: tuple[tuple[int, float, float], ...]
+    candidates: tuple[tuple[int, float, float], ...] = ()
 
 
 @dataclass(slots=True)
@@ -76,7 +78,8 @@ class Selection:
             chosen *= 2
         trial = self.trials[chosen, scale]
         steps = max(trial.step, self.schedule.check_every)
-        return Choice(chosen, scale, steps, trial.history)
+        tried = tuple((k, s, one.held_out) for (k, s), one in self.trials.items())
+        return Choice(chosen, scale, steps, trial.history, tried)
 
 
 def _bounded(number: float) -> int:

@@ -7,23 +7,28 @@ import io
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..errors import StarError
 from ._atomic import replacing
 
 _BLOCK = re.compile(r"^[ \t]*data_(\S*)[ \t]*(?:#.*)?$", re.MULTILINE)
-_LOOP = re.compile(r"\s*(?:#.*\s+)*^[ \t]*loop_[ \t]*(?:#.*)?$", re.MULTILINE)
-_LABEL = re.compile(r"\s*(?:#.*\s+)*^[ \t]*_(\S+)[ \t]*(?:#[^\n]*)?(?:\n|\Z)", re.MULTILINE)
+_LOOP = re.compile(r"loop_[ \t]*(?:#.*)?")
+_LABEL = re.compile(r"_(\S+)[ \t]*(?:#.*)?")
 # A data line may begin with any text, so a stray header is a line with nothing else on it.
 _STRAY = re.compile(r"^[ \t]*(?:loop_|_[A-Za-z]\S*(?:[ \t]+#\d+)?)[ \t]*$", re.MULTILINE)
 _COMMENT = re.compile(r"#.*")
-_QUOTED = re.compile(r"(?:^|\s)[\"']", re.MULTILINE)
-_TOKEN = re.compile(r"\"([^\"\n]*)\"(?=\s|$)|'([^'\n]*)'(?=\s|$)|(#.*)|(\S+)")
+_QUOTED = re.compile(r"(?:^|[ \t])[\"']", re.MULTILINE)
+_TOKEN = re.compile(r"\"([^\"\n]*)\"(?=[ \t]|$)|'([^'\n]*)'(?=[ \t]|$)|(#.*)|([^ \t\n]+)")
+_SPECIAL = r"^$|\s|\x01|^[\"'#_]|^(?:data_|loop_|stop_|save_|global_)"
+_MAX_COLUMNS = 10_000
+_MAX_BLOCKS = 10_000
 # Columns that hold text even where every value looks like a number ("0003", "1e5").
 _TEXT_COLUMN = re.compile(r"(?:Name|Zernike|Label|File|Path)$")
 
@@ -46,6 +51,10 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
             raise StarError(
                 f"{path}: the block data_{name} occurs twice; only one table of a name can be "
                 f"read.\n  Remedy: remove or rename one of the two."
+            )
+        if len(blocks) == _MAX_BLOCKS:
+            raise StarError(
+                f"{path}: more than {_MAX_BLOCKS} tables; no particle file has as many."
             )
         blocks[name] = _table(path, name, body)
     if not blocks:
@@ -93,31 +102,52 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
 
 def _table(path: Path, name: str, body: str) -> pd.DataFrame:
     """One block's table. Labels come first; the rest up to the end of the block is data."""
-    loop = _LOOP.match(body)
-    if loop is None:
+    labels, position = _header(body)
+    if labels is None:
         return _single_values(path, name, body)
-    labels, position = [], loop.end()
-    while header := _LABEL.match(body, position):
-        labels.append(header[1])
-        position = header.end()
+    if len(labels) > _MAX_COLUMNS:
+        raise StarError(
+            f"{path}, data_{name}: {len(labels)} columns, expected at most {_MAX_COLUMNS}."
+        )
     rows = _without_comments(body[position:])
     if stray := _STRAY.search(rows):
         raise StarError(
             f"{path}, data_{name}: {stray[0].strip()!r} follows the rows of a table; a block may "
             f"hold one table.\n  Remedy: give the second table its own data_ line."
         )
-    repeated = sorted({label for label in labels if labels.count(label) > 1})
-    if repeated:
+    label, times = Counter(labels).most_common(1)[0] if labels else ("", 1)
+    if times > 1:
         raise StarError(
-            f"{path}, data_{name}: the column {repeated[0]} occurs "
-            f"{labels.count(repeated[0])} times.\n  Remedy: keep one of them."
+            f"{path}, data_{name}: the column {label} occurs {times} times.\n"
+            f"  Remedy: keep one of them."
         )
     return _rows(path, name, labels, rows)
 
 
+def _header(body: str) -> tuple[list[str] | None, int]:
+    """The labels of a loop, None where there is none, and the position of its first row."""
+    labels: list[str] | None = None
+    position = 0
+    while position < len(body):
+        end = body.find("\n", position)
+        end = len(body) if end < 0 else end
+        line = body[position:end].strip(" \t")
+        if line and not line.startswith("#"):
+            if labels is None:
+                if not _LOOP.fullmatch(line):
+                    return None, 0
+                labels = []
+            elif label := _LABEL.fullmatch(line):
+                labels.append(label[1])
+            else:
+                return labels, position
+        position = end + 1
+    return labels, len(body)
+
+
 def _single_values(path: Path, name: str, body: str) -> pd.DataFrame:
     values: dict[str, list[str]] = {}
-    for line in filter(None, map(str.strip, _without_comments(body).splitlines())):
+    for line in filter(None, map(str.strip, _without_comments(body).split("\n"))):
         tokens = _tokens(line)
         if not tokens:
             continue
@@ -134,18 +164,26 @@ def _rows(path: Path, name: str, labels: list[str], body: str) -> pd.DataFrame:
     if not labels or not body.strip():
         return pd.DataFrame({label: pd.Series(dtype=float) for label in labels})
     if _has_quotes(body):
-        rows = [tokens for tokens in map(_tokens, body.splitlines()) if tokens]
+        rows = [tokens for tokens in map(_tokens, body.split("\n")) if tokens]
         _check_lengths(path, name, labels, rows)
         columns = dict(zip(labels, zip(*rows, strict=True), strict=True))
         return _numeric(pd.DataFrame(columns, dtype=str))
-    table = _fast_rows(labels, body)
+    table = None if _too_short(labels, body) else _fast_rows(labels, body)
     if table is None:
-        _check_lengths(path, name, labels, map(str.split, filter(str.strip, body.splitlines())))
+        _check_lengths(path, name, labels, map(str.split, filter(str.strip, body.split("\n"))))
         raise StarError(
             f"{path}, data_{name}: the rows of this table cannot be told apart.\n"
             f"  Remedy: write the file again with the program it came from."
         )
     return table
+
+
+def _too_short(labels: list[str], body: str) -> bool:
+    """Whether the text cannot hold a value for every column of every row."""
+    least = 2 * len(labels)  # a value and what separates it from the next
+    if (body.count("\n") + 1) * least <= len(body) + 1:
+        return False
+    return sum(1 for line in body.split("\n") if line.strip()) * least > len(body) + 1
 
 
 def _fast_rows(labels: list[str], body: str) -> pd.DataFrame | None:
@@ -212,13 +250,24 @@ def _write_rows(stream: io.TextIOBase, table: pd.DataFrame) -> None:
     columns = {}
     for label in table.columns:
         column = table[label]
-        if pd.api.types.is_numeric_dtype(column):
-            columns[label] = column
-            continue
-        text = column.astype(str)
-        quote = text.str.contains(r"^$|\s|^[\"'#_]", regex=True).to_numpy(bool)
-        columns[label] = np.where(quote, '"' + text.to_numpy(object) + '"', text.to_numpy(object))
+        numeric = pd.api.types.is_numeric_dtype(column)
+        columns[label] = column if numeric else _quoted(column.astype(str), str(label))
     pd.DataFrame(columns).to_csv(
         stream, sep="\t", header=False, index=False, quoting=csv.QUOTE_NONE, quotechar="\x01",
         na_rep="nan",
     )  # fmt: skip
+
+
+def _quoted(text: pd.Series, label: str) -> NDArray[np.object_]:
+    """Text as it stands in a row: in quotes where it would be taken for something else."""
+    values = text.to_numpy(object)
+    special = text.str.contains(_SPECIAL, regex=True).to_numpy(bool)
+    for i in np.flatnonzero(special):
+        mark = "'" if '"' in values[i] else '"'
+        if any(c in values[i] for c in (mark, "\n", "\r", "\t", "\x01")):
+            raise StarError(
+                f"column {label}, row {i + 1}: {values[i][:40]!r} cannot be written to a STAR file "
+                f"(it has both kinds of quotes, a tab, or several lines).\n  Remedy: rename it."
+            )
+        values[i] = f"{mark}{values[i]}{mark}"
+    return values

@@ -1,9 +1,21 @@
 """Particles: what the tables of RELION, cryoSPARC and cryoDRGN mean, and their images."""
 
+from .downsampling import downsampled
 from .half_sets import split_half_sets
 from .images import ImageSource
 from .reading import read_particles
+from .selecting import Selection
 from .values import Particles
 from .writing import write_particles
+from .writing_cryodrgn import write_cryodrgn
 
-__all__ = ["ImageSource", "Particles", "read_particles", "split_half_sets", "write_particles"]
+__all__ = [
+    "ImageSource",
+    "Particles",
+    "Selection",
+    "downsampled",
+    "read_particles",
+    "split_half_sets",
+    "write_cryodrgn",
+    "write_particles",
+]

@@ -16,7 +16,9 @@ def numbers(values: Any, label: str, where: str, error: type[InputError]) -> NDA
 
     Raises ``error`` naming the first row that is not a finite number and how many more there are.
     """
-    converted = np.array(pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce"), np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        series = pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce")
+        converted = np.array(series, np.float64)
     bad = np.flatnonzero(~np.isfinite(converted))
     if len(bad):
         given = str(np.asarray(values)[bad[0]])
@@ -31,7 +33,7 @@ def numbers(values: Any, label: str, where: str, error: type[InputError]) -> NDA
 def integers(values: Any, label: str, where: str, error: type[InputError]) -> NDArray[np.int64]:
     """``values`` as int64, with the same checks and whole numbers required."""
     converted = numbers(values, label, where, error)
-    bad = np.flatnonzero(converted != np.round(converted))
+    bad = np.flatnonzero((converted != np.round(converted)) | (np.abs(converted) >= 2**53))
     if len(bad):
         raise error(
             f"{where} row {bad[0] + 1}: {label} is {converted[bad[0]]}, expected a whole number "
@@ -49,3 +51,14 @@ def decimal(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def codes(values: Any) -> NDArray[np.int64]:
     """Equal values get equal numbers, counted from 0 in the order of appearance."""
     return pd.factorize(pd.Series(np.asarray(values)))[0].astype(np.int64)
+
+
+def signs(values: NDArray[np.floating], notes: list[str]) -> NDArray[np.float32] | None:
+    """cryoSPARC's data signs (n,), None where they do not differ: the data decide the common one."""
+    if np.all(np.sign(values) == np.sign(values[0])):
+        return None
+    notes.append(
+        f"the data sign (blob/sign) is -1 for {int((values < 0).sum())} of {len(values)} "
+        f"particles; those images are multiplied by -1."
+    )
+    return np.where(values < 0, np.float32(-1), np.float32(1))

@@ -3,11 +3,13 @@
 ``poses.pkl``: rotations (n, 3, 3) as in `Poses`, and translations (n, 2) as fractions of the box
 with the sign of RELION's origins. ``ctf.pkl``: (n, 9) with original box, its pixel size, defocus u
 and v in Angstrom, angle in degrees, kV, Cs in mm, amplitude contrast, phase shift in degrees.
+``halfsets.pkl``: the positions of half-set 1 and of half-set 2 (RECOVAR).
 (cryoDRGN 4, ``pose.py``, ``ctf.py``: the formats only.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from .images import open_images
 from .resolving import resolve_all
 from .values import Particles
 
+HALF_SETS = "halfsets.pkl"
 _CTF_COLUMNS = ("box size", "pixel size", "defocus u", "defocus v", "defocus angle", "voltage",
                 "Cs", "amplitude contrast", "phase shift")  # fmt: skip
 
@@ -39,7 +42,7 @@ def read_stack(
     ctf = ctf or _beside(path, "ctf.pkl", "--ctf")
     names, sections = _listed(path, datadir)
     images = open_images(names, sections, path, str(path), datadir)
-    notes: list[str] = []
+    notes = list(images.notes)
     if without_ctf(ctf):
         pixels = np.full(len(images), _pixel_size(path, pixel_size))
         optics, first = optics_without_ctf(pixels, images.box_sizes, str(path), notes)
@@ -50,10 +53,35 @@ def read_stack(
     labels = np.array([f"{s + 1:06d}@{n}" for n, s in zip(names, sections, strict=True)], object)
     return Particles(
         images=images, poses=placed, optics=optics,
-        half_sets=torch.zeros(len(images), dtype=torch.int8), names=labels, source=path,
+        half_sets=_half_sets(poses[0].parent / HALF_SETS, len(images), notes), names=labels,
+        source=path,
         table=pd.DataFrame({"rlnImageName": labels}),
         optics_table=pd.DataFrame(index=range(len(first))), notes=tuple(notes),
     )  # fmt: skip
+
+
+def _half_sets(path: Path, n: int, notes: list[str]) -> torch.Tensor:
+    """Half-sets out of the positions (m,), (n - m,) that a pickle beside the poses may hold."""
+    labels = torch.zeros(n, dtype=torch.int8)
+    if not path.is_file():
+        return labels
+    loaded = load_pickle(path)
+    parts = [np.asarray(part) for part in loaded] if isinstance(loaded, (list, tuple)) else []
+    if len(parts) != 2 or any(part.ndim != 1 or part.dtype.kind not in "iu" for part in parts):
+        raise PickleError(
+            f"{path}: expected two arrays of positions, one for each half-set.\n"
+            f"  Remedy: write it again, or remove it to have the particles split at random."
+        )
+    if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(n)):
+        raise PickleError(
+            f"{path}: the half-sets hold {len(parts[0])} and {len(parts[1])} positions, expected "
+            f"each of the {n} particles once.\n"
+            f"  Remedy: give the file that belongs to these images, or remove it."
+        )
+    for label, part in enumerate(parts, 1):
+        labels[torch.from_numpy(part.astype(np.int64))] = label
+    notes.append(f"the half-sets are those of {path}.")
+    return labels
 
 
 def without_ctf(ctf: Path) -> bool:
@@ -76,11 +104,13 @@ def optics_without_ctf(
 
 
 def pickled_optics(
-    path: Path, boxes: NDArray[np.int64], pixel_size: float | None, notes: list[str]
-) -> tuple[Optics, NDArray[np.int64]]:
+    path: Path, boxes: NDArray[np.int64], pixel_size: float | None, notes: list[str],
+    names: Sequence[str] = ("opticsGroup1",), key: NDArray[np.int64] | None = None,
+) -> tuple[Optics, NDArray[np.int64]]:  # fmt: skip
     """The `Optics` of ``ctf.pkl`` for images of ``boxes`` (n,) pixels, and each group's first row.
 
-    The pixel size in the file is that of its original box: it is converted row by row.
+    The pixel size in the file is that of its original box: it is converted row by row. ``key`` (n,)
+    indexes the ``names`` of groups that the rows belong to.
     """
     values = np.asarray(_array(path, load_pickle(path)))
     if values.ndim != 2 or values.shape[1] != len(_CTF_COLUMNS):
@@ -105,8 +135,8 @@ def pickled_optics(
         "spherical_aberration": decimal(columns["Cs"]) * 1e7,
         "amplitude_contrast": decimal(columns["amplitude contrast"]),
     }
-    key = np.zeros(len(boxes), dtype=np.int64)
-    groups, group, first = group_rows(["opticsGroup1"], key, held, str(path), PickleError)
+    key = np.zeros(len(boxes), dtype=np.int64) if key is None else key
+    groups, group, first = group_rows(names, key, held, str(path), PickleError)
     u, v = columns["defocus u"], columns["defocus v"]
     angle, phase = np.deg2rad(columns["defocus angle"]), np.deg2rad(columns["phase shift"])
     own = [torch.from_numpy(c) for c in (u, v, angle, phase, np.zeros_like(u), np.ones_like(u))]
@@ -144,6 +174,8 @@ def _rotations(name: str, given: np.ndarray, n: int) -> NDArray[np.float64]:
         )
     _check_length(name, len(given), n, "rotations")
     rotations = given.astype(np.float64)
+    plausible = np.abs(rotations).max(axis=(1, 2), initial=0.0) < 2  # False for NaN
+    rotations[~plausible] = 0.0
     error = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
     wrong = ~((error < 1e-3) & (np.linalg.det(rotations) > 0))
     if wrong.any():

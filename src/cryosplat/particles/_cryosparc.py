@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import CsError, InputError, StackError
-from ..io.cs import read_cs
+from ..io.cs import read_cs, read_csg
 from ..optics import Optics
 from ..poses import Poses, rotations_from_vectors
-from ._columns import codes, decimal, numbers
+from ._columns import codes, decimal, numbers, signs
 from ._cryodrgn import optics_without_ctf, pickled_optics, pickled_poses, without_ctf
+from ._cryosparc_fields import POSE, check_types, has, kept_table, one_alignment, texts
 from ._groups import group_rows
+from ._relion_notes import CRYOSPARC_NOT_APPLIED
 from .half_sets import checked_half_sets
 from .images import ImageSource, open_images
 from .values import Particles
@@ -29,27 +31,32 @@ from .values import Particles
 _BLOB = ("blob/path", "blob/idx", "blob/psize_A")
 _CTF = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast", "ctf/df1_A", "ctf/df2_A",
         "ctf/df_angle_rad")  # fmt: skip
-_POSE = ("alignments3D/pose", "alignments3D/shift")
-_NOT_APPLIED = {
-    "beam tilt": ("ctf/tilt_A", "ctf/shift_A"),
-    "trefoil": ("ctf/trefoil_A",),
-    "tetrafoil": ("ctf/tetra_A",),
-    "anisotropic magnification": ("ctf/anisomag",),
-}
+_READ = frozenset((*_BLOB, *_CTF, *POSE, "blob/shape", "alignments3D/psize_A",
+                   "alignments3D/split", "ctf/phase_shift_rad", "ctf/bfactor", "ctf/scale",
+                   "ctf/exp_group_id"))  # fmt: skip
 
 
 def read_cryosparc(
     path: Path, datadir: Path | None, poses: tuple[Path, ...], ctf: Path | None,
-    pixel_size: float | None,
+    pixel_size: float | None, alignment_class: int | None,
 ) -> Particles:  # fmt: skip
-    """Particles of a ``.cs`` file and its passthroughs. Pickles ``poses`` and ``ctf`` replace the
-    file's own fields, row by row; ``.cs`` files among them are passthroughs."""
+    """Particles of a ``.cs`` file and its passthroughs, or of a ``.csg`` group.
+
+    Pickles ``poses`` and ``ctf`` replace the file's own fields, row by row; ``.cs`` files among
+    them are passthroughs.
+    """
     given = [p for p in (*poses, *([ctf] if ctf else [])) if p.suffix.lower() == ".cs"]
     poses = tuple(p for p in poses if p not in given)
     ctf = None if ctf in given else ctf
-    rows = read_cs(path, list(dict.fromkeys(given)) or None)
-    _require(path, rows, _BLOB + (() if ctf else _CTF) + (() if poses else _POSE))
-    notes = list(_notes(path, rows))
+    group = path.suffix.lower() == ".csg"
+    if group and given:
+        raise CsError(f"{path}: a group names its own files; {given[0]} cannot be added to it.")
+    rows = read_csg(path) if group else read_cs(path, list(dict.fromkeys(given)) or None)
+    notes: list[str] = []
+    rows = rows if poses else one_alignment(path, rows, alignment_class, notes)
+    check_types(path, rows)
+    _require(path, rows, _BLOB + (() if ctf else _CTF) + (() if poses else POSE))
+    notes.extend(_notes(rows))
     half_sets = _half_sets(path, rows, notes)
     names, images = _images(path, rows, datadir, notes)
     boxes = images.box_sizes
@@ -66,7 +73,7 @@ def read_cryosparc(
         placed = _poses(path, rows)
     return Particles(
         images=images, poses=placed, optics=optics, half_sets=half_sets, names=names, source=path,
-        table=_table(rows, names), optics_table=pd.DataFrame(index=range(len(first))),
+        table=kept_table(rows, names, _READ), optics_table=pd.DataFrame(index=range(len(first))),
         micrographs=_codes(rows, "location/micrograph_uid"),
         filaments=_codes(rows, "filament/filament_uid"), notes=tuple(notes),
     )  # fmt: skip
@@ -79,7 +86,7 @@ def _require(path: Path, rows: np.ndarray, fields: tuple[str, ...]) -> None:
         raise CsError(f"{path}: the table has no particles.\n  Remedy: check the selection.")
     if missing:
         groups = ", ".join(dict.fromkeys(name.partition("/")[0] for name in present))
-        pose = any(field in _POSE for field in missing)
+        pose = any(field in POSE for field in missing)
         raise CsError(
             f"{path}: missing {', '.join(missing)} ({len(rows)} particles); the file and the "
             f"passthrough files beside it have {groups}.\n  Remedy: copy the job's "
@@ -87,20 +94,15 @@ def _require(path: Path, rows: np.ndarray, fields: tuple[str, ...]) -> None:
         )
 
 
-def _has(rows: np.ndarray, name: str) -> bool:
-    return name in (rows.dtype.names or ())
-
-
 def _images(
     path: Path, rows: np.ndarray, datadir: Path | None, notes: list[str]
 ) -> tuple[NDArray[np.object_], ImageSource]:
-    raw, index = np.unique(rows["blob/path"], return_inverse=True)
-    texts = [p.decode() if isinstance(p, bytes) else str(p) for p in raw]
-    files = np.array([text.lstrip(">") for text in texts], dtype=object)[index]
+    files = np.array([text.lstrip(">") for text in texts(rows["blob/path"])], dtype=object)
     sections = rows["blob/idx"].astype(np.int64)
-    sign = _signs(rows, notes)
+    sign = signs(_numbers(path, rows, "blob/sign"), notes) if has(rows, "blob/sign") else None
     images = open_images(files, sections, path, str(path), datadir, sign)
-    if _has(rows, "blob/shape"):
+    notes.extend(images.notes)
+    if has(rows, "blob/shape"):
         told = rows["blob/shape"].reshape(len(rows), -1)[:, 0].astype(np.int64)
         bad = np.flatnonzero(told != images.box_sizes)
         if len(bad):
@@ -114,20 +116,6 @@ def _images(
         notes.append(f"{images.n_repeated} rows repeat an image that an earlier row lists.")
     labels = [f"{s + 1:06d}@{f}" for f, s in zip(files, sections, strict=True)]
     return np.array(labels, dtype=object), images
-
-
-def _signs(rows: np.ndarray, notes: list[str]) -> NDArray[np.float32] | None:
-    """Data signs to apply: only where they differ, since the data decide the common one."""
-    if not _has(rows, "blob/sign"):
-        return None
-    sign = np.sign(rows["blob/sign"]).astype(np.float32)
-    if np.all(sign == sign[0]):
-        return None
-    notes.append(
-        f"the data sign (blob/sign) is -1 for {int((sign < 0).sum())} of {len(sign)} particles; "
-        f"those images are multiplied by -1."
-    )
-    return np.where(sign < 0, np.float32(-1), np.float32(1))
 
 
 def _pixel_sizes(
@@ -150,7 +138,7 @@ def _optics(
         "spherical_aberration": decimal(_numbers(path, rows, "ctf/cs_mm")) * 1e7,
         "amplitude_contrast": decimal(_numbers(path, rows, "ctf/amp_contrast")),
     }
-    ids = np.zeros(len(rows)) if not _has(rows, "ctf/exp_group_id") else (
+    ids = np.zeros(len(rows)) if not has(rows, "ctf/exp_group_id") else (
         rows["ctf/exp_group_id"]
     )  # fmt: skip
     key = codes(ids)
@@ -187,14 +175,14 @@ def _poses(path: Path, rows: np.ndarray) -> Poses:
     pixels = np.stack([numbers(rows["alignments3D/shift"][:, i], "alignments3D/shift", str(path),
                                CsError) for i in range(2)], axis=1)  # fmt: skip
     own = "alignments3D/psize_A"
-    size = decimal(_numbers(path, rows, own if _has(rows, own) else "blob/psize_A"))
+    size = decimal(_numbers(path, rows, own if has(rows, own) else "blob/psize_A"))
     rotations = torch.from_numpy(rotations_from_vectors(vectors))
     return Poses(rotations, torch.from_numpy(pixels * size[:, None]))
 
 
 def _half_sets(path: Path, rows: np.ndarray, notes: list[str]) -> torch.Tensor:
     name = "alignments3D/split"
-    if not _has(rows, name):
+    if not has(rows, name):
         return checked_half_sets(None, len(rows), str(path), name, notes)
     split = rows[name].astype(np.int64)
     if not np.isin(split, (0, 1)).all():
@@ -208,27 +196,17 @@ def _half_sets(path: Path, rows: np.ndarray, notes: list[str]) -> torch.Tensor:
 def _numbers(
     path: Path, rows: np.ndarray, name: str, default: float | None = None
 ) -> NDArray[np.float64]:
-    if default is not None and not _has(rows, name):
+    if default is not None and not has(rows, name):
         return np.full(len(rows), default)
     return numbers(rows[name], name, str(path), CsError)
 
 
 def _codes(rows: np.ndarray, name: str) -> NDArray[np.int64] | None:
-    return codes(rows[name]) if _has(rows, name) else None
+    return codes(rows[name]) if has(rows, name) else None
 
 
-def _notes(path: Path, rows: np.ndarray) -> Iterator[str]:
-    for effect, fields in _NOT_APPLIED.items():
-        present = [f for f in fields if _has(rows, f) and np.any(rows[f] != 0)]
+def _notes(rows: np.ndarray) -> Iterator[str]:
+    for effect, fields in CRYOSPARC_NOT_APPLIED.items():
+        present = [f for f in fields if has(rows, f) and np.any(rows[f] != 0)]
         if present:
             yield f"warning: {effect} ({', '.join(present)}) is not zero and is not applied."
-
-
-def _table(rows: np.ndarray, names: NDArray[np.object_]) -> pd.DataFrame:
-    table = pd.DataFrame({"rlnImageName": names})
-    if _has(rows, "location/micrograph_path"):
-        table["rlnMicrographName"] = [
-            (p.decode() if isinstance(p, bytes) else str(p)).lstrip(">")
-            for p in rows["location/micrograph_path"]
-        ]
-    return table

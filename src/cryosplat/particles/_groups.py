@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,19 +20,21 @@ def group_rows(
     """Groups of n rows: the groups, the group (n,) of each row, and each group's first row.
 
     ``key`` (n,) indexes ``names``, the groups of the file; ``columns`` holds `OpticsGroup`'s other
-    fields (n,). A group of the file whose rows differ in a column is divided.
+    fields (n,). A group of the file whose rows differ in a column is divided; groups
+    of one name get numbers.
     """
     n = len(np.asarray(key))
     table = pd.DataFrame({k: np.broadcast_to(np.asarray(v), n) for k, v in columns.items()})
     table.insert(0, "key", np.asarray(key))
     group = table.groupby(list(table.columns), sort=True).ngroup().to_numpy(np.int64, copy=True)
     _, first = np.unique(group, return_index=True)
-    parts = table["key"].iloc[first].value_counts()
-    groups, seen = [], dict.fromkeys(parts.index, 0)
+    parts = Counter(names[int(label)] for label in table["key"].iloc[first])
+    groups, seen = [], dict.fromkeys(parts, 0)
     for row in table.iloc[first].to_dict("records"):
-        label = int(row.pop("key"))
-        seen[label] += 1
-        name = names[label] if parts[label] == 1 else f"{names[label]}_{seen[label]}"
+        name = names[int(row.pop("key"))]
+        if parts[name] > 1:
+            seen[name] += 1
+            name = f"{name}_{seen[name]}"
         try:
             groups.append(OpticsGroup(name=name, **{**row, "box_size": int(row["box_size"])}))
         except SettingsError as wrong:

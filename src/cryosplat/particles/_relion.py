@@ -11,20 +11,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from ..errors import StackError, StarError
 from ..optics import Optics
 from ..poses import Poses, rotations_from_euler
-from ._columns import codes
+from ._columns import codes, signs
 from ._cryodrgn import optics_without_ctf, pickled_optics, pickled_poses, without_ctf
 from ._groups import group_rows
-from ._relion_notes import aberration_notes
+from ._relion_notes import OPTICS_ABERRATIONS, aberration_notes
 from ._star_table import StarTable, open_star
 from .half_sets import checked_half_sets
 from .images import ImageSource, open_images
 from .values import Particles
+
+_MOST_GROUPS = 500
 
 
 def read_relion(
@@ -35,21 +38,25 @@ def read_relion(
     by row, and ``pixel_size`` in Angstrom its pixel size."""
     table = open_star(path)
     notes = list(aberration_notes(table.where, table.rows, table.optics))
-    names, sections = _image_names(table)
+    files, sections = _image_names(table)
     own_pixels = ctf is None or without_ctf(ctf)
     pixels = _pixel_sizes(table, pixel_size, notes) if own_pixels else np.empty(0)
     columns = _ctf_columns(table, notes) if ctf is None else {}
     angles = np.empty((0, 3)) if poses else _angles(table)
     table.require_all()
     half_sets = _half_sets(table, notes)
-    images = open_images(names, sections, path, table.where, datadir)
+    sign = signs(table.numbers("cs/blob/sign"), notes) if table.has("cs/blob/sign") else None
+    images = open_images(files, np.maximum(sections, 0), path, table.where, datadir, sign)
+    notes.extend(images.notes)
+    _check_whole_files(table, images, sections < 0)
     _check_boxes(table, images)
+    names, key, own = _group_names(table)
     if ctf is None:
-        optics, first = _optics(table, pixels, images.box_sizes, columns)
+        optics, first = _optics(table, pixels, images.box_sizes, columns, names, key)
     elif own_pixels:
         optics, first = optics_without_ctf(pixels, images.box_sizes, table.where, notes)
     else:
-        optics, first = pickled_optics(ctf, images.box_sizes, pixel_size, notes)
+        optics, first = pickled_optics(ctf, images.box_sizes, pixel_size, notes, names, key)
     pixels = optics.of_group("pixel_size").numpy()
     if poses:
         placed = pickled_poses(poses, pixels * images.box_sizes, notes)
@@ -61,40 +68,63 @@ def read_relion(
     return Particles(
         images=images, poses=placed, optics=optics, half_sets=half_sets,
         names=table.rows["rlnImageName"].to_numpy(object), source=path, table=table.rows,
-        optics_table=table.optics.iloc[table.optics_row[first]].reset_index(drop=True),
+        optics_table=_optics_table(table, first, own),
         notes=tuple(notes), **_belonging(table),
     )  # fmt: skip
 
 
 def _pixel_sizes(table: StarTable, given: float | None, notes: list[str]) -> NDArray[np.float64]:
     if given is not None:
-        if table.has("rlnImagePixelSize"):
+        if table.has("rlnImagePixelSize") or table.has("rlnDetectorPixelSize"):
             notes.append(f"pixel size {given:g} A as given; the one in {table.path} is not used.")
         return np.full(len(table.rows), float(given))
     if table.has("rlnDetectorPixelSize") and not table.has("rlnImagePixelSize"):
         detector = table.numbers("rlnDetectorPixelSize")  # micrometre
-        return detector * 1e4 / table.numbers("rlnMagnification")
+        magnification = table.numbers("rlnMagnification")
+        if np.any(magnification <= 0.0):
+            raise StarError(
+                f"{table.where}: rlnMagnification is {magnification.min():g}, expected more than 0."
+                f"\n  Remedy: --pixel-size ANGSTROM"
+            )
+        return detector * 1e4 / magnification
     return table.numbers("rlnImagePixelSize")
 
 
 def _image_names(table: StarTable) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """File names (n,) and sections from 0 (n,) out of "000001@stack.mrcs"."""
+    """File names (n,) and sections from 0 (n,) out of "000001@stack.mrcs"; section -1 stands for
+    the one image of a file that is named without number, as RELION allows."""
     if "rlnImageName" not in table.rows:
         table.missing.append("rlnImageName")
         return np.empty(0, dtype=object), np.empty(0, dtype=np.int64)
     names = table.rows["rlnImageName"].to_numpy(object)
-    parts = [str(name).partition("@") for name in names]
+    parts = [n.partition("@") if "@" in n else ("", "", n) for n in map(str, names)]
     bad = [
-        i for i, (number, at, file) in enumerate(parts) if not (at and number.isdigit() and file)
+        i
+        for i, (number, at, file) in enumerate(parts)
+        if not file or (at and not (number.isdecimal() and len(number) < 12 and int(number) > 0))
     ]
     if bad:
         raise StarError(
             f"{table.where} row {bad[0] + 1}: rlnImageName is {names[bad[0]]!r}, expected a "
-            f"number, @ and a stack, e.g. 000001@stack.mrcs ({len(bad)} rows are affected).\n"
-            f"  Sub-tomograms and movies are not read. Remedy: extract 2-D particles to stacks."
+            f"number from 1, @ and a stack, e.g. 000001@stack.mrcs ({len(bad)} rows are affected)."
+            f"\n  Remedy: write the file again with the program it came from."
         )
     files = np.array([file for _, _, file in parts], dtype=object)
-    return files, np.array([int(number) for number, _, _ in parts], dtype=np.int64) - 1
+    return files, np.array([int(number or 0) for number, _, _ in parts], dtype=np.int64) - 1
+
+
+def _check_whole_files(table: StarTable, images: ImageSource, whole: NDArray[np.bool_]) -> None:
+    """Raise where a name without number stands for a file of several images."""
+    held = np.array([s.n_images for s in images.stacks])[images.stack]
+    bad = np.flatnonzero(whole & (held > 1))
+    if len(bad):
+        raise StarError(
+            f"{table.where} row {bad[0] + 1}: rlnImageName is "
+            f"{str(table.rows['rlnImageName'].iloc[bad[0]])!r}, a file of {held[bad[0]]} images, "
+            f"without saying which ({len(bad)} rows are affected).\n"
+            f"  Sub-tomograms and whole tilt stacks are not read. Remedy: give a star file with "
+            f"one row per 2-D image, named 000001@stack.mrcs."
+        )
 
 
 def _angles(table: StarTable) -> NDArray[np.float64]:
@@ -140,19 +170,47 @@ def _ctf_columns(table: StarTable, notes: list[str]) -> dict[str, NDArray[np.flo
     }
 
 
-def _optics(
-    table: StarTable, pixel_size: NDArray[np.float64], boxes: NDArray[np.int64],
-    columns: dict[str, NDArray[np.float64]],
-) -> tuple[Optics, NDArray[np.int64]]:  # fmt: skip
-    shared = ("voltage", "spherical_aberration", "amplitude_contrast")
-    held = {"pixel_size": pixel_size, "box_size": boxes, **{k: columns[k] for k in shared}}
+def _group_names(table: StarTable) -> tuple[list[str], NDArray[np.int64], list[str]]:
+    """Names of optics groups, the group (n,) of each row as an index of them, and the columns of
+    the rows that all rows of a group share.
+
+    Rows of one group that differ in an aberration, as in RELION 3.0, which has no optics table,
+    are different groups; unless they are so many that each particle seems to have its own.
+    """
     if "rlnOpticsGroupName" in table.optics:
         names = table.optics["rlnOpticsGroupName"].astype(str).tolist()
     elif "rlnOpticsGroup" in table.optics:
         names = [f"opticsGroup{i}" for i in table.optics["rlnOpticsGroup"]]
     else:
         names = ["opticsGroup"] * len(table.optics)
-    groups, group, first = group_rows(names, table.optics_row, held, table.where, StarError)
+    own = [label for label in OPTICS_ABERRATIONS if label in table.rows]
+    if not own:
+        return names, table.optics_row, []
+    divided = pd.concat(
+        [table.rows[own].reset_index(drop=True), pd.Series(table.optics_row)], axis=1
+    )
+    key = (
+        divided.groupby(list(divided.columns), sort=False, dropna=False).ngroup().to_numpy(np.int64)
+    )
+    _, first = np.unique(key, return_index=True)
+    if len(first) > _MOST_GROUPS:
+        return names, table.optics_row, []
+    return [names[i] for i in table.optics_row[first]], key, own
+
+
+def _optics_table(table: StarTable, first: NDArray[np.int64], own: list[str]) -> pd.DataFrame:
+    """The columns of the groups whose first rows are ``first``, with ``own`` columns of the rows."""
+    groups = table.optics.iloc[table.optics_row[first]].reset_index(drop=True)
+    return groups.assign(**{label: table.rows[label].to_numpy()[first] for label in own})
+
+
+def _optics(
+    table: StarTable, pixel_size: NDArray[np.float64], boxes: NDArray[np.int64],
+    columns: dict[str, NDArray[np.float64]], names: list[str], key: NDArray[np.int64],
+) -> tuple[Optics, NDArray[np.int64]]:  # fmt: skip
+    shared = ("voltage", "spherical_aberration", "amplitude_contrast")
+    held = {"pixel_size": pixel_size, "box_size": boxes, **{k: columns[k] for k in shared}}
+    groups, group, first = group_rows(names, key, held, table.where, StarError)
     own = {k: torch.from_numpy(v) for k, v in columns.items() if k not in shared}
     return Optics(groups, torch.from_numpy(group), **own), first
 

@@ -1,4 +1,7 @@
-"""Columns of a star file that change the physics and that are not applied: said, never dropped."""
+"""Columns of a star file that change the physics and that are not applied: said, never dropped.
+
+Columns ``cs/...`` are fields of cryoSPARC that a star file written from a ``.cs`` file keeps.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,24 @@ import pandas as pd
 from ..errors import StarError
 
 _MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
+CRYOSPARC_NOT_APPLIED = {
+    "beam tilt": ("ctf/tilt_A", "ctf/shift_A"),
+    "trefoil": ("ctf/trefoil_A",),
+    "tetrafoil": ("ctf/tetra_A",),
+    "anisotropic magnification": ("ctf/anisomag",),
+    "a constant added to the CTF": ("ctf/scale_const",),
+}
 _NOT_APPLIED = {
     "beam tilt": ("rlnBeamTiltX", "rlnBeamTiltY"),
     "odd aberrations": ("rlnOddZernike",),
     "even aberrations": ("rlnEvenZernike",),
     "dose weighting of tilts": ("rlnMicrographPreExposure",),
 }
+# What RELION keeps in the optics table from version 3.1 on, and in every row before.
+OPTICS_ABERRATIONS = (
+    "rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike", *_MAGNIFICATION,
+    "rlnMtfFileName",
+)  # fmt: skip
 
 
 def aberration_notes(where: str, *tables: pd.DataFrame) -> Iterator[str]:
@@ -43,10 +58,20 @@ def aberration_notes(where: str, *tables: pd.DataFrame) -> Iterator[str]:
         present = [c for c in labels if any(_differs(table, c, 0.0) for table in tables)]
         if present:
             yield f"warning: {effect} ({', '.join(present)}) is not zero and is not applied."
+    for effect, fields in CRYOSPARC_NOT_APPLIED.items():
+        present = [f for f in fields if any(_field_differs(table, f) for table in tables)]
+        if present:
+            yield f"warning: {effect} ({', '.join(present)}) is not zero and is not applied."
     if any(_differs(table, c, one) for table in tables for c, one in _MAGNIFICATION.items()):
         yield "warning: anisotropic magnification (rlnMagMat) is not applied."
     if any(_named(table, "rlnMtfFileName") for table in tables):
         yield "the detector's MTF (rlnMtfFileName) is not applied; it scales shells, no more."
+
+
+def _field_differs(table: pd.DataFrame, field: str) -> bool:
+    """Whether a cryoSPARC field, or an element of it, is not zero."""
+    own = [c for c in table if str(c) == f"cs/{field}" or str(c).startswith(f"cs/{field}/")]
+    return any(_differs(table, label, 0.0) for label in own)
 
 
 def _differs(table: pd.DataFrame, label: str, neutral: float) -> bool:

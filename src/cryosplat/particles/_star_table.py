@@ -62,6 +62,8 @@ class StarTable:
             return
         names = list(dict.fromkeys(self.missing))
         remedies = dict.fromkeys(_remedy(name) for name in names)
+        if any(str(label).startswith("cisTEM") for label in self.rows.columns):
+            remedies = {"this is cisTEM's own table; export the refinement to RELION": None}
         raise StarError(
             f"{self.where}: missing {', '.join(names)} ({len(self.rows)} rows).\n"
             f"  The table has {', '.join(map(str, self.rows.columns[:40]))}.\n"
@@ -84,6 +86,7 @@ def _remedy(label: str) -> str:
 def open_star(path: Path) -> StarTable:
     """The particle table of a star file, joined to its optics table by group id."""
     blocks = read_star(path)
+    _check_not_tilt_stacks(path, blocks)
     block = next((b for b in _PARTICLE_BLOCKS if b in blocks), None)
     if block is None:
         raise StarError(
@@ -106,6 +109,18 @@ def open_star(path: Path) -> StarTable:
             )
         return StarTable(path, block, rows, pd.DataFrame(index=[0]), np.zeros(len(rows), int))
     return StarTable(path, block, rows, optics, _join(path, block, rows, optics))
+
+
+def _check_not_tilt_stacks(path: Path, blocks: dict[str, pd.DataFrame]) -> None:
+    """RELION 5 writes one row for all the tilt images of a particle: refuse that by name."""
+    label = "rlnTomoSubTomosAre2DStacks"
+    general = blocks.get("general", pd.DataFrame())
+    if label in general and np.any(general[label].astype(str).to_numpy(object) != "0"):
+        raise StarError(
+            f"{path}: {label} is set: each row is a stack of tilt images, whose angles, defoci and "
+            f"doses are in the tomograms.star of the tomography job, which is not read.\n"
+            f"  Remedy: give a star file with one row per tilt image, as Warp and M export it."
+        )
 
 
 def _join(path: Path, block: str, rows: pd.DataFrame, optics: pd.DataFrame) -> NDArray[np.int64]:

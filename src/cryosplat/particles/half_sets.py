@@ -48,9 +48,9 @@ def checked_half_sets(
 def split_half_sets(particles: Particles, generator: torch.Generator) -> Particles:
     """The particles, divided at random into half-sets 1 and 2 of nearly equal size.
 
-    What is not independent stays together: tilt images of one particle, filaments, micrographs,
-    rows with the same image. A division so coarse that one unit would hold more than a tenth of the
-    particles gives way to the next finer one.
+    What is not independent stays together: tilt images of one particle, filaments, micrographs (or,
+    where those are not named, stacks), rows with the same image. A division so coarse that one unit
+    would hold more than a tenth of the particles gives way to the next finer one.
     """
     unit, kind = _units(particles)
     sizes = np.bincount(unit)
@@ -76,6 +76,7 @@ def _units(particles: Particles) -> tuple[NDArray[np.int64], str]:
         (particles.tilt_particles, "particle of the tilt series"),
         (particles.filaments, "filament"),
         (particles.micrographs, "micrograph"),
+        (images.stack if particles.micrographs is None else None, "stack"),
     )
     for unit, kind in choices:
         if unit is not None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.fft
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ImageError, MrcError, StackError
 from ..io.mrc import StackFile
-from .resolving import resolve_all
+from .resolving import resolve_all, respelling_notes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +23,8 @@ class ImageSource:
 
     ``stack`` (n,) indexes ``stacks``; ``section`` (n,) counts from 0; ``row`` (n,) is the row of
     the table, from 1, and ``where`` names the table, both for messages. ``sign`` (n,) multiplies
-    the images as they are read.
+    the images as they are read; ``crops`` say from and to which box they are then cropped in
+    Fourier space; ``notes`` say where files of other names were taken.
     """
 
     stacks: tuple[StackFile, ...]
@@ -31,6 +33,8 @@ class ImageSource:
     row: NDArray[np.int64]
     where: str
     sign: NDArray[np.float32] | None = None
+    notes: tuple[str, ...] = ()
+    crops: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.stack)
@@ -40,12 +44,14 @@ class ImageSource:
         index = np.asarray(index)
         sign = None if self.sign is None else self.sign[index]
         columns = self.stack[index], self.section[index], self.row[index]
-        return ImageSource(self.stacks, *columns, self.where, sign)
+        return ImageSource(self.stacks, *columns, self.where, sign, self.notes, self.crops)
 
     @property
     def box_sizes(self) -> NDArray[np.int64]:
-        """Side of each image in pixels, (n,)."""
-        return np.array([s.shape[0] for s in self.stacks], dtype=np.int64)[self.stack]
+        """Side of each image in pixels as it is read, (n,)."""
+        crops = dict(self.crops)
+        sides = [crops.get(s.shape[0], s.shape[0]) for s in self.stacks]
+        return np.array(sides, dtype=np.int64)[self.stack]
 
     @property
     def n_repeated(self) -> int:
@@ -71,7 +77,8 @@ class ImageSource:
         self._check(index, images)
         if self.sign is not None:
             images = images * torch.from_numpy(self.sign[index])[:, None, None]
-        return images
+        box = dict(self.crops).get(images.shape[-1], images.shape[-1])
+        return images if box == images.shape[-1] else fourier_cropped(images, box)
 
     def _check(self, index: NDArray[np.int64], images: torch.Tensor) -> None:
         low, high = images.flatten(1).aminmax(dim=1)
@@ -91,6 +98,20 @@ class ImageSource:
             f"  The particle was probably extracted outside its micrograph, or the file is damaged."
             f"\n  Remedy: remove the row, or extract the particles again."
         )
+
+
+def fourier_cropped(images: torch.Tensor, box_size: int) -> torch.Tensor:
+    """Images (n, d, d) without frequencies that ``box_size`` pixels cannot hold, float32.
+
+    The rotation centre moves from pixel ``d // 2`` to ``box_size // 2``. White noise keeps its
+    deviation, so that normalised particles stay normalised.
+    """
+    d = images.shape[-1]
+    spectra = scipy.fft.rfft2(scipy.fft.ifftshift(images.numpy(), axes=(1, 2)), workers=-1)
+    rows = np.fft.fftfreq(box_size, 1.0 / box_size).astype(int) % d
+    spectra = spectra[:, rows, : box_size // 2 + 1] * np.float32(box_size / d)
+    cropped = scipy.fft.irfft2(spectra, s=(box_size, box_size), workers=-1)
+    return torch.from_numpy(scipy.fft.fftshift(cropped, axes=(1, 2)))
 
 
 def open_images(
@@ -117,7 +138,8 @@ def open_images(
             f"\n  Extraction was probably run again. Remedy: take the STAR file that was written "
             f"with these stacks, or remove those rows."
         )
-    return ImageSource(stacks, stack, section, np.arange(1, len(stack) + 1), where, sign)
+    notes = tuple(respelling_notes(list(unique), paths))
+    return ImageSource(stacks, stack, section, np.arange(1, len(stack) + 1), where, sign, notes)
 
 
 def _open(path: Path, rows: int, where: str) -> StackFile:

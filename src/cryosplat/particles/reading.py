@@ -22,6 +22,7 @@ def read_particles(
     poses: PathLike | Sequence[PathLike] | None = None,
     ctf: PathLike | None = None,
     pixel_size: float | None = None,
+    alignment_class: int | None = None,
 ) -> Particles:
     """Particles of a RELION ``.star``, a cryoSPARC ``.cs``, or a stack with cryoDRGN pickles.
 
@@ -31,6 +32,8 @@ def read_particles(
     beside a stack ``poses.pkl`` and ``ctf.pkl`` are found by themselves; for a ``.cs`` file they
     may be passthrough ``.cs`` files. ``ctf="none"`` says that the images have no CTF (it is 1
     everywhere). ``pixel_size``: Angstrom, where the file has none or a wrong one.
+    ``alignment_class``: the class whose poses to use, where a ``.cs`` file has poses in several;
+    default: each particle's class of highest posterior.
 
     Raises `InputError` or one of its kinds, naming file, row and remedy.
     """
@@ -45,16 +48,21 @@ def read_particles(
     pose_paths = _paths(poses)
     ctf_path = None if ctf is None else Path(ctf)
     suffix = path.suffix.lower()
+    if alignment_class is not None and suffix not in (".cs", ".csg"):
+        raise InputError(
+            f"--alignment-class {alignment_class}: only .cs files have poses in several classes, "
+            f"{path} has not.\n  Remedy: --classes {alignment_class} keeps the particles of a class."
+        )
     if suffix == ".star":
         return read_relion(path, folder, pose_paths, ctf_path, pixel_size)
-    if suffix == ".cs":
-        return read_cryosparc(path, folder, pose_paths, ctf_path, pixel_size)
+    if suffix in (".cs", ".csg"):
+        return read_cryosparc(path, folder, pose_paths, ctf_path, pixel_size, alignment_class)
     if suffix in (".mrcs", ".mrc", ".txt", ".st"):
         return read_stack(path, folder, pose_paths, ctf_path, pixel_size)
     raise InputError(
         f"{path}: particles are not read from {suffix or 'a file without suffix'}; expected .star "
-        f"(RELION), .cs (cryoSPARC), or .mrcs, .mrc or .txt with poses.pkl and ctf.pkl (cryoDRGN)."
-        f"\n  Remedy: give the particles.star of the last refinement."
+        f"(RELION), .cs or .csg (cryoSPARC), or .mrcs, .mrc or .txt with poses.pkl and ctf.pkl "
+        f"(cryoDRGN).\n  Remedy: give the particles.star of the last refinement."
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import StackError
+
+_OTHER_SUFFIX = {".mrc": ".mrcs", ".mrcs": ".mrc"}
+_NUMBER = re.compile(r"^\d{15,}_")
 
 
 def search_folders(table: Path, datadir: Path | None) -> tuple[Path, ...]:
@@ -21,20 +26,39 @@ def resolve(name: str, table: Path, datadir: Path | None) -> Path | None:
     """The file that ``name``, written in ``table``, stands for; None where there is none.
 
     An absolute name stands for itself, wherever it exists. The bare file name is looked for in
-    ``datadir`` last.
+    ``datadir`` last, also without the number that cryoSPARC puts before it. Where no such file is,
+    the same name with .mrcs for .mrc, or .mrc for .mrcs, is taken: stacks are often linked so.
     """
-    given = Path(name)
-    if given.is_absolute() and given.is_file():
-        return given
-    if not given.is_absolute():
-        for folder in search_folders(table, datadir):
-            if (folder / given).is_file():
-                return folder / given
+    for spelled in (name, _respelled(name)):
+        if spelled is not None and (found := _find(spelled, table, datadir)) is not None:
+            return found
     if datadir is not None:
-        for tail in (Path(*given.parts[1:]) if given.is_absolute() else given, Path(given.name)):
-            if (datadir / tail).is_file():
-                return datadir / tail
+        for bare in dict.fromkeys((Path(name).name, _NUMBER.sub("", Path(name).name))):
+            if os.path.isfile(datadir / bare):
+                return datadir / bare
     return None
+
+
+def _find(name: str, table: Path, datadir: Path | None) -> Path | None:
+    given = Path(name)
+    tail = Path(*given.parts[1:]) if given.is_absolute() else given
+    places = [given] if given.is_absolute() else [f / given for f in search_folders(table, datadir)]
+    places += [datadir / tail] if datadir is not None else []
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
+def _respelled(name: str) -> str | None:
+    other = _OTHER_SUFFIX.get(Path(name).suffix)
+    return None if other is None else str(Path(name).with_suffix(other))
+
+
+def respelling_notes(names: Sequence[str], paths: Sequence[Path]) -> Iterator[str]:
+    """A sentence where the files ``paths`` have other suffixes than the ``names`` they stand for."""
+    pairs = zip(names, paths, strict=True)
+    other = [(name, path) for name, path in pairs if Path(name).suffix != path.suffix]
+    if other:
+        name, path = other[0]
+        yield f"there is no {name}; {path} was taken ({len(other)} such stacks)."
 
 
 def resolve_all(
@@ -72,11 +96,8 @@ def _missing(
 ) -> str:  # fmt: skip
     name = names[missing[0]]
     affected = sum(rows[i] for i in missing)
-    hint = ""
-    for suffix in {".mrc": (".mrcs",), ".mrcs": (".mrc",)}.get(Path(name).suffix, ()):
-        other = Path(name).with_suffix(suffix)
-        if resolve(str(other), table, datadir) is not None:
-            hint = f"\n  A file {other} exists: the table may name the wrong suffix."
+    links = [f / name for f in search_folders(table, datadir) if os.path.islink(f / name)]
+    hint = f"\n  {links[0]} is a link to {os.readlink(links[0])}, which is gone." if links else ""
     looked = f"{table.absolute().parent} and the folders above it"
     looked += f", and {datadir}" if datadir is not None else ""
     return (

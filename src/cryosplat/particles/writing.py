@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..io.star import write_star
-from ..poses import euler_from_rotations
+from ..poses import euler_from_rotations, rotations_from_euler
 from .resolving import resolve
 from .values import Particles
 
@@ -19,38 +19,59 @@ _REPLACED = {
     "rlnImageSize", "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast",
     "rlnOpticsGroupName",
 }  # fmt: skip
+_DECIMALS = 6
+_ANGLES = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 
 
 def write_particles(particles: Particles, path: str | os.PathLike[str]) -> Path:
     """Write a star file of RELION 3.1, atomically; returns its path.
 
-    Columns of the source that do not describe pose, CTF or half-set are kept. An image name that
-    means the same file from the new place is kept too; others become absolute.
+    All other columns of the source are kept, and its own numbers wherever they say what is written.
+    An image name that means the same file from the new place is kept too; others become absolute.
     """
     path = Path(path)
-    table = particles.table.reset_index(drop=True).drop(columns=list(_REPLACED), errors="ignore")
-    columns = {"rlnImageName": _names(particles, path), **_pose_columns(particles)}
-    columns |= _ctf_columns(particles)
+    optics = _optics_table(particles)
+    table = particles.table.reset_index(drop=True)
+    columns = {"rlnImageName": _image_names(particles, path), **physical_columns(particles)}
     columns["rlnOpticsGroup"] = particles.optics.group.numpy() + 1
     if particles.has_half_sets:
         columns["rlnRandomSubset"] = particles.half_sets.numpy().astype(np.int64)
-    elif "rlnRandomSubset" in table:
-        table = table.drop(columns="rlnRandomSubset")
-    kept = table.drop(columns=[c for c in table.columns if c in columns])
+    replaced = {*_REPLACED, *columns, "rlnRandomSubset", *_in_optics(particles, table, optics)}
+    kept = table.drop(columns=[c for c in table.columns if c in replaced])
     rows = pd.concat([pd.DataFrame(columns), kept], axis=1)
-    write_star(path, {"optics": _optics_table(particles), "particles": rows})
+    write_star(path, {"optics": optics, "particles": rows})
     return path
 
 
-def _pose_columns(particles: Particles) -> dict[str, np.ndarray]:
-    angles = np.rad2deg(euler_from_rotations(particles.poses.rotations.numpy()))
+def physical_columns(particles: Particles) -> dict[str, np.ndarray]:
+    """Angles, origins, and the CTF's columns (n,) under RELION's names and in its units."""
+    table = particles.table
+    return {**_pose_columns(particles, table), **_ctf_columns(particles, table)}
+
+
+def _in_optics(particles: Particles, table: pd.DataFrame, optics: pd.DataFrame) -> list[str]:
+    """Columns of the rows that the optics table repeats word for word."""
+    group = particles.optics.group.numpy()
+    common = [c for c in table.columns if c in optics]
+    return [c for c in common if np.array_equal(optics[c].to_numpy()[group], table[c].to_numpy())]
+
+
+def _pose_columns(particles: Particles, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    rotations = particles.poses.rotations.numpy()
+    angles = np.rad2deg(euler_from_rotations(rotations))
+    if all(label in table and _numeric(table, label) for label in _ANGLES):
+        given = table[_ANGLES].to_numpy(float)
+        error = np.abs(rotations_from_euler(np.deg2rad(given)) - rotations).max(axis=(1, 2))
+        angles = np.where((error < 1e-9)[:, None], given, angles)
     shifts = particles.poses.shifts.numpy()
-    columns = {f"rlnAngle{name}": angles[:, i] for i, name in enumerate(("Rot", "Tilt", "Psi"))}
-    columns |= {"rlnOriginXAngst": shifts[:, 0], "rlnOriginYAngst": shifts[:, 1]}
-    return {label: np.round(values.astype(float), 6) + 0.0 for label, values in columns.items()}
+    columns = {label: _own(table, label, angles[:, i]) for i, label in enumerate(_ANGLES)}
+    return columns | {
+        label: _own(table, label, shifts[:, i])
+        for i, label in enumerate(("rlnOriginXAngst", "rlnOriginYAngst"))
+    }
 
 
-def _ctf_columns(particles: Particles) -> dict[str, np.ndarray]:
+def _ctf_columns(particles: Particles, table: pd.DataFrame) -> dict[str, np.ndarray]:
     optics = particles.optics
     columns = {
         "rlnDefocusU": optics.defocus_u.numpy(),
@@ -60,7 +81,24 @@ def _ctf_columns(particles: Particles) -> dict[str, np.ndarray]:
         "rlnCtfBfactor": optics.b_factor.numpy(),
         "rlnCtfScalefactor": optics.scale.numpy(),
     }
-    return {label: np.round(values, 6) + 0.0 for label, values in columns.items()}
+    return {label: _own(table, label, values) for label, values in columns.items()}
+
+
+def _own(table: pd.DataFrame, label: str, values: np.ndarray) -> np.ndarray:
+    """``values`` with six decimals, or the source's own numbers where they are the same."""
+    rounded = _rounded(values)
+    if not (label in table and _numeric(table, label)):
+        return rounded
+    given = table[label].to_numpy(float)
+    return np.where(np.isclose(given, values, rtol=1e-12, atol=1e-12), given, rounded)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return np.round(values.astype(float), _DECIMALS) + 0.0
+
+
+def _numeric(table: pd.DataFrame, label: str) -> bool:
+    return pd.api.types.is_numeric_dtype(table[label])
 
 
 def _optics_table(particles: Particles) -> pd.DataFrame:
@@ -82,10 +120,10 @@ def _optics_table(particles: Particles) -> pd.DataFrame:
     return table
 
 
-def _names(particles: Particles, path: Path) -> list[str]:
-    """Image names that mean the same files when read from the folder of ``path``."""
+def _image_names(particles: Particles, path: Path) -> list[str]:
+    """Image names "000001@stack.mrcs" that mean the same files when read from ``path``."""
     images = particles.images
-    files = [name.partition("@")[2] for name in particles.names]
+    files = [n.partition("@")[2] if "@" in n else n for n in map(str, particles.names)]
     place: dict[tuple[int, str], str] = {}
     for stack, file in zip(images.stack.tolist(), files, strict=True):
         if (stack, file) not in place:

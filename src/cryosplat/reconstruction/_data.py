@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,11 @@ def with_half_sets(
                 f"so that a random split is made."
             )
     return particles
+
+
+def digest_of_half_sets(particles: Particles) -> str:
+    """A hash of which particle, in the table's order, is in which half-set."""
+    return hashlib.sha256(particles.half_sets.to(torch.int8).numpy().tobytes()).hexdigest()
 
 
 def measured_noise(particles: Particles, progress: Progress) -> NoiseModel:

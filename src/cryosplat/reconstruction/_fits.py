@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import scipy.fft
 import torch
 from torch import Tensor
 
+from ..batch import Batch
 from ..fitting import (
     Choice,
     Fit,
@@ -21,14 +24,17 @@ from ..fitting import (
 )
 from ..grid import Grid
 from ..mixture import GaussianMixture, mean_of
+from ..noise import NoiseModel
 from ..progress import Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics
 from ..validation.mask import soft_mask
+from ._clock import Clock
 from ._data import HalfSet
 
 MEMBERS = 2  # independent fits whose mean is the map; see docs/decisions
 VOXELS_PER_GAUSSIAN = 4
+PARTS = "all particles", "half 1", "half 2"
 
 
 def fitted_side(voxel_map: Tensor, grid: Grid) -> int:
@@ -38,6 +44,116 @@ def fitted_side(voxel_map: Tensor, grid: Grid) -> int:
     side = scipy.fft.next_fast_len(2 * reach, real=True)
     side += side % 2
     return side if side < 0.95 * grid.box_size else grid.box_size
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is fitted: ``sets`` [all particles, half 1, half 2], in a cube of ``side`` voxels.
+
+    ``earlier``: mixtures of the three to start from, or None; ``clock`` is told how long it takes.
+    """
+
+    sets: tuple[HalfSet, HalfSet, HalfSet]
+    side: int
+    earlier: list[GaussianMixture] | None
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The particles with other images: how to ``read`` them, their noise, statistics of each half."""
+
+    read: Callable[[Tensor], Iterable[Batch]]
+    noise: NoiseModel
+    halves: list[Statistics]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Mixtures [full, half 1, half 2], and what the run's summary says of how they came about.
+
+    ``choices`` of the three, where held-out particles made any. ``refit`` fits both half-sets in the
+    same way to other images; None where that is not possible.
+    """
+
+    mixtures: list[GaussianMixture]
+    summary: dict[str, Any]
+    choices: tuple[Choice, ...] = ()
+    refit: Callable[[Again, Progress], list[GaussianMixture]] | None = None
+
+
+def fitted_to_statistics(
+    parts: Parts, settings: ReconstructionSettings, progress: Progress
+) -> Fitted:
+    """For each of the three: choose by held-out particles, then fit to all of its particles."""
+    choices, mixtures = [], []
+    for number, (name, part) in enumerate(zip(PARTS, parts.sets, strict=True)):
+        first = None if parts.earlier is None else parts.earlier[number]
+        with parts.clock(f"selection, {name}"):
+            if first is None:
+                choice = choose(part, parts.side, settings, name, progress)
+            else:
+                choice = steps_from(first, part, parts.side, settings)
+            choices.append(choice)
+        with parts.clock(f"fit, {name}"):
+            whole = part.whole()
+            if first is None:
+                mixture = fit_members(whole, parts.side, choice, settings, name, progress)
+            else:
+                mixture = fit_on(whole, parts.side, first, choice, name, progress)
+            mixtures.append(mixture)
+    grid = parts.sets[0].train.grid
+    summary = {
+        "members": MEMBERS if parts.earlier is None else 1,
+        "choices": [described(choice, grid) for choice in choices],
+        "trials": [[list(row) for row in choice.history] for choice in choices],
+        "candidates": [
+            [[k, scale * grid.pixel_size, gain] for k, scale, gain in choice.candidates]
+            for choice in choices
+        ],
+    }
+
+    def refit(again: Again, progress: Progress) -> list[GaussianMixture]:
+        return [
+            fit_members(
+                again.halves[i],
+                parts.side,
+                choices[i + 1],
+                settings,
+                f"{PARTS[i + 1]} again",
+                progress,
+            )
+            for i in range(2)
+        ]
+
+    return Fitted(mixtures, summary, tuple(choices), None if parts.earlier else refit)
+
+
+def steps_from(
+    first: GaussianMixture, half: HalfSet, side: int, settings: ReconstructionSettings
+) -> Choice:
+    """How many steps unseen particles allow from a given start."""
+    train, held_out = QuadraticForm(half.train, side), QuadraticForm(half.held_out, side)
+    trial = fit(train, first, schedule_of(settings), held_out)
+    steps = settings.steps if settings.steps is not None else trial.step
+    scale = float(first.scales.log().mean().exp()) / train.grid.pixel_size
+    return Choice(len(first), scale, steps, trial.history)
+
+
+def fit_on(
+    statistics: Statistics,
+    side: int,
+    first: GaussianMixture,
+    choice: Choice,
+    name: str,
+    progress: Progress,
+) -> GaussianMixture:
+    """Fit from a given start."""
+    form = QuadraticForm(statistics, side)
+    with progress.stage(f"fitting {name}", choice.steps, "steps") as stage:
+        steps = choice.steps
+        schedule = Schedule(steps=max(steps, 1))
+        return fit(form, first, schedule, stop=steps, on_step=lambda: stage.advance(1)).mixture
 
 
 def choose(

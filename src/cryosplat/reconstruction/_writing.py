@@ -1,4 +1,4 @@
-"""The maps and Gaussians of a run, as files."""
+"""The maps of a run, as files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from torch import Tensor
 
 from ..grid import Grid
 from ..io.mrc import write_map
-from ..io.ply import write_ply
-from ..mixture import GaussianMixture
 from ..run_folder import RunFolder
 
 
@@ -23,13 +21,3 @@ def write_maps(
     ]  # fmt: skip
     for path, volume in paths:
         write_map(path, volume.numpy().astype(np.float32), grid.pixel_size)
-
-
-def write_mixtures(folder: RunFolder, mixtures: list[GaussianMixture]) -> None:
-    """Mixtures [full, half 1, half 2] as PLY files."""
-    paths = folder.gaussians, folder.half1_gaussians, folder.half2_gaussians
-    for path, mixture in zip(paths, mixtures, strict=True):
-        write_ply(
-            path, mixture.means.numpy(), mixture.scales.numpy(), mixture.quaternions.numpy(),
-            mixture.amplitudes.numpy(),
-        )  # fmt: skip

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..fitting import Schedule
 from ..grid import Grid
@@ -15,13 +18,32 @@ from ..run_folder import RunFolder
 from ..settings import ReconstructionSettings
 from ..splatting import voxelize
 from ..validation.baseline import voxel_maps
-from ..validation.comparison import Comparison, compare
-from ..validation.fsc import resolution
-from ..validation.mask import soft_mask
+from ..validation.comparison import HALF_MAPS, Comparison, compare
+from ..validation.fsc import masked_fscs, resolution
+from ..validation.independence import Fingerprints
+from ..validation.mask import named_masks
+from ..validation.mask_checks import read_mask, resolutions_by_mask
 from ._clock import Clock, peak_memory
-from ._data import accumulated, held_out_sets, measured_noise, upright, with_half_sets
-from ._fits import MEMBERS, choose, described, fit_members, fitted_side
-from ._writing import write_maps, write_mixtures
+from ._controls import Subject, control, remarks_on
+from ._data import (
+    accumulated,
+    digest_of_half_sets,
+    held_out_sets,
+    measured_noise,
+    upright,
+    with_half_sets,
+)
+from ._fits import Parts, fitted_side, fitted_to_statistics
+from ._image_fits import fitted_to_images, image_data
+from ._quality import (
+    against_model,
+    directions,
+    write_gaussians,
+    write_local_resolution,
+    write_sharpened,
+)
+from ._starting import mixtures_of_run
+from ._writing import write_maps
 
 
 @dataclass(slots=True)
@@ -31,6 +53,11 @@ class Reconstruction:
     summary: dict[str, Any] = field(default_factory=dict)
     fsc: dict[str, list[float]] = field(default_factory=dict)
     frequencies: list[float] = field(default_factory=list)
+
+    def add_curves(self, curves: Mapping[str, Tensor]) -> None:
+        """Add FSC curves that are not there yet."""
+        for name, curve in curves.items():
+            self.fsc.setdefault(name, curve.tolist())
 
 
 def reconstruct(
@@ -56,50 +83,79 @@ def reconstruct(
     generator = torch.Generator().manual_seed(settings.seed)
     particles = with_half_sets(particles, generator, folder, progress)
     grid = Grid(particles.box_size, particles.pixel_size)
+    digest = digest_of_half_sets(particles)
+    earlier = mixtures_of_run(settings.start, digest, progress)
+    user_mask = None if settings.mask is None else read_mask(settings.mask, grid)
     with clock("noise"):
         noise = measured_noise(particles, progress)
     with clock("accumulate"):
         sets, held = held_out_sets(particles, settings.held_out, generator)
-        halves = accumulated(particles.batches(), sets, grid, noise, progress)
+        fingerprints = Fingerprints()
+        batches = fingerprints.watch(particles.batches())
+        halves = accumulated(batches, sets, grid, noise, progress)
     with clock("contrast"):
         halves, contrast = upright(halves, settings, progress)
     with clock("baseline"), progress.stage("voxel baseline", 5, "maps") as stage:
         voxels = voxel_maps((halves[0].whole(), halves[1].whole()), stage.advance)
     side = fitted_side(voxels[0], grid)
-    choices, mixtures = [], []
-    parts = halves[0] + halves[1], halves[0], halves[1]
-    for name, part in zip(("all particles", "half 1", "half 2"), parts, strict=True):
-        with clock(f"selection, {name}"):
-            choices.append(choose(part, side, settings, name, progress))
-        with clock(f"fit, {name}"):
-            whole = part.whole()
-            mixtures.append(fit_members(whole, side, choices[-1], settings, name, progress))
+    parts = Parts((halves[0] + halves[1], halves[0], halves[1]), side, earlier, clock)
+    if settings.solver == "images":
+        sign = -1.0 if contrast["used"] == "dark" else 1.0
+        data = image_data(particles, grid, noise, sign)
+        fitted = fitted_to_images(parts, data, settings, folder.checkpoint, progress)
+    else:
+        fitted = fitted_to_statistics(parts, settings, progress)
+    mixtures = fitted.mixtures
     maps = [voxelize(mixture, grid).detach() for mixture in mixtures]
     with clock("validation"):
-        mask = soft_mask(maps[0], grid)
         generator = torch.Generator().manual_seed(settings.seed)
-        _report(result, compare(maps, voxels, mask, grid, generator), grid)
+        masks = named_masks(maps[0], grid, user_mask)
+        mask = masks["auto" if user_mask is None else "user"]
+        comparison = compare(maps, voxels, mask, grid, generator)
+        found = masked_fscs(maps[1], maps[2], masks, generator)
+        result.summary["masks"] = resolutions_by_mask(found, grid)
+    with clock("controls"):
+        subject = Subject(
+            particles, noise, contrast["used"], grid, settings, maps, voxels, mask, fingerprints
+        )
+        remarks = [] if user_mask is None else remarks_on(mask, found["user"], maps[0], grid)
+        controlled = control(subject, comparison, parts, fitted, remarks, progress)
+        comparison = controlled.comparison
+        result.summary |= controlled.summary
+        _report(result, comparison, grid)
+        result.add_curves({f"half-maps, {n} mask": f.corrected for n, f in found.items()})
+    with clock("local resolution, directions, errors"):
+        corrected, headline = comparison.curves[HALF_MAPS], comparison.headline
+        halves_of = maps[1:], voxels[1:]
+        result.summary |= {
+            "guinier": write_sharpened(folder, maps[0], corrected, headline, grid),
+            "local_resolution": write_local_resolution(folder, *halves_of, mask, grid),
+            "uncertainty": write_gaussians(folder, mixtures, maps[1:], grid),
+            **directions(maps[1:], mask, particles.poses, grid),
+        }
+        if settings.model is not None:
+            model = against_model(folder, maps[0], mask, grid, Path(settings.model))
+            result.summary["model"] = model[0]
+            result.add_curves({"map with model": model[1]})
     floor = Schedule().floor * grid.pixel_size
     result.summary |= {
         "voxels_of_mask": float(mask.sum()),
         "n_particles": len(particles),
         "n_half": [h.train.n_images + h.held_out.n_images for h in halves],
         "n_held_out": held,
+        "half_sets": digest,
         "box_size": grid.box_size,
         "pixel_size": grid.pixel_size,
         "fitted_side": side,
         "contrast": contrast,
         "normalised": noise.normalise,
-        "members": MEMBERS,
         "gaussians": [len(m) for m in mixtures],
-        "choices": [described(c, grid) for c in choices],
         "smallest_scale_allowed": floor,
         "scale_at_floor": float((mixtures[0].scales < 1.05 * floor).float().mean()),
-        "trials": [[list(row) for row in choice.history] for choice in choices],
+        **fitted.summary,
     }
     with clock("writing"):
         write_maps(folder, grid, maps, voxels, mask)
-        write_mixtures(folder, mixtures)
     result.summary["timings"] = clock.seconds | {"total": clock.total()}
     result.summary["peak_memory_bytes"] = peak_memory()
     return result

@@ -153,26 +153,6 @@ def truth_from_halves(fsc: Tensor) -> Tensor:
     return (2.0 * positive / (1.0 + positive)).sqrt()
 
 
-def truth_from_cross(cross: Tensor, baseline: Tensor, grid: Grid) -> Tensor:
-    """FSC with the truth of one half's model, from its FSC with an unbiased map of the other half.
-
-    ``cross`` is FSC(A1, B2), model A of half 1 against the linear (voxel) map B of half 2;
-    ``baseline`` is FSC(B1, B2). The noise of B2 is independent of A1, so
-    ``FSC(A1, truth) = FSC(A1, B2) / sqrt(FSC(B1, B2))``. No prior of A can inflate it.
-
-    NaN where ``baseline`` is below twice its standard error under pure noise, ``1 / sqrt(m)`` with
-    m the Fourier voxels of the shell: there the divisor is uncertain by more than a quarter. After
-    two such shells in a row all others are NaN too: single shells rise above noise by chance.
-    Values are not clipped: above 1 they show the size of the statistical error.
-    """
-    count = shell_sums(torch.ones_like(grid.shells(), dtype=torch.float64), grid.box_size)
-    known = baseline > 2.0 / count.sqrt()
-    lost = (~known[1:] & ~known[:-1]).nonzero()
-    if len(lost):
-        known[int(lost[0]) :] = False
-    return torch.where(known, cross / torch.where(known, baseline, 1.0).sqrt(), torch.nan)
-
-
 def masked_fsc(a: Tensor, b: Tensor, mask: Tensor, generator: torch.Generator) -> MaskedFsc:
     """FSC of two half-maps under ``mask``, corrected for the mask by random phases.
 

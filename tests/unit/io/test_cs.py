@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryosplat.errors import CsError
-from cryosplat.io.cs import read_cs
+from cryosplat.io.cs import read_cs, read_csg
 
 
 def _save(path: Path, uid: list[int], **fields: list[float]) -> Path:
@@ -59,5 +59,96 @@ def test_objects_inside_a_table_are_not_unpickled(tmp_path: Path) -> None:
     path = tmp_path / "a.cs"
     with open(path, "wb") as stream:
         np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(CsError, match=r"not a cryoSPARC .cs table"):
+    with pytest.raises(CsError, match="unreadable header, ValueError"):
         read_cs(path)
+    with open(path, "wb") as stream:
+        np.save(stream, np.zeros(1, [("uid", "u8"), ("a", "O")]), allow_pickle=True)
+    with pytest.raises(CsError, match="unreadable header, ValueError"):
+        read_cs(path)
+
+
+def _file(path: Path, header: str, rows: bytes = b"") -> Path:
+    raw = header.encode()
+    path.write_bytes(b"\x93NUMPY\x02\0" + len(raw).to_bytes(4, "little") + raw + rows)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header", "fragment"),
+    [
+        (
+            "{'descr': [('uid', '<u8')], 'shape': (1000000000000000,)}",
+            "8000000000000000 bytes, but",
+        ),
+        ("{'descr': [('uid', '<u8')], 'shape': (-1,)}", "header, ValueError"),
+        ("{'descr': [('uid', '<u8')], 'shape': (1, 1)}", "claims (1, 1), 8 bytes"),
+        ("{'descr': [('uid', '<u8'), ('uid', '<u8')], 'shape': (1,)}", "header, ValueError"),
+        ("{'descr': [('uid', '<u8'), ('a', [('b', 'f4')])], 'shape': (1,)}", "header, TypeError"),
+        ("[" * 10**5, "unreadable header"),
+        ("__import__('os').system('true')", "unreadable header"),
+        (
+            "{'descr': [('uid', 'S0')], 'shape': (1000000000000,)}",
+            "header, ValueError",
+        ),
+        ("{'descr': [('uid', '<u8')], 'shape': (0,)}", "claims (0,), 0 bytes, but it holds 3"),
+    ],
+    ids=range(9),
+)
+def test_headers_are_believed_only_as_far_as_the_file_goes(
+    tmp_path: Path, header: str, fragment: str
+) -> None:
+    with pytest.raises(CsError) as error:
+        read_cs(_file(tmp_path / "a.cs", header, b"abc"))
+    assert fragment in str(error.value)
+
+
+def test_the_stream_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.cs").write_bytes(b"\x94CSDAT" + bytes(100))
+    with pytest.raises(CsError, match="cryoSPARC's stream format, which is not read"):
+        read_cs(tmp_path / "a.cs")
+
+
+_GROUP = """\
+created: 2026-01-02 03:04:05
+group:
+  description: All particles
+  name: particles
+  type: particle
+results:
+  alignments3D:
+    metafile: '>J44/J44_particles.cs'
+    num_items: 3
+    type: particle.alignments3D
+  blob:
+    metafile: '>J44/J44_passthrough_particles.cs'
+    num_items: 3
+version: v4.5.1
+"""
+
+
+def test_a_group_takes_each_field_from_the_file_it_names(tmp_path: Path) -> None:
+    folder = tmp_path / "J44"
+    folder.mkdir()
+    _save(folder / "J44_particles.cs", [3, 1, 2], alignments3D__alpha=[30, 10, 20],
+          blob__idx=[7, 7, 7])  # fmt: skip
+    _save(folder / "J44_passthrough_particles.cs", [1, 2, 3, 4], alignments3D__alpha=[0] * 4,
+          blob__idx=[1, 2, 3, 4], ctf__scale=[9] * 4)  # fmt: skip
+    group = tmp_path / "J44" / "particles.csg"
+    group.write_text(_GROUP)
+    rows = read_csg(group)
+    assert rows.dtype.names == ("uid", "alignments3D/alpha", "blob/idx")
+    assert rows["uid"].tolist() == [3, 1, 2]
+    assert rows["alignments3D/alpha"].tolist() == [30, 10, 20]
+    assert rows["blob/idx"].tolist() == [3, 1, 2]
+
+
+def test_a_group_that_names_no_files_or_missing_ones(tmp_path: Path) -> None:
+    group = tmp_path / "particles.csg"
+    with pytest.raises(CsError, match="no such file"):
+        read_csg(group)
+    group.write_text("hello: [1, 2]\n")
+    with pytest.raises(CsError, match=r"names no \.cs files"):
+        read_csg(group)
+    group.write_text(_GROUP)
+    with pytest.raises(CsError, match=r"names J44/J44_particles\.cs, which is neither beside it"):
+        read_csg(group)

@@ -157,7 +157,7 @@ def test_files_that_are_not_maps_are_refused(tmp_path: Path) -> None:
         read_map(path)
     with mrcfile.new(path, overwrite=True) as file:
         file.set_data(np.zeros((2, 2, 2), np.complex64))
-    with pytest.raises(MrcError, match="data mode 4, expected one of 0, 1, 2, 6, 12"):
+    with pytest.raises(MrcError, match=r"data mode 4, complex .*: a Fourier transform; expected"):
         read_map(path)
     with mrcfile.new(path, overwrite=True) as file:
         file.set_data(_volume())
@@ -170,3 +170,46 @@ def test_images_outside_the_stack_are_refused(tmp_path: Path) -> None:
     write_stack(tmp_path / "a.mrcs", _volume(), 1.0)
     with pytest.raises(MrcError, match=r"image 5 was asked for, but the stack holds images 1 to 4"):
         StackFile(tmp_path / "a.mrcs").read([0, 4])
+
+
+@pytest.mark.parametrize("nx", [6, 7])
+def test_four_bit_pixels_are_two_to_a_byte_and_rows_end_with_one(tmp_path: Path, nx: int) -> None:
+    pixels = np.random.default_rng(2).integers(0, 16, (3, 5, nx))
+    path = tmp_path / "a.mrcs"
+    write_stack(path, np.zeros((3, 5, nx), np.float32), 1.5)
+    header = bytearray(path.read_bytes()[:1024])
+    header[12] = 101
+    padded = np.pad(pixels, ((0, 0), (0, 0), (0, nx % 2)))
+    packed = (padded[..., ::2] | padded[..., 1::2] << 4).astype(np.uint8)
+    path.write_bytes(bytes(header) + packed.tobytes())
+    np.testing.assert_array_equal(StackFile(path).read([2, 0]), pixels[[2, 0]])
+    np.testing.assert_array_equal(read_map(path).data, pixels)
+    path.write_bytes(bytes(header) + packed.tobytes()[:-1])
+    with pytest.raises(MrcError, match="holds 2 whole sections"):
+        StackFile(path)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "fragment"),
+    [
+        (12, np.int32(3), "data mode 3, complex 16-bit integers: a Fourier transform"),
+        (64, np.array([1, 1, 3], "<i4"), "rows and sections are the axes [1, 1, 3]"),
+        (40, np.full(3, np.nan, "<f4"), "which is no size"),
+        (40, np.full(3, -4, "<f4"), "which is no size"),
+        (0, np.array([2**23] * 3, "<i4"), "holds 0 whole sections"),
+        (92, np.int32(2**31 - 1), "holds 0 whole sections"),
+        (92, np.int32(-1), "the extended header claims -1 bytes"),
+    ],
+    ids=range(7),
+)
+def test_headers_are_believed_only_as_far_as_they_make_sense(
+    tmp_path: Path, at: int, value: np.ndarray, fragment: str
+) -> None:
+    path = tmp_path / "a.mrc"
+    write_map(path, np.zeros((4, 4, 4)), 1.0)
+    raw = bytearray(path.read_bytes())
+    raw[at : at + value.nbytes] = value.tobytes()
+    path.write_bytes(raw)
+    with pytest.raises(MrcError) as error:
+        read_map(path)
+    assert fragment in str(error.value)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cryosplat.errors import OutputError, StarError
 from cryosplat.io.star import read_star, write_star
@@ -136,3 +140,56 @@ def test_a_failed_write_leaves_nothing_and_says_why(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["kept.star"]
     with pytest.raises(OutputError, match="cannot be written"):
         write_star(tmp_path / "no" / "such.star", {"a": pd.DataFrame({"x": [1]})})
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("data_x\n" + "# a " * 5000 + "\nx\n", "expected 'loop_' or '_label value'"),
+        ("data_x\nloop_\n_a\n" + "# a " * 5000 + "\nb c\n", "2 values were given for 1 columns"),
+        ("data_x\nloop_\n" + "_a\n" * 10_001, "10001 columns, expected at most 10000"),
+        ("data_x\nloop_\n" + "".join(f"_a{i}\n" for i in range(9000)) + "1\n" * 20_000,
+         "1 values were given for 9000 columns (20000 rows"),
+        ("".join(f"data_{i}\n" for i in range(10_002)), "more than 10000 tables"),
+        ("data_x\nloop_\n_a\n" + "\" " * 20_001 + "\n", "values were given for 1 columns"),
+    ],
+    ids=["comment", "comment among labels", "columns", "short rows", "tables", "quotes"],
+)  # fmt: skip
+def test_small_files_that_ask_for_much_are_refused_at_once(
+    tmp_path: Path, text: str, fragment: str
+) -> None:
+    begin = time.perf_counter()
+    with pytest.raises(StarError) as error:
+        _read(tmp_path, text)
+    assert fragment in str(error.value)
+    assert time.perf_counter() - begin < 10.0
+
+
+_NUMBERS = st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False))
+_TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=12).filter(
+    lambda text: "'" not in text or '"' not in text
+)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.data(), st.integers(1, 4), st.integers(1, 3))
+def test_whatever_is_written_is_read_back(data: st.DataObject, n: int, columns: int) -> None:
+    table = pd.DataFrame(
+        {
+            **{f"rlnN{i}": data.draw(st.lists(_NUMBERS, min_size=n, max_size=n))
+               for i in range(columns)},
+            **{f"rlnT{i}Name": data.draw(st.lists(_TEXTS, min_size=n, max_size=n))
+               for i in range(columns)},
+        }
+    )  # fmt: skip
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.star"
+        write_star(path, {"particles": table})
+        assert read_star(path)["particles"].to_dict("list") == table.to_dict("list")
+
+
+@pytest.mark.parametrize("text", ["a 'b' \"c\" d", "two\nlines", "a\tb"])
+def test_text_that_no_quotes_can_hold_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(StarError, match=r"column rlnName, row 1: .* cannot be written to a STAR"):
+        write_star(tmp_path / "a.star", {"a": pd.DataFrame({"rlnName": [text]})})
+    assert not list(tmp_path.iterdir())

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tolerances
 import torch
 from data_sets import DataSet, write_cs
+from numpy.lib.recfunctions import repack_fields
 
 from cryosplat.errors import CsError, InputError, StackError
 from cryosplat.io.mrc import write_stack
-from cryosplat.particles import Particles, read_particles
+from cryosplat.particles import Particles, read_particles, write_particles
 
 
 def _read(data_set: DataSet, **replaced: object) -> Particles:
@@ -136,3 +138,151 @@ def test_paths_are_relative_to_the_project(data_set: DataSet, tmp_path: Path) ->
     path = write_cs(data_set, job / "cryosparc_P1_J12_particles.cs", blob__path=names)
     particles = read_particles(path)
     assert particles.names[1] == "000002@J1/imported/particles.mrcs"
+
+
+def _in_two_classes(data_set: DataSet, named: str) -> dict[str, np.ndarray | None]:
+    """Fields of poses in classes 0 and 1, where the right pose is that of class row modulo 2."""
+    right = (np.arange(data_set.n) % 2)[:, None] == np.arange(2)
+    rows = np.load(write_cs(data_set, data_set.folder / "single.cs"))
+    wrong = {"pose": np.full(3, 0.1), "shift": np.full(2, 9.0), "class_posterior": 0.25}
+    posterior = np.full(data_set.n, 0.75)
+    true = {"pose": rows["alignments3D/pose"], "shift": rows["alignments3D/shift"],
+            "class_posterior": posterior}  # fmt: skip
+    each = {}
+    for name, values in true.items():
+        shape = (data_set.n, 2, *(1,) * (values.ndim - 1))
+        each[name] = np.where(right.reshape(shape), values[:, None], wrong[name]).astype(np.float32)
+    fields: dict[str, np.ndarray | None] = dict.fromkeys(
+        n.replace("/", "__") for n in rows.dtype.names if n.startswith("alignments3D")
+    )
+    split = rows["alignments3D/split"]
+    size = rows["alignments3D/psize_A"]
+    if named == "multi":
+        fields |= {f"alignments3D_multi__{name}": values for name, values in each.items()}
+        fields |= {"alignments3D_multi__split": split, "alignments3D_multi__psize_A": size}
+        labels = np.tile(np.array([4, 2], np.uint32), (data_set.n, 1))
+        fields["alignments3D_multi__class"] = labels
+    else:
+        for k in (0, 1):
+            fields |= {f"alignments_class_{k}__{n}": v[:, k] for n, v in each.items()}
+            fields |= {
+                f"alignments_class_{k}__split": split,
+                f"alignments_class_{k}__psize_A": size,
+            }
+    return fields
+
+
+@pytest.mark.parametrize("named", ["multi", "class"])
+def test_of_poses_in_several_classes_the_most_probable_is_used(
+    data_set: DataSet, named: str
+) -> None:
+    fields = _in_two_classes(data_set, named)
+    particles = read_particles(write_cs(data_set, data_set.folder / "a.cs", **fields))
+    single = tolerances.ROTATION_FLOAT32
+    np.testing.assert_allclose(particles.poses.rotations, data_set.rotations, **single)
+    np.testing.assert_allclose(particles.poses.shifts, data_set.origins, **tolerances.SHIFT_FLOAT32)
+    np.testing.assert_array_equal(particles.half_sets, data_set.half_sets)
+    even, odd = (4, 2) if named == "multi" else (0, 1)
+    assert particles.table["cs/alignments3D/class"].tolist() == [even, odd] * 6
+    counts = f"6 in class {min(even, odd)}, 6 in class {max(even, odd)}"
+    assert f"of highest posterior is used ({counts})" in particles.notes[0]
+
+
+def test_the_class_of_the_poses_may_be_given(data_set: DataSet) -> None:
+    path = write_cs(data_set, data_set.folder / "a.cs", **_in_two_classes(data_set, "multi"))
+    particles = read_particles(path, alignment_class=2)
+    np.testing.assert_allclose(particles.poses.shifts[::2], 9.0 * 1.5)
+    np.testing.assert_allclose(
+        particles.poses.shifts[1::2], data_set.origins[1::2], **tolerances.SHIFT_FLOAT32
+    )
+    assert "the poses in class 2 are used, as given." in particles.notes
+    with pytest.raises(CsError, match="no poses in class 1; the file has poses in 2, 4"):
+        read_particles(path, alignment_class=1)
+    single = write_cs(data_set, data_set.folder / "b.cs")
+    with pytest.raises(CsError, match="no poses in class 0; the file has poses in a single class"):
+        read_particles(single, alignment_class=0)
+
+
+def test_several_classes_without_posteriors_are_refused(data_set: DataSet) -> None:
+    fields = _in_two_classes(data_set, "class")
+    fields["alignments_class_1__class_posterior"] = None
+    with pytest.raises(CsError, match=r"no class_posterior .*\n.*--alignment-class K"):
+        read_particles(write_cs(data_set, data_set.folder / "a.cs", **fields))
+
+
+def test_a_group_of_files(data_set: DataSet) -> None:
+    job = data_set.folder / "J7"
+    job.mkdir()
+    rows = np.load(write_cs(data_set, job / "all.cs"))
+    pose = [n for n in rows.dtype.names if n == "uid" or n.startswith("alignments3D")]
+    rest = [n for n in rows.dtype.names if not n.startswith("alignments3D")]
+    shuffled = np.random.default_rng(0).permutation(data_set.n)
+    for name, part in (("pose", rows[pose]), ("passthrough", rows[rest][shuffled])):
+        with open(job / f"J7_{name}_particles.cs", "wb") as stream:
+            np.save(stream, repack_fields(part))
+    (job / "all.cs").unlink()
+    results = "".join(
+        f"  {group}:\n    metafile: '>J7/J7_{name}_particles.cs'\n    num_items: 12\n"
+        for group, name in (
+            ("alignments3D", "pose"),
+            ("blob", "passthrough"),
+            ("ctf", "passthrough"),
+        )
+    )
+    path = job / "J7_particles.csg"
+    path.write_text(f"created: 2026-11-21\nresults:\n{results}version: v4\n")
+    particles = read_particles(path)
+    assert particles.images.section.tolist() == list(range(12))
+    np.testing.assert_allclose(
+        particles.poses.rotations, data_set.rotations, **tolerances.ROTATION_FLOAT32
+    )
+    with pytest.raises(CsError, match="a group names its own files"):
+        read_particles(path, poses=job / "J7_passthrough_particles.cs")
+
+
+def test_fields_that_are_not_read_are_kept(data_set: DataSet) -> None:
+    path = write_cs(
+        data_set, data_set.folder / "a.cs", alignments3D__error=np.arange(12, dtype=np.float32),
+        ctf__tilt_A=np.full((12, 2), 0.25, np.float32), ctf__type=np.array([b"spline"] * 12),
+        location__micrograph_path=np.array([b">J1/m.mrc"] * 12),
+    )  # fmt: skip
+    particles = read_particles(path)
+    table = particles.table
+    assert table["cs/alignments3D/error"].tolist() == list(range(12))
+    assert table["cs/ctf/tilt_A/1"].tolist() == [0.25] * 12
+    assert table["cs/ctf/type"].tolist() == ["spline"] * 12
+    assert table["rlnMicrographName"].tolist() == ["J1/m.mrc"] * 12
+    assert table["cs/uid"].tolist() == [i * 7919 + 2**60 for i in range(12)]
+    assert not any(label.startswith("cs/blob/idx") for label in table)
+    again = read_particles(write_particles(particles, data_set.folder / "b.star"))
+    assert again.table["cs/uid"].tolist() == table["cs/uid"].tolist()
+    assert again.table["cs/ctf/type"].tolist() == table["cs/ctf/type"].tolist()
+    assert any("beam tilt (ctf/tilt_A) is not zero" in note for note in again.notes)
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "fragment"),
+    [
+        (
+            "blob/idx",
+            np.full(12, b"a"),
+            "blob/idx holds |S1 of shape (12,), expected whole numbers",
+        ),
+        ("blob/path", np.zeros(12), "expected text of shape (12,)"),
+        ("alignments3D/pose", np.zeros((12, 2)), "expected numbers of shape (12, 3)"),
+        ("alignments3D/split", np.zeros((12, 2), int), "expected whole numbers of shape (12,)"),
+        ("ctf/df1_A", np.zeros((12, 2)), "expected numbers of shape (12,)"),
+        ("ctf/tilt_A", np.full(12, b"a"), "expected numbers."),
+    ],
+)
+def test_fields_of_another_type_are_refused(
+    data_set: DataSet, field: str, values: np.ndarray, fragment: str
+) -> None:
+    with pytest.raises(CsError) as error:
+        _read(data_set, **{field.replace("/", "__"): values})
+    assert field in str(error.value) and fragment in str(error.value)
+
+
+def test_names_that_are_no_text_are_said_to_be_missing(data_set: DataSet) -> None:
+    with pytest.raises(StackError, match="was not found"):
+        _read(data_set, blob__path=np.array([b">\xc2p.mrcs"] * 12))

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from data_sets import DataSet
 
+from cryosplat.io.mrc import write_stack
 from cryosplat.particles import Particles, read_particles, split_half_sets
 
 Star = Callable[..., Path]
@@ -59,4 +61,15 @@ def test_rows_with_the_same_image_stay_together(star: Star) -> None:
     names = [f"{i // 3 + 1}@particles.mrcs" for i in range(12)]
     particles = read_particles(star(rlnRandomSubset=None, rlnImageName=names))
     halves = _split(particles).half_sets.reshape(4, 3)
+    assert (halves == halves[:, :1]).all()
+
+
+def test_stacks_stand_for_micrographs_that_are_not_named(data_set: DataSet, star: Star) -> None:
+    for i in range(12):
+        write_stack(data_set.folder / f"{i}.mrcs", data_set.images, 1.5)
+    names = [f"{i % 5 + 1}@{i}.mrcs" for i in range(12)]
+    particles = read_particles(star(rlnRandomSubset=None, rlnImageName=names))
+    many = particles.select(torch.arange(12).repeat_interleave(5))
+    assert "by stack." in _split(many).notes[-1]
+    halves = _split(many).half_sets.reshape(12, 5)
     assert (halves == halves[:, :1]).all()

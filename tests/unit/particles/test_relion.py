@@ -169,7 +169,7 @@ def test_cells_that_are_no_numbers_name_their_row(star: Star, value: str) -> Non
     assert "expected a number (2 of 12 rows are affected)" in message
 
 
-@pytest.mark.parametrize("name", ["particles.mrcs", "x@particles.mrcs", "000001@", "0.5@a.mrcs"])
+@pytest.mark.parametrize("name", ["0@particles.mrcs", "x@particles.mrcs", "000001@", "0.5@a.mrcs"])
 def test_image_names_without_number_or_stack_are_refused(star: Star, name: str) -> None:
     names = [f"{i + 1}@particles.mrcs" for i in range(11)]
     with pytest.raises(StarError) as error:

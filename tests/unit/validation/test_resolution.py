@@ -13,7 +13,6 @@ from cryosplat.validation.fsc import (
     fourier_shell_correlation,
     masked_fsc,
     resolution,
-    truth_from_cross,
     truth_from_halves,
 )
 
@@ -76,18 +75,6 @@ def test_truth_from_halves_at_known_points() -> None:
     expected = _curve(0.0, 0.0, 0.5002187, 0.8164966, 1.0)
     given = truth_from_halves(_curve(-0.3, 0.0, 0.143, 0.5, 1.0))
     torch.testing.assert_close(given, expected, rtol=1e-6, atol=0)
-
-
-def test_truth_from_cross_is_silent_where_the_baseline_is_lost_in_noise() -> None:
-    grid = Grid(64, 2.0)  # shell 20 has some 2,500 stored voxels: noise below 0.04 hides a signal
-    baseline = torch.full((33,), 0.25, dtype=torch.float64)
-    baseline[19:27] = _curve(0.03, 0.25, 0.05, 0.03, 0.0, -0.2, 0.9, 0.9)
-    baseline[:5] = 1.0
-    estimate = truth_from_cross(torch.full_like(baseline, 0.36), baseline, grid)
-    assert estimate[20] == pytest.approx(0.72)
-    assert estimate[21] == pytest.approx(1.6099689)  # not clipped
-    assert torch.isnan(estimate[19])  # one shell alone is a gap, two are the end
-    assert torch.isnan(estimate[22:]).all()
 
 
 def test_a_shell_without_power_has_fsc_zero() -> None:

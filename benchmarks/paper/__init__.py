@@ -1,0 +1,1 @@
+"""The studies of CryoSplat's paper, on particles whose truth is known."""

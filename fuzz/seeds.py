@@ -1,0 +1,183 @@
+"""Writes the corpus: small good files of every dialect, and some hostile ones.
+
+``python fuzz/seeds.py gather`` adds what fuzzing found: one file for each different answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import targets
+
+from cryosplat.errors import CryosplatError
+from cryosplat.io.mrc import write_map, write_stack
+from cryosplat.io.ply import write_ply
+
+CORPUS = Path(__file__).resolve().parent / "corpus"
+MOST_BYTES = 2048
+
+STAR_31 = b"""
+# version 30001
+
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnOpticsGroupName #2
+_rlnVoltage #3
+_rlnSphericalAberration #4
+_rlnAmplitudeContrast #5
+_rlnImagePixelSize #6
+_rlnImageSize #7
+_rlnImageDimensionality #8
+_rlnBeamTiltX #9
+_rlnOddZernike #10
+1 optics1 300.0 2.7 0.1 1.5 8 2 0.1 [0.1,-0.2]
+
+data_particles
+
+loop_
+_rlnImageName #1
+_rlnAngleRot #2
+_rlnAngleTilt #3
+_rlnAnglePsi #4
+_rlnOriginXAngst #5
+_rlnOriginYAngst #6
+_rlnDefocusU #7
+_rlnDefocusV #8
+_rlnDefocusAngle #9
+_rlnRandomSubset #10
+_rlnOpticsGroup #11
+_rlnMicrographName #12
+000001@p.mrcs 10.0 20.0 -30.0 1.5 -2.5 11000.0 10000.0 30.0 1 1 "mic 1.mrc"
+000002@p.mrcs 11.0 21.0 -31.0 1.0 -2.0 12000.0 10000.0 30.0 2 1 'mic 2.mrc'
+000003@p.mrcs 12.0 22.0 -32.0 0.0 -1.0 13000.0 10000.0 30.0 1 1 mic3.mrc # end
+"""
+STAR_30 = b"""data_images
+loop_
+_rlnImageName
+_rlnAngleRot
+_rlnAngleTilt
+_rlnAnglePsi
+_rlnOriginX
+_rlnOriginY
+_rlnDefocusU
+_rlnVoltage
+_rlnSphericalAberration
+_rlnAmplitudeContrast
+_rlnMagnification
+_rlnDetectorPixelSize
+_rlnHelicalTubeID
+1@p.mrcs\t1\t2\t3\t0.5\t0\t1e4\t300\t2.7\t.1\t40000\t6\t1
+2@p.mrcs\t1\t2\t3\t0.5\t0\t1e4\t300\t2.7\t.1\t40000\t6\t1
+"""
+STAR_SINGLE = b"data_general\n_rlnFinalResolution 3.5\n_rlnName 'a b' # c\n\ndata_\nloop_\n_a\n"
+STAR_COMMENTS = b"data_x\n" + b"# a " * 30 + b"\nx\n"
+GROUP = b"""created: 2026-01-02
+group:
+  name: particles
+results:
+  alignments3D:
+    metafile: '>fuzzed.cs'
+    num_items: 3
+  blob:
+    metafile: '>fuzzed.cs'
+version: v4.5.1
+"""
+
+
+def write(reader: str, name: str, content: bytes) -> None:
+    """One file of the corpus."""
+    path = CORPUS / reader / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def cs_table(**more: np.ndarray) -> bytes:
+    """A cryoSPARC table of the images in `targets.folder`."""
+    n = targets.IMAGES
+    fields = {
+        "uid": np.arange(n, dtype="u8") + 7, "blob/path": np.array([b">p.mrcs"] * n),
+        "blob/idx": np.arange(n, dtype="u4"), "blob/shape": np.full((n, 2), targets.BOX_SIZE, "u4"),
+        "blob/psize_A": np.full(n, 1.5, "f4"), "blob/sign": np.array([-1, 1, 1], "f4"),
+        "ctf/accel_kv": np.full(n, 300, "f4"), "ctf/cs_mm": np.full(n, 2.7, "f4"),
+        "ctf/amp_contrast": np.full(n, 0.1, "f4"), "ctf/df1_A": np.full(n, 1.1e4, "f4"),
+        "ctf/df2_A": np.full(n, 1e4, "f4"), "ctf/df_angle_rad": np.full(n, 0.5, "f4"),
+        **more,
+    }  # fmt: skip
+    rows = np.empty(n, [(name, v.dtype, v.shape[1:]) for name, v in fields.items()])
+    for name, values in fields.items():
+        rows[name] = values
+    stream = io.BytesIO()
+    np.save(stream, rows)
+    return stream.getvalue()
+
+
+def answer(reader: str, content: bytes) -> str:
+    """The message of the reader without what is particular to one file, or that it was read."""
+    try:
+        targets.READERS[reader](content)
+    except CryosplatError as error:
+        line = str(error).splitlines()[0]
+        return re.sub(r"'.*'|\".*\"|[0-9.]+|/dev/\S+", "", line)[:80]
+    return "read"
+
+
+def gather() -> None:
+    """Add to the corpus the smallest of the found files that get the same answer."""
+    for reader in targets.READERS:
+        kept: set[str] = set()
+        old = sorted((CORPUS / reader).iterdir())
+        new = sorted((CORPUS.parents[1] / "build" / "fuzz" / reader).glob("*"))
+        for path in (*old, *sorted(new, key=lambda p: p.stat().st_size)):
+            content = path.read_bytes()
+            said = answer(reader, content)
+            if said not in kept and path in new and len(content) <= MOST_BYTES:
+                write(reader, hashlib.sha1(content).hexdigest()[:12], content)
+            kept.add(said)
+
+
+def main() -> None:
+    """Write all of it."""
+    n = targets.IMAGES
+    for name, content in (("relion31", STAR_31), ("relion30", STAR_30), ("single", STAR_SINGLE),
+                          ("comments", STAR_COMMENTS)):  # fmt: skip
+        write("star", f"{name}.star", content)
+    single = {"alignments3D/pose": np.full((n, 3), 0.3, "f4"),
+              "alignments3D/shift": np.full((n, 2), 0.5, "f4"),
+              "alignments3D/psize_A": np.full(n, 1.5, "f4"),
+              "alignments3D/split": np.array([0, 1, 0], "u4")}  # fmt: skip
+    write("cs", "refined.cs", cs_table(**single))
+    several = {"alignments3D_multi/pose": np.full((n, 2, 3), 0.3, "f4"),
+               "alignments3D_multi/shift": np.full((n, 2, 2), 0.5, "f4"),
+               "alignments3D_multi/class_posterior": np.full((n, 2), 0.5, "f4")}  # fmt: skip
+    write("cs", "multi.cs", cs_table(**several, **{"ctf/tilt_A": np.full((n, 2), 9, "f4")}))
+    write("cs", "group.csg", GROUP)
+    for protocol in (0, 2, 4, 5):
+        write("pkl", f"poses{protocol}.pkl", pickle.dumps(targets.poses(), protocol))
+        write("pkl", f"ctf{protocol}.pkl", pickle.dumps(targets.ctf(), protocol))
+    plain = {"a": [1, 2.5, None, True, 2**40, -1], "b": {1, 2}, "c": (b"x", "é", 1j)}
+    for protocol in (0, 3, 5):
+        write("pkl", f"plain{protocol}.pkl", pickle.dumps(plain, protocol))
+    write("pkl", "system.pkl", b"cos\nsystem\n(S'true'\ntR.")
+    write("pkl", "memo.pkl", b"]r\xff\xff\xff\xff.")
+    scratch = targets.folder()
+    write_stack(scratch / "a.mrcs", np.ones((2, 4, 4)), 1.5)
+    stack = (scratch / "a.mrcs").read_bytes()
+    write("mrc", "stack.mrcs", stack)
+    write_map(scratch / "a.mrc", np.ones((4, 4, 4)), 1.5)
+    write("mrc", "map.mrc", (scratch / "a.mrc").read_bytes())
+    for mode in (0, 1, 4, 6, 12, 101):
+        write("mrc", f"mode{mode}.mrcs", stack[:12] + bytes([mode]) + stack[13:])
+    write_ply(scratch / "a.ply", np.zeros((2, 3)), np.ones((2, 3)), [[1, 0, 0, 0]] * 2, [1, 2])
+    write("ply", "two.ply", (scratch / "a.ply").read_bytes())
+
+
+if __name__ == "__main__":
+    gather() if sys.argv[1:] == ["gather"] else main()

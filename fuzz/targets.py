@@ -1,0 +1,114 @@
+"""What is fuzzed: each reader on arbitrary bytes. Only errors of cryosplat's own may come out."""
+
+from __future__ import annotations
+
+import atexit
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from cryosplat.errors import CryosplatError
+from cryosplat.io.cs import read_cs, read_csg
+from cryosplat.io.mrc import StackFile, read_map, write_stack
+from cryosplat.io.pickles import load_pickle
+from cryosplat.io.ply import read_ply
+from cryosplat.io.star import read_star
+from cryosplat.particles import read_particles
+
+IMAGES = 3
+BOX_SIZE = 8
+
+
+@cache
+def folder() -> Path:
+    """A folder in memory with a stack, ``poses.pkl`` and ``ctf.pkl`` for files to speak of."""
+    base = Path("/dev/shm")
+    scratch = Path(tempfile.mkdtemp("-fuzz", "cryosplat-", base if base.is_dir() else None))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    images = np.random.default_rng(0).normal(size=(IMAGES, BOX_SIZE, BOX_SIZE))
+    write_stack(scratch / "p.mrcs", images, 1.5)
+    (scratch / "poses.pkl").write_bytes(pickle.dumps(poses()))
+    (scratch / "ctf.pkl").write_bytes(pickle.dumps(ctf()))
+    return scratch
+
+
+def poses() -> tuple[np.ndarray, np.ndarray]:
+    """Rotations and translations as cryoDRGN writes them."""
+    return np.stack([np.eye(3, dtype=np.float32)] * IMAGES), np.zeros((IMAGES, 2), np.float32)
+
+
+def ctf() -> np.ndarray:
+    """CTF values as cryoDRGN writes them."""
+    row = [BOX_SIZE, 1.5, 1.1e4, 1.0e4, 30.0, 300.0, 2.7, 0.1, 0.0]
+    return np.array([row] * IMAGES, np.float32)
+
+
+def _file(name: str, content: bytes) -> Path:
+    path = folder() / name
+    path.write_bytes(content)
+    return path
+
+
+def star(content: bytes) -> None:
+    """A star file: its tables, and the particles they describe."""
+    path = _file("fuzzed.star", content)
+    if any("rlnImageName" in table for table in read_star(path).values()):
+        read_particles(path)
+
+
+def cs(content: bytes) -> None:
+    """A cryoSPARC table or group, and the particles it describes."""
+    if content[:1] == b"\x93":
+        path = _file("fuzzed.cs", content)
+        read_cs(path)
+        read_particles(path)
+    else:
+        read_csg(_file("fuzzed.csg", content))
+
+
+def pkl(content: bytes) -> None:
+    """A pickle, also as the poses and as the CTF values of a stack."""
+    path = _file("fuzzed.pkl", content)
+    load_pickle(path)
+    for given in ({"poses": path}, {"ctf": path}):
+        try:
+            read_particles(folder() / "p.mrcs", **given)
+        except CryosplatError:
+            continue
+
+
+def mrc(content: bytes) -> None:
+    """An MRC file as a stack and as a map."""
+    path = _file("fuzzed.mrcs", content)
+    stack = StackFile(path)
+    stack.read([0, stack.n_images - 1])
+    read_map(path)
+
+
+def ply(content: bytes) -> None:
+    """A mixture of Gaussians."""
+    read_ply(_file("fuzzed.ply", content))
+
+
+READERS: dict[str, Callable[[bytes], None]] = {
+    "star": star, "cs": cs, "pkl": pkl, "mrc": mrc, "ply": ply,
+}  # fmt: skip
+
+
+def survives(reader: str, content: bytes) -> bool:
+    """Whether ``reader`` accepts the bytes; False where it refuses them with an error of ours.
+
+    Anything else that it raises is a finding and is let through.
+    """
+    try:
+        READERS[reader](content)
+    except CryosplatError as error:
+        if not str(error).strip():
+            raise AssertionError("an error without a message") from error
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""Particles with larger pixels: images cropped in Fourier space as they are read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import SettingsError
+from .values import Particles
+
+SMALLEST_BOX = 16
+
+
+def downsampled(particles: Particles, box_size: int) -> Particles:
+    """The particles with images of ``box_size`` pixels in the same physical box.
+
+    ``box_size`` is that of the optics group with most particles; groups with another box are
+    cropped by the same factor, to an even number of pixels. Poses and CTFs are in Angstrom and stay.
+
+    Raises
+    ------
+    SettingsError
+        ``box_size`` is odd, or not between 16 and the images' own.
+    """
+    stored = particles.box_size
+    if box_size % 2 or not SMALLEST_BOX <= box_size <= stored:
+        raise SettingsError(
+            f"--downsample {box_size}: expected an even number of pixels from {SMALLEST_BOX} to "
+            f"{stored}, the images' own box."
+        )
+    factor = box_size / stored
+    boxes = np.unique(particles.images.box_sizes).tolist()
+    crops = {box: max(SMALLEST_BOX, 2 * round(0.5 * factor * box)) for box in boxes}
+    crops[stored] = box_size
+    groups = tuple(
+        replace(
+            group, box_size=crops.get(group.box_size, group.box_size),
+            pixel_size=group.pixel_size * group.box_size / crops.get(group.box_size, group.box_size),
+        )
+        for group in particles.optics.groups
+    )  # fmt: skip
+    note = f"Images are downsampled from {stored} to {box_size} pixels as they are read."
+    return replace(
+        particles,
+        images=replace(particles.images, crops=tuple(crops.items())),
+        optics=replace(particles.optics, groups=groups),
+        notes=(*particles.notes, note),
+    )

@@ -1,0 +1,238 @@
+"""Some of the particles: the first ones, those of an index file, of classes, or by their columns."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError, SettingsError
+from ..io.npy import read_npy
+from ..io.pickles import load_pickle
+from .values import Particles
+from .writing import physical_columns
+
+CLASS_COLUMNS = ("rlnClassNumber", "cs/alignments3D/class", "cs/alignments2D/class")
+_TERM = re.compile(r"\s*_?([^\s=!<>]+)\s*(==|!=|<=|>=|=|<|>)\s*(.+?)\s*")
+_COMPARISONS: dict[str, Callable[..., NDArray[np.bool_]]] = {
+    "=": np.equal, "==": np.equal, "!=": np.not_equal, "<": np.less, "<=": np.less_equal,
+    ">": np.greater, ">=": np.greater_equal,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which particles of a file to use; what is None or empty does not restrict."""
+
+    first: int | None = None
+    indices: Path | None = None
+    expression: str | None = None
+    classes: tuple[int, ...] = ()
+
+    def apply(self, particles: Particles) -> Particles:
+        """The particles that fit, by index file, classes and expression, and the first of those."""
+        if self.indices is not None:
+            particles = select_indices(particles, self.indices)
+        if self.classes:
+            particles = select_classes(particles, self.classes)
+        if self.expression is not None:
+            particles = select_matching(particles, self.expression)
+        return particles if self.first is None else select_first(particles, self.first)
+
+
+def parse_selection(
+    first: int | None, indices: Path | None, expression: str | None, classes: str | None
+) -> Selection:
+    """A `Selection` out of what the command line was given; ``classes`` as "1,3"."""
+    words = [] if classes is None else [word.strip() for word in classes.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise SettingsError(f"--classes {classes}: expected whole numbers with commas, e.g. 1,3.")
+    return Selection(first, indices, expression, tuple(map(int, words)))
+
+
+def select_first(particles: Particles, n: int) -> Particles:
+    """The first ``n`` particles, or all where there are fewer."""
+    if n < 1:
+        raise SettingsError(f"--first {n}: expected at least 1.")
+    kept = np.arange(min(n, len(particles)))
+    return _noted(particles, particles.select(kept), f"--first {n}")
+
+
+def select_indices(particles: Particles, path: str | os.PathLike[str]) -> Particles:
+    """The particles that an index file names, in its order, counted from 0 as cryoDRGN does.
+
+    ``.pkl`` and ``.npy`` hold integers, or a mask of all particles; ``.txt`` integers, any number
+    to a line. Raises `InputError` for indices out of range, repeated, or no integers.
+    """
+    path = Path(path)
+    index = _indices(path, len(particles))
+    bad = np.flatnonzero((index < 0) | (index >= len(particles)))
+    if len(bad):
+        raise InputError(
+            f"{path}: index {index[bad[0]]} is not among the {len(particles)} particles, 0 to "
+            f"{len(particles) - 1} ({len(bad)} of {len(index)} indices are affected).\n"
+            f"  Remedy: give the index file that was made for {particles.source.name}."
+        )
+    unique, counts = np.unique(index, return_counts=True)
+    if len(unique) < len(index):
+        raise InputError(
+            f"{path}: index {unique[counts > 1][0]} occurs {counts.max()} times; a particle counts "
+            f"once.\n  Remedy: write each index once."
+        )
+    return _noted(particles, particles.select(index), f"--indices {path}")
+
+
+def select_classes(particles: Particles, classes: Sequence[int]) -> Particles:
+    """The particles of ``classes``, numbered as in the file: by RELION from 1, cryoSPARC from 0."""
+    table = particles.table
+    label = next((label for label in CLASS_COLUMNS if label in table), None)
+    if label is None:
+        raise InputError(
+            f"{particles.source}: no column of classes ({', '.join(CLASS_COLUMNS)}).\n"
+            f"  Remedy: leave out --classes, or give the file of the classification."
+        )
+    held = table[label].to_numpy()
+    absent = [k for k in classes if not np.any(held == k)]
+    if absent:
+        numbers, counts = np.unique(held, return_counts=True)
+        found = ", ".join(f"{k} ({n})" for k, n in zip(numbers[:20], counts[:20], strict=True))
+        raise InputError(
+            f"{particles.source}: no particle is in class {absent[0]}; {label} has {found}.\n"
+            f"  Remedy: choose among those."
+        )
+    option = f"--classes {','.join(map(str, classes))}"
+    return _noted(particles, particles.select(np.isin(held, classes)), option)
+
+
+def select_matching(particles: Particles, expression: str) -> Particles:
+    """The particles for which an expression holds: ``rlnDefocusU < 20000 and rlnClassNumber = 1``.
+
+    Comparisons ``column = != < <= > >= value`` are joined by ``and`` and ``or``; ``and`` binds
+    closer. Columns are those of the file, of its particles or its optics groups; a value is a
+    number, or text for ``=`` and ``!=``, in quotes where it needs them.
+    """
+    chosen = np.zeros(len(particles), dtype=bool)
+    for alternative in re.split(r"\s+or\s+", expression.strip()):
+        every = np.ones(len(particles), dtype=bool)
+        for term in re.split(r"\s+and\s+", alternative):
+            every &= _term(particles, expression, term)
+        chosen |= every
+    if not chosen.any():
+        raise InputError(
+            f"{particles.source}: no particle satisfies --selection {expression!r}.\n"
+            f"  Remedy: check the columns' values."
+        )
+    return _noted(particles, particles.select(chosen), f"--selection {expression!r}")
+
+
+def _term(particles: Particles, expression: str, term: str) -> NDArray[np.bool_]:
+    match = _TERM.fullmatch(term)
+    if match is None:
+        raise SettingsError(
+            f"--selection {expression!r}: {term!r} is no comparison; expected COLUMN = VALUE, or "
+            f"one of != < <= > >=, joined by 'and' or 'or'."
+        )
+    label, operator, text = match.groups()
+    column = _column(particles, label)
+    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    if not pd.api.types.is_numeric_dtype(column):
+        if operator not in ("=", "==", "!="):
+            raise SettingsError(
+                f"--selection {expression!r}: {label} holds text; expected = or !=, not {operator}."
+            )
+        equal = column.astype(str).to_numpy(object) == text
+        return np.logical_not(equal) if operator == "!=" else np.asarray(equal, dtype=bool)
+    try:
+        value = float(text)
+    except ValueError:
+        raise SettingsError(
+            f"--selection {expression!r}: {label} holds numbers, but {text!r} is none."
+        ) from None
+    return _COMPARISONS[operator](column.to_numpy(float), value)
+
+
+def _column(particles: Particles, label: str) -> pd.Series:
+    """A column of the particles, or of their optics groups, (n,)."""
+    for name in (label, f"rln{label}", f"cs/{label}"):
+        if name in particles.table:
+            return particles.table[name]
+        if name in particles.optics_table:
+            return particles.optics_table[name].iloc[particles.optics.group.numpy()]
+    values = physical_columns(particles)  # what files of other programs say under other names
+    for name in (label, f"rln{label}"):
+        if name in values:
+            return pd.Series(values[name])
+    columns = [*particles.table.columns, *particles.optics_table.columns, *values]
+    known = ", ".join(dict.fromkeys(map(str, columns)))
+    raise InputError(
+        f"{particles.source}: no column {label}; there are {known}."
+        f"\n  Remedy: write the column's name as it stands there."
+    )
+
+
+def _indices(path: Path, n: int) -> NDArray[np.int64]:
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        return _text_indices(path)
+    if suffix == ".npy":
+        values = read_npy(path)
+    elif suffix == ".pkl":
+        values = _listed(load_pickle(path))
+    else:
+        raise InputError(f"--indices {path}: expected a .pkl, .npy or .txt file.")
+    if values.dtype == bool and values.shape == (n,):
+        return np.flatnonzero(values)
+    if values.ndim != 1 or values.dtype.kind not in "iu" or len(values) == 0:
+        raise InputError(
+            f"{path}: holds {values.dtype} of shape {values.shape}, expected integers of shape "
+            f"(m,), or a mask of shape ({n},).\n  Remedy: numpy.save(file, indices)"
+        )
+    return values.astype(np.int64)
+
+
+def _listed(loaded: object) -> np.ndarray:
+    """An array out of what an index pickle holds; of another type where that is no list of numbers."""
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    if isinstance(loaded, (list, tuple, set, frozenset)):
+        numbers = all(isinstance(i, (int, np.integer)) and abs(int(i)) < 2**63 for i in loaded)
+        if numbers:
+            return np.array(sorted(loaded) if isinstance(loaded, (set, frozenset)) else loaded)
+    return np.array(type(loaded).__name__)
+
+
+def _text_indices(path: Path) -> NDArray[np.int64]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    words = [
+        (i, word)
+        for i, line in enumerate(lines, 1)
+        for word in line.partition("#")[0].replace(",", " ").split()
+    ]
+    bad = [(i, word) for i, word in words if not (word.isdecimal() and len(word) < 19)]
+    if bad or not words:
+        found = f"line {bad[0][0]}: {bad[0][1][:40]!r}" if bad else "nothing"
+        raise InputError(
+            f"{path}, {found}; expected whole numbers from 0.\n  Remedy: one index to a line."
+        )
+    return np.array([int(word) for _, word in words], dtype=np.int64)
+
+
+def _noted(before: Particles, after: Particles, option: str) -> Particles:
+    notes = [*after.notes, f"{len(after)} of {len(before)} particles are used ({option})."]
+    halves = after.half_sets
+    if before.has_half_sets and len(after) > 1 and bool((halves == halves[0]).all()):
+        notes.append(
+            f"all of those are of half-set {int(halves[0])}; this is no split and is not used."
+        )
+        halves = torch.zeros_like(halves)
+    return replace(after, half_sets=halves, notes=tuple(notes))

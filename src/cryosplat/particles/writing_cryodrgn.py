@@ -1,0 +1,96 @@
+"""Writing particles for cryoDRGN: poses.pkl, ctf.pkl, and what says which images they are of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import OutputError
+from ..io._atomic import replacing
+from ..io.pickles import save_pickle
+from ._cryodrgn import HALF_SETS
+from .values import Particles
+from .writing import write_particles
+
+STACKS = "particles.txt"
+
+
+def write_cryodrgn(particles: Particles, folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Write a folder for cryoDRGN; returns what it cannot say, in sentences.
+
+    ``poses.pkl`` and ``ctf.pkl`` (float32, the formats of cryoDRGN 4) follow the order of the
+    particles, and so does ``particles.star``, which names the images and keeps everything else.
+    ``halfsets.pkl`` holds the positions of both half-sets, as RECOVAR reads them.
+    ``particles.txt`` lists the stacks, where the particles are all their images in order.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from None
+    optics = particles.optics
+    boxes = particles.images.box_sizes
+    pixels = optics.of_group("pixel_size").numpy()
+    rotations = particles.poses.rotations.numpy().astype(np.float32)
+    fractions = particles.poses.shifts.numpy() / (boxes * pixels)[:, None]
+    save_pickle(folder / "poses.pkl", (rotations, fractions.astype(np.float32)))
+    rows = [
+        boxes, pixels, optics.defocus_u.numpy(), optics.defocus_v.numpy(),
+        np.rad2deg(optics.defocus_angle.numpy()), optics.of_group("voltage").numpy() / 1e3,
+        optics.of_group("spherical_aberration").numpy() / 1e7,
+        optics.of_group("amplitude_contrast").numpy(), np.rad2deg(optics.phase_shift.numpy()),
+    ]  # fmt: skip
+    save_pickle(folder / "ctf.pkl", np.stack(rows, axis=1).astype(np.float32))
+    write_particles(particles, folder / "particles.star")
+    for name in (HALF_SETS, STACKS):
+        (folder / name).unlink(missing_ok=True)
+    if particles.has_half_sets:
+        halves = [torch.nonzero(particles.half_sets == h).squeeze(1).numpy() for h in (1, 2)]
+        save_pickle(folder / HALF_SETS, halves)
+    listed = _whole_stacks(particles)
+    if listed is not None:
+        with replacing(folder / STACKS) as stream:
+            stream.write("".join(f"{path}\n" for path in listed).encode())
+    return tuple(_losses(particles, listed is not None))
+
+
+def _whole_stacks(particles: Particles) -> list[Path] | None:
+    """The stacks in order, where the particles are exactly their images; None where they are not."""
+    images = particles.images
+    order: NDArray[np.int64] = images.stack[np.r_[True, np.diff(images.stack) != 0]]
+    counts = [images.stacks[i].n_images for i in order.tolist()]
+    if sum(counts) != len(images) or len(np.unique(order)) < len(order):
+        return None
+    expected = np.concatenate([np.arange(count) for count in counts])
+    whole = np.array_equal(images.stack, np.repeat(order, counts))
+    if not whole or not np.array_equal(images.section, expected):
+        return None
+    return [images.stacks[i].path.absolute() for i in order.tolist()]
+
+
+def _losses(particles: Particles, listed: bool) -> list[str]:
+    optics = particles.optics
+    losses = []
+    side = optics.of_group("pixel_size") * torch.from_numpy(particles.images.box_sizes)
+    far = int((particles.poses.shifts.abs().amax(dim=1) > side).sum())
+    if far:
+        losses.append(
+            f"{far} particles lie further than a box from their images' centres; cryoDRGN takes "
+            f"such translations for pixels and refuses them."
+        )
+    if bool((optics.b_factor != 0).any()) or bool((optics.scale != 1).any()):
+        losses.append("ctf.pkl has no columns for B-factors and scales; particles.star keeps them.")
+    if len({(g.pixel_size, g.box_size) for g in optics.groups}) > 1:
+        losses.append("cryoDRGN takes the pixel size of the first particle for all of them.")
+    if particles.images.sign is not None:
+        losses.append("cryoDRGN does not know that some images have the other sign of contrast.")
+    if not listed:
+        losses.append(
+            "the particles are not all images of their stacks in order, so the pickles belong to "
+            "particles.star and to no stack."
+        )
+    return losses

@@ -1,0 +1,134 @@
+"""Do single particles agree with the map of the half-set that they do not belong to?
+
+Per particle, with x its projection of the other half's map under its CTF and y its image, both
+weighted by the noise: ``t = <y, x> / |x|`` is normal with deviation 1, around 0 for an image of
+noise, and around ``|x|`` where pose, CTF and map are right: ``gain = t / |x|`` is then near 1. A CTF of
+the wrong sign gives -1, a wrong pose something between. The same is measured with the sample's
+rotations dealt out anew: what an unaligned particle would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..batch import Batch
+from ..formation import VolumeProjector, form_spectra
+from ..grid import Grid, radial_shells
+from ..noise import NoiseModel
+from ..poses import Poses
+
+SAMPLE = 600
+"""Particles looked at."""
+AGAINST = -3.0
+"""A particle with t below this contradicts the map: one in 700 by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How a sample of particles agrees with the map of the other half-set.
+
+    ``scores`` t (n,), ``strengths`` |x| (n,), ``dealt`` t with the rotations dealt out anew (n,);
+    float64.
+    """
+
+    scores: Tensor
+    strengths: Tensor
+    dealt: Tensor
+
+    @property
+    def n(self) -> int:
+        """Particles in the sample."""
+        return len(self.scores)
+
+    @property
+    def gain(self) -> float:
+        """Least-squares factor between projections and images; 1 where all is right."""
+        return float((self.scores * self.strengths).sum() / self._power)
+
+    @property
+    def gain_deviation(self) -> float:
+        """Standard deviation of `gain` in noise."""
+        return float(self._power) ** -0.5
+
+    @property
+    def dealt_gain(self) -> float:
+        """The same with rotations dealt out anew."""
+        return float((self.dealt * self.strengths).sum() / self._power)
+
+    @property
+    def strength(self) -> float:
+        """Median |x|: how many standard deviations a single particle can stand out."""
+        return float(self.strengths.median())
+
+    @property
+    def against(self) -> float:
+        """Share of particles that contradict the map beyond chance."""
+        return float((self.scores < AGAINST).double().mean())
+
+    @property
+    def _power(self) -> Tensor:
+        return self.strengths.square().sum().clamp_min(1e-30)
+
+
+def particle_agreement(
+    batches: Iterable[Batch],
+    half_sets: Tensor,
+    halves: tuple[Tensor, Tensor],
+    grid: Grid,
+    noise: NoiseModel,
+    generator: torch.Generator,
+) -> Agreement:
+    """The agreement of the particles in ``batches`` with ``halves``, maps (d, d, d) of half 1 and 2.
+
+    ``half_sets`` (n,) in {1, 2} by the particles' position ``batch.index``. The maps' sign must be
+    that of the images.
+    """
+    projectors = [VolumeProjector(half, grid) for half in halves]
+    parts = []
+    for batch in batches:
+        spectra = torch.fft.rfft2(noise.normalised(batch))
+        weights = _weights(batch, noise)
+        order = torch.randperm(len(batch), generator=generator)
+        dealt = Poses(batch.poses.rotations[order], batch.poses.shifts)
+        for half in (1, 2):
+            for group in batch.optics.group.unique():
+                members = (half_sets[batch.index] == half) & (batch.optics.group == group)
+                chosen = members.nonzero().squeeze(1)
+                if len(chosen):
+                    projector = projectors[2 - half]
+                    parts.append(
+                        _scores(projector, batch, dealt, chosen, spectra[chosen], weights[chosen])
+                    )
+    empty = torch.zeros(0, dtype=torch.float64)
+    columns = [torch.cat(column) for column in zip(*parts, strict=True)] or [empty] * 3
+    return Agreement(*columns)
+
+
+def _scores(
+    projector: VolumeProjector, batch: Batch, dealt: Poses, chosen: Tensor, y: Tensor, w: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """t, |x| and t with dealt rotations of the particles ``chosen``, all of one optics group."""
+    optics = batch.optics.select(chosen)
+    found = []
+    for poses in (batch.poses, dealt):
+        x = form_spectra(projector, poses.select(chosen), optics, batch.box_size)
+        power = (w * (x.real.square() + x.imag.square())).double().sum((1, 2))
+        product = (w * (y.real * x.real + y.imag * x.imag)).double().sum((1, 2))
+        found.append((product / power.clamp_min(1e-30).sqrt(), power.sqrt()))
+    return found[0][0], found[0][1], found[1][0]
+
+
+def _weights(batch: Batch, noise: NoiseModel) -> Tensor:
+    """Inverse variance of each Fourier coefficient, both of a Friedel pair counted, mean left out."""
+    box = batch.box_size
+    shells = radial_shells((box, box))
+    precision = torch.from_numpy(noise.precision(box))
+    table = precision[:, shells.clamp_max(box // 2)]
+    table[:, :, 1:] *= 2.0
+    table[:, shells > box // 2] = 0.0
+    table[:, 0, 0] = 0.0
+    return table[batch.optics.group]

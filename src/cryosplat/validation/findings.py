@@ -1,0 +1,252 @@
+"""What is wrong with a run, in words, from what was measured: no truth is needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from ..grid import Grid
+from .agreement import AGAINST, Agreement
+from .comparison import (
+    CROSS_MASKED,
+    FULL_FROM_CROSS,
+    HALF_MAPS,
+    INVENTED,
+    VOXELS_MASKED,
+    Comparison,
+)
+from .fsc import resolution, truth_from_halves
+
+Severity = Literal["alarm", "warning", "note"]
+
+SHARED_IMAGES = 0.002
+"""Share of a half-set's images in the other half-set from which they are called duplicated."""
+SHARED_NOISE = 0.06
+"""Correlation of the half-sets' noise from which they are called dependent."""
+SIGNAL = 5.0
+"""Standard deviations by which a sample of particles must agree with the other half's map."""
+ALIGNED = 0.04
+"""Gain by which the given rotations must beat rotations dealt out anew, or 3 of its deviations."""
+JUDGEABLE = 0.05
+"""Standard deviation of that difference above which it is not judged."""
+CONTRADICTING = 0.02
+"""Share of particles against the map; 0.0013 are expected by chance."""
+TELLING = 6.0
+"""Standard deviations that one particle must be able to show before single ones are judged."""
+WORSE = 0.03
+"""FSC by which Gaussians may fall behind plain voxels in the data of the other half-set."""
+WHERE_CLEAR = 0.5
+"""Voxel half-map FSC above which they are compared; below, three shells say too little."""
+STILL_RISING = 3e-3
+"""Relative gain of held-out likelihood per step at which a fit had not arrived."""
+FEW = 0.5
+"""Share of the suggested number of Gaussians below which they are called few."""
+INVENTS = 0.143
+"""FSC invented from particles without signal that is worth a word."""
+INFLATED = 2
+"""Shells by which the half-maps may promise more than the cross-FSC confirms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know about a run: what ``code`` names, in words, and what to do about it."""
+
+    code: str
+    severity: Severity
+    text: str
+    remedy: str
+
+    def to_dict(self) -> dict[str, str]:
+        """For ``run.json``."""
+        return {
+            "code": self.code, "severity": self.severity, "text": self.text,
+            "remedy": self.remedy,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What `diagnose` looks at; None or empty where it was not measured.
+
+    ``shared_images``, ``noise_correlation``: as in `independence`; ``history``: (step, gain, held-out
+    gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit; ``mask_remarks``: what
+    is wrong with the mask, each in words.
+    """
+
+    grid: Grid
+    comparison: Comparison
+    agreement: Agreement | None = None
+    shared_images: float = 0.0
+    noise_correlation: float = 0.0
+    history: Sequence[tuple[int, float, float]] = ()
+    gaussians: int | None = None
+    suggested: int | None = None
+    mask_remarks: Sequence[str] = ()
+
+
+def diagnose(evidence: Evidence) -> list[Finding]:
+    """All findings, alarms first. A healthy run gives none that is an alarm or a warning."""
+    dependent = list(_dependent(evidence))
+    found = [*dependent, *_disagreeing(evidence), *_masked(evidence), *_inflated(evidence)]
+    if not dependent:  # what the halves have in common would speak against every fit
+        found += _badly_fitted(evidence)
+    order = {"alarm": 0, "warning": 1, "note": 2}
+    return sorted(found, key=lambda finding: order[finding.severity])
+
+
+def has_signal(agreement: Agreement) -> bool:
+    """Whether particles agree with the map of the half-set that they are not in, beyond chance."""
+    return agreement.gain > SIGNAL * agreement.gain_deviation
+
+
+def _dependent(evidence: Evidence) -> Iterator[Finding]:
+    share = evidence.shared_images
+    if share > SHARED_IMAGES:
+        what = (
+            "The two half-sets hold the same images"
+            if share > 0.99
+            else f"{100 * share:.1f} % of the images of one half-set are in the other one too"
+        )
+        yield Finding(
+            "half-sets-share-images", "alarm",
+            f"{what}: they share noise, and every half-map FSC of this run is too high.",
+            "Remove the duplicates, or keep them on one side, and run again.",
+        )  # fmt: skip
+    elif evidence.noise_correlation > SHARED_NOISE:
+        yield Finding(
+            "half-sets-share-noise", "alarm",
+            f"The noise of the two half-sets correlates ({evidence.noise_correlation:.2f} far from "
+            f"the molecule): they are not independent, and every half-map FSC is too high.",
+            "Look for particles picked twice, or overlapping boxes, on both sides of the split.",
+        )  # fmt: skip
+
+
+def _disagreeing(evidence: Evidence) -> Iterator[Finding]:
+    agreement = evidence.agreement
+    if agreement is None or not agreement.n:
+        return
+    if not has_signal(agreement):
+        yield Finding(
+            "no-signal", "alarm",
+            f"The particles show no sign of the map: {agreement.n} of them, held against the map "
+            f"of the other half-set, agree by "
+            f"{agreement.gain / agreement.gain_deviation:.1f} standard deviations, expected far "
+            f"above {SIGNAL:g}. The map is made of noise.",
+            "Look at the images; check that stack, poses and CTFs belong together.",
+        )  # fmt: skip
+        return
+    advantage = agreement.gain - agreement.dealt_gain
+    deviation = math.sqrt(2.0) * agreement.gain_deviation
+    if deviation < JUDGEABLE and advantage < max(ALIGNED, 3.0 * deviation):
+        yield Finding(
+            "poses-say-nothing", "alarm",
+            f"The orientations say nothing: particles fit the map no better than with their "
+            f"orientations dealt out at random (gain {agreement.gain:.2f} against "
+            f"{agreement.dealt_gain:.2f}, expected more for the given ones).",
+            "Check that the rows of poses and images belong together, and the angle convention.",
+        )  # fmt: skip
+    elif agreement.strength > TELLING and agreement.against > CONTRADICTING:
+        yield Finding(
+            "particles-contradict", "alarm",
+            f"{100 * agreement.against:.0f} % of the particles contradict the map: they match it "
+            f"best with their contrast reversed (t below {AGAINST:g}). A CTF or image of the wrong "
+            f"sign does that.",
+            "Check the contrast and defocus of each optics group, stack by stack.",
+        )  # fmt: skip
+
+
+def _badly_fitted(evidence: Evidence) -> Iterator[Finding]:
+    rise = _rise(evidence.history)
+    if rise is not None and rise > STILL_RISING:
+        yield Finding(
+            "fit-stopped-early", "alarm",
+            f"The fit was stopped before it had arrived: the likelihood of unseen particles still "
+            f"rose by {100 * rise:.1f} % a step.",
+            "Leave --steps out, or give more.",
+        )  # fmt: skip
+        return
+    worst, shell = _behind_voxels(evidence.comparison)
+    if worst >= -WORSE:
+        return
+    where = f"FSC with the other half's data lower by {-worst:.2f} at {_angstrom(shell, evidence)}"
+    count, suggested = evidence.gaussians, evidence.suggested
+    if count is not None and suggested is not None and count < FEW * suggested:
+        yield Finding(
+            "too-few-gaussians", "alarm",
+            f"{count:,} Gaussians are too few: plain voxels explain unseen particles better "
+            f"({where}); the density would take about {suggested:,}.",
+            "Leave --gaussians out, or give more.",
+        )  # fmt: skip
+    else:
+        yield Finding(
+            "fit-stuck", "alarm",
+            f"The Gaussians explain unseen particles worse than plain voxels do ({where}): the fit "
+            f"is stuck.",
+            "Use --start statistics, or another --seed.",
+        )  # fmt: skip
+
+
+def _rise(history: Sequence[tuple[int, float, float]]) -> float | None:
+    """Relative held-out gain per step at the end of a fit; None where it is not known."""
+    if len(history) < 2:
+        return None
+    (before, _, lower), (step, _, higher) = history[-2:]
+    if not (higher == higher and lower == lower and higher > 0.0):
+        return None
+    return (higher - lower) / higher / (step - before)
+
+
+def _behind_voxels(comparison: Comparison) -> tuple[float, int]:
+    """The worst mean over three shells of cross-FSC minus the voxels' own, and its middle shell."""
+    cross, voxels = comparison.curves[CROSS_MASKED], comparison.curves[VOXELS_MASKED]
+    lost = (voxels[1:] < WHERE_CLEAR).nonzero()
+    last = int(lost[0]) + 1 if len(lost) else len(voxels)
+    difference = (cross - voxels)[1:last]
+    if len(difference) < 3:
+        return 0.0, 0
+    means = difference.unfold(0, 3, 1).mean(1)
+    worst = int(means.argmin())
+    return float(means[worst]), worst + 2
+
+
+def _masked(evidence: Evidence) -> Iterator[Finding]:
+    for remark in evidence.mask_remarks:
+        yield Finding(
+            "mask-too-tight", "alarm", remark,
+            "Use the mask that the run makes by itself, or a softer and wider one.",
+        )  # fmt: skip
+
+
+def _inflated(evidence: Evidence) -> Iterator[Finding]:
+    curves, headline = evidence.comparison.curves, evidence.comparison.headline
+    invented = curves.get(INVENTED)
+    if invented is not None and headline.shell and _at(invented, headline.shell) > INVENTS:
+        yield Finding(
+            "pipeline-invents", "note",
+            f"Particles without signal give half-maps with an FSC of "
+            f"{_at(invented, headline.shell):.2f} at the resolution of this run: part of the "
+            f"half-map FSC is invented, and taken off in the corrected curve.",
+            "Quote the corrected curve.",
+        )  # fmt: skip
+    halves = resolution(truth_from_halves(curves[HALF_MAPS]), evidence.grid, 0.5)
+    cross = resolution(curves[FULL_FROM_CROSS], evidence.grid, 0.5)
+    if headline.found and halves.shell > cross.shell + INFLATED:
+        yield Finding(
+            "half-maps-inflated", "note",
+            f"The half-maps alone promise a map that is right to {halves} (FSC with the truth "
+            f"above 0.5); the data of the other half-set confirm {cross}. The Gaussians' common "
+            f"prior makes the difference.",
+            "Quote the resolution given.",
+        )  # fmt: skip
+
+
+def _at(curve: Tensor, shell: int) -> float:
+    return float(curve[shell])
+
+
+def _angstrom(shell: int, evidence: Evidence) -> str:
+    return f"{evidence.grid.side / max(shell, 1):.1f} Å"

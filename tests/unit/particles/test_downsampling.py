@@ -1,0 +1,52 @@
+"""Larger pixels: the same molecule in the same box, the same noise, and clear limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from problems import blobs
+from tolerances import DOWNSAMPLED
+
+from cryosplat.errors import SettingsError
+from cryosplat.grid import Grid
+from cryosplat.particles import downsampled, read_particles
+from cryosplat.particles.images import fourier_cropped
+from cryosplat.poses import random_poses
+from cryosplat.simulation import SimulationSettings, simulate_particles
+from cryosplat.splatting import project
+
+
+@pytest.mark.parametrize(("stored", "box"), [(48, 24), (48, 32), (45, 30), (46, 23)])
+def test_a_cropped_image_is_the_projection_with_larger_pixels(stored: int, box: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mixture = blobs(20, 12.0, generator, width=6.5)
+    poses = random_poses(3, generator)
+    fine = project(mixture, poses, Grid(stored, 96.0 / stored))
+    coarse = project(mixture, poses, Grid(box, 96.0 / box)) * (box / stored)
+    cropped = fourier_cropped(fine.float(), box)
+    assert float((cropped - coarse).norm() / coarse.norm()) < DOWNSAMPLED
+
+
+def test_white_noise_keeps_its_deviation() -> None:
+    noise = torch.randn(40, 64, 64, generator=torch.Generator().manual_seed(1))
+    assert float(fourier_cropped(noise, 32).std()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_box_that_cannot_be_is_refused(star: Callable[..., Path]) -> None:
+    with pytest.raises(SettingsError, match="--downsample 6: expected an even number of pixels"):
+        downsampled(read_particles(star()), 6)
+
+
+def test_pixel_size_and_box_change_together(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(3)
+    settings = SimulationSettings(30, snr=0.5)
+    mixture = blobs(20, 12.0, generator, width=4.0)
+    star = simulate_particles(mixture, Grid(32, 2.0), settings, tmp_path / "set", generator)
+    smaller = downsampled(read_particles(star), 20)
+    assert (smaller.box_size, smaller.pixel_size) == (20, pytest.approx(3.2))
+    batch = next(iter(smaller.select(torch.tensor([4, 9])).batches()))
+    assert batch.images.shape == (2, 20, 20)
+    assert "downsampled from 32 to 20 pixels" in smaller.notes[-1]

@@ -1,0 +1,122 @@
+"""Which evidence gives which finding, at its limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cryosplat.grid import Grid
+from cryosplat.validation import findings
+from cryosplat.validation.agreement import Agreement
+from cryosplat.validation.comparison import (
+    CROSS_MASKED,
+    FULL_FROM_CROSS,
+    HALF_MAPS,
+    INVENTED,
+    VOXELS_MASKED,
+    Comparison,
+)
+from cryosplat.validation.findings import Evidence, diagnose
+from cryosplat.validation.fsc import resolution, truth_from_halves
+
+GRID = Grid(40, 2.0)
+FALLING = torch.linspace(1.0, 0.05, GRID.n_shells, dtype=torch.float64)
+
+
+def _agreement(
+    gain: float, dealt: float = 0.3, against: int = 0, strength: float = 9.0
+) -> Agreement:
+    n = 400
+    strengths = torch.full((n,), strength, dtype=torch.float64)
+    scores = gain * strengths
+    scores[:against] = -strength
+    return Agreement(scores, strengths, dealt * strengths)
+
+
+def _evidence(**changes: torch.Tensor) -> Evidence:
+    curves = {
+        HALF_MAPS: FALLING, FULL_FROM_CROSS: truth_from_halves(FALLING), VOXELS_MASKED: 0.8 * FALLING,
+        CROSS_MASKED: 0.9 * FALLING,
+    }  # fmt: skip
+    comparison = Comparison(
+        curves | changes, torch.zeros_like(FALLING), resolution(FALLING, GRID), "", ""
+    )
+    return Evidence(GRID, comparison, _agreement(0.97), history=((50, 9.0, 9.0), (55, 9.1, 9.01)))
+
+
+def _codes(evidence: Evidence) -> list[str]:
+    return [finding.code for finding in diagnose(evidence)]
+
+
+def test_a_sound_run_has_no_findings() -> None:
+    assert _codes(_evidence()) == []
+
+
+@pytest.mark.parametrize(("share", "code"), [(0.001, None), (0.01, "half-sets-share-images")])
+def test_shared_images(share: float, code: str | None) -> None:
+    assert _codes(replace(_evidence(), shared_images=share)) == ([code] if code else [])
+
+
+def test_shared_noise() -> None:
+    assert _codes(replace(_evidence(), noise_correlation=0.04)) == []
+    assert _codes(replace(_evidence(), noise_correlation=0.2)) == ["half-sets-share-noise"]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "code"),
+    [
+        (_agreement(0.02), "no-signal"),
+        (_agreement(-0.9), "no-signal"),
+        (_agreement(0.95, dealt=0.94), "poses-say-nothing"),
+        (_agreement(0.95, against=20), "particles-contradict"),
+    ],
+)
+def test_particles_that_disagree(agreement: Agreement, code: str) -> None:
+    assert _codes(replace(_evidence(), agreement=agreement)) == [code]
+
+
+def test_a_round_molecule_looks_much_the_same_from_everywhere() -> None:
+    assert _codes(replace(_evidence(), agreement=_agreement(1.0, dealt=0.9))) == []
+
+
+def test_single_particles_are_not_judged_where_one_shows_too_little() -> None:
+    weak = _agreement(0.95, against=20, strength=findings.TELLING - 1)
+    assert _codes(replace(_evidence(), agreement=weak)) == []
+
+
+def test_a_fit_that_still_rises_was_stopped_early() -> None:
+    rising = (0, 1.0, 1.0), (3, 2.0, 2.0)
+    assert _codes(replace(_evidence(), history=rising)) == ["fit-stopped-early"]
+    unknown = (0, 1.0, float("nan")), (3, 2.0, float("nan"))
+    assert _codes(replace(_evidence(), history=unknown)) == []
+
+
+def test_gaussians_behind_voxels_are_few_or_stuck() -> None:
+    behind = replace(_evidence(**{CROSS_MASKED: 0.7 * FALLING}), gaussians=100, suggested=1000)
+    assert _codes(behind) == ["too-few-gaussians"]
+    assert _codes(replace(behind, gaussians=900)) == ["fit-stuck"]
+    assert _codes(replace(behind, suggested=None)) == ["fit-stuck"]
+
+
+def test_where_voxels_are_noise_gaussians_may_be_behind() -> None:
+    cross = torch.where(FALLING * 0.8 > findings.WHERE_CLEAR, 0.9 * FALLING, 0.0)
+    assert _codes(_evidence(**{CROSS_MASKED: cross})) == []
+
+
+def test_remarks_on_the_mask_become_alarms() -> None:
+    found = diagnose(replace(_evidence(), mask_remarks=["The mask cuts the molecule."]))
+    assert [(f.code, f.severity, f.text) for f in found] == [
+        ("mask-too-tight", "alarm", "The mask cuts the molecule.")
+    ]
+
+
+def test_inflation_is_a_note_and_comes_after_alarms() -> None:
+    evidence = _evidence(
+        **{FULL_FROM_CROSS: FALLING - 0.3, INVENTED: torch.full_like(FALLING, 0.3)}
+    )
+    assert _codes(evidence) == ["pipeline-invents", "half-maps-inflated"]
+    with_alarm = diagnose(replace(evidence, shared_images=1.0))
+    assert [f.severity for f in with_alarm] == ["alarm", "note", "note"]
+    assert "The two half-sets hold the same images" in with_alarm[0].text
