@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from .statistics._gridding import EDGE, tile_corners
 
 IMAGES_PER_SECOND = 1500.0  # read and gridded, 128 px, 2 threads
-FIT_SECONDS, FIT_POWER = 120.0, 2.2  # both halves, all particles, choices; 128 px, 2 threads
+FIT_SECONDS, FIT_POWER = 140.0, 2.2  # fits, choices and controls; 128 px, 2 threads
 SPEED_BOX, SPEED_THREADS = 128, 2
-PROGRAM_BYTES = 0.6e9  # interpreter, libraries, compiled kernels
+PROGRAM_BYTES = 0.9e9  # interpreter, libraries, compiled kernels
 SETS = 4  # two half-sets, each with a held-out share
-MAPS_WRITTEN = 7
+KEPT, AGAIN = 6, 2  # statistics kept for the controls; half-sets without phases
+MAPS_WRITTEN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +27,20 @@ class Cost:
 def expected_cost(n: int, box_size: int, threads: int) -> Cost:
     """The cost of reconstructing ``n`` particles of ``box_size`` pixels with ``threads`` threads.
 
-    Memory is that of the Fourier tiles of all sets, or of the statistics and a fit's padded
-    transforms, whichever is more. Time grows with n d^2 for the images and a little faster than
+    Memory is that of the Fourier tiles of all sets, or of those of the controls beside all
+    statistics, or of the statistics and a fit's padded transforms, whichever is most. Time grows with n d^2 for the images and a little faster than
     d^2 for the fits.
     """
     voxels = float(box_size**3)
-    tiles = SETS * len(tile_corners(2 * box_size)) * EDGE**3 * 16.0
-    statistics = SETS * (4.0 + 16.0) * voxels
+    tiles = len(tile_corners(2 * box_size)) * EDGE**3 * 16.0
+    statistics = KEPT * (4.0 + 16.0) * voxels
     padded = 3 * 8 * 4.0 * voxels
     slower = SPEED_THREADS / max(1, threads)
     images = n / IMAGES_PER_SECOND * (box_size / SPEED_BOX) ** 2
     fits = FIT_SECONDS * (box_size / SPEED_BOX) ** FIT_POWER
     return Cost(
-        memory=PROGRAM_BYTES + max(tiles + padded, statistics + 2 * padded),
+        memory=PROGRAM_BYTES
+        + max(SETS * tiles + padded, statistics + AGAIN * tiles + padded, statistics + 2 * padded),
         disk=MAPS_WRITTEN * 4.0 * voxels * 1.1,
         seconds=(images + fits) * slower,
     )

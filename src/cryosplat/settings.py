@@ -15,7 +15,7 @@ from typing import Any, Literal
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 from .errors import SettingsError
 

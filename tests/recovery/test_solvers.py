@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = torch.Generator().manual_seed(2)
     mixture = blobs(60, 18.0, generator, width=2.2)
     simulate_particles(mixture, GRID, SimulationSettings(300, snr=0.2), folder / "set", generator)
-    for name, settings in (("images", IMAGES), ("statistics", STATISTICS)):
+    for name, settings in (("images", replace(IMAGES, quick=False)), ("statistics", STATISTICS)):
         _run(folder / "set" / "particles.star", folder / name, settings)
     return folder
 
@@ -65,6 +65,16 @@ def _correlation(first: Path, second: Path) -> torch.Tensor:
 def test_each_solver_finds_the_truth(folder: Path, solver: str) -> None:
     found = _correlation(folder / solver / "map.mrc", folder / "set" / "truth.mrc")
     assert float(found[1:7].min()) > 0.97
+
+
+def test_noise_is_substituted_for_the_solver_that_was_used(folder: Path) -> None:
+    of_images, of_statistics = (
+        RunFolder(folder / name).read_json()["noise_substitution"]
+        for name in ("images", "statistics")
+    )
+    assert not of_images["skipped"] and of_images["from_shell"] > 1
+    assert of_images["invented"] < 0.6
+    assert of_statistics == {"skipped": True}
 
 
 @pytest.mark.parametrize(("first", "second"), [("images", STATISTICS), ("statistics", IMAGES)])
