@@ -28,8 +28,8 @@ def expected_cost(n: int, box_size: int, threads: int) -> Cost:
     """The cost of reconstructing ``n`` particles of ``box_size`` pixels with ``threads`` threads.
 
     Memory is that of the Fourier tiles of all sets, or of those of the controls beside all
-    statistics, or of the statistics and a fit's padded transforms, whichever is most. Time grows with n d^2 for the images and a little faster than
-    d^2 for the fits.
+    statistics, or of the statistics and a fit's padded transforms, whichever is most. Time grows
+    with n d^2 for the images and a little faster than d^2 for the fits.
     """
     voxels = float(box_size**3)
     tiles = len(tile_corners(2 * box_size)) * EDGE**3 * 16.0
