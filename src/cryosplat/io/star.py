@@ -260,7 +260,7 @@ def _write_rows(stream: io.TextIOBase, table: pd.DataFrame) -> None:
 
 def _quoted(text: pd.Series, label: str) -> NDArray[np.object_]:
     """Text as it stands in a row: in quotes where it would be taken for something else."""
-    values = text.to_numpy(object)
+    values = text.to_numpy(object, copy=True)
     special = text.str.contains(_SPECIAL, regex=True).to_numpy(bool)
     for i in np.flatnonzero(special):
         mark = "'" if '"' in values[i] else '"'
