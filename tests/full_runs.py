@@ -79,7 +79,7 @@ FINDINGS = [
         "code": "halves-share-particles", "severity": "alarm",
         "text": "The half-sets share 212 particles, so their maps are not independent and the FSC "
         "between them is too high.",
-        "remedy": "Remove the duplicates: cryosplat check particles.star --drop-duplicates -o ok.star",
+        "remedy": "Remove the duplicates, or keep them on one side, and run again.",
     },
     {
         "code": "cross-below-half", "severity": "warning",

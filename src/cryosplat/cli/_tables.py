@@ -70,10 +70,9 @@ def print_result(run: RunFolder) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print()
     nyquist = " (at Nyquist: the pixels limit it)" if summary["resolution_at_nyquist"] else ""
-    console.print(
-        f"[bold]Resolution {angstrom(summary['resolution'])}[/]{nyquist}, "
-        f"from the {summary['resolution_from']}"
-    )
+    source = summary["resolution_from"]
+    why = f": {source}" if summary["resolution"] is None else f"{nyquist}, from the {source}"
+    console.print(f"[bold]Resolution {angstrom(summary['resolution'])}[/]{why}")
     console.print(_resolutions(summary["resolutions"]))
     table = _table()
     for name, value in facts(summary).items():

@@ -90,8 +90,9 @@ def findings(run: Evidence) -> list[Finding]:
         Finding(str(f.get("severity", "note")), str(f.get("text", "")), str(f.get("remedy") or ""))
         for f in run.summary.get("findings") or []
     ]
-    told = {f.text for f in found}
-    found += [Finding("warning", w) for w in run.summary.get("warnings") or [] if w not in told]
+    told = tuple(f.text for f in found)  # a warning is a finding's text with its remedy
+    warnings = run.summary.get("warnings") or []
+    found += [Finding("warning", w) for w in warnings if not (told and w.startswith(told))]
     return sorted(found, key=lambda f: RANK.get(f.severity, 1))
 
 

@@ -183,7 +183,7 @@ def test_a_verdict_is_given_only_where_controls_ran(tmp_path: Path) -> None:
     assert verdict(run, findings(run)) == "No control raised an alarm."
     note = {"code": "a", "severity": "note", "text": "fine"}
     alarms = [note | {"severity": "alarm", "text": t} for t in ("first", "second")]
-    run = _changed(folder, findings=[note, *alarms], warnings=["first", "else"])
+    run = _changed(folder, findings=[note, *alarms], warnings=["first Remedy: look.", "else"])
     found = findings(run)
     assert [f.text for f in found] == ["first", "second", "else", "fine"]
     assert verdict(run, found).startswith("Two alarms: do not trust")
