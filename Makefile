@@ -1,4 +1,4 @@
-# make demo    a reconstruction of simulated particles, from nothing, in a minute
+# make demo    a reconstruction of simulated particles, from nothing, in a minute once set up
 # make test    all tests
 # make check   style, types, import layers, sizes
 # Needs Python 3.11 or newer and make; everything else goes into .venv.
