@@ -20,6 +20,11 @@ from cryosplat.poses import random_poses
 from cryosplat.statistics import Accumulator, Statistics
 
 GROUP = OpticsGroup("g", 2.0, 24, 300e3, 2.7e7, 0.1)
+ABERRATIONS = {
+    "odd": (3.0, -2.0, 150.0, 60.0, -80.0, 120.0),
+    "even": (0.1, 20.0, 0.2, -15.0, 700.0, -300.0, 200.0, 250.0, -600.0),
+    "magnification": (1.02, 0.015, -0.005, 0.97),
+}  # several radian at 4 Angstrom
 
 
 def blobs(k: int, radius: float, generator: torch.Generator, width: float = 3.0) -> GaussianMixture:
@@ -55,7 +60,26 @@ def random_optics(
         phase_shift=uniform(0.0, math.pi / 2),
         b_factor=uniform(-20.0, 80.0),
         scale=uniform(0.7, 1.3),
+        dose=uniform(-20.0, 40.0).clamp_min(0.0) if groups[group].odd else torch.zeros(0),
     )
+
+
+def odd_polynomials(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """RELION's first six odd Zernike polynomials, written out."""
+    r = x * x + y * y
+    return [
+        y, x, 3 * x * x * y - y**3, (3 * r - 2) * y, (3 * r - 2) * x, x**3 - 3 * x * y * y,
+    ]  # fmt: skip
+
+
+def even_polynomials(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """RELION's first nine even Zernike polynomials, written out."""
+    r = x * x + y * y
+    return [
+        1 + 0 * x, 2 * x * y, 2 * r - 1, x * x - y * y, 4 * (x**3 * y - x * y**3),
+        (4 * r - 3) * 2 * x * y, 6 * r * r - 6 * r + 1, (4 * r - 3) * (x * x - y * y),
+        x**4 - 6 * x * x * y * y + y**4,
+    ]  # fmt: skip
 
 
 def no_optics(n: int, group: OpticsGroup) -> Optics:
@@ -122,8 +146,9 @@ class Plane:
     """The frequencies of one image, as the direct sum sees them: all of them, float64.
 
     ``k`` (m, 2): integer (x, y), ``data`` their transform about pixel ``box // 2``, ``points``
-    (m, 3) where they lie in the map's transform, in radian per voxel; ``contrast`` the CTF and
-    ``ramp`` the phases that move a particle from the rotation centre to its place.
+    (m, 3) where they lie in the map's transform, in radian per voxel; ``contrast`` the CTF, with the
+    phases of odd aberrations, and ``ramp`` those that move a particle from the rotation centre to
+    its place.
     """
 
     def __init__(self, batch: Batch, i: int, grid: Grid) -> None:
@@ -131,16 +156,27 @@ class Plane:
         pixel = float(batch.optics.of_group("pixel_size")[i])
         axis = np.arange(box) - box // 2
         ky, kx = np.meshgrid(axis, axis, indexing="ij")
-        limit = min(box / 2, grid.box_size / 2 * (pixel * box) / grid.side)
+        group = batch.optics.groups[int(batch.optics.group[i])]
+        stretch = np.array(group.magnification).reshape(2, 2)
+        largest = max(float(np.linalg.norm(stretch, 2)), 1.0)
+        limit = min(box / 2, grid.box_size / 2 * (pixel * box) / grid.side / largest)
         inside = kx**2 + ky**2 < limit**2
         image = np.fft.ifftshift(batch.images[i].double().numpy())
         self.data = np.fft.fftshift(np.fft.fft2(image))[inside]
         self.k = np.stack([kx[inside], ky[inside]], -1)
         frequencies = self.k / (box * pixel)  # 1/Angstrom
         rotation = batch.poses.rotations[i].double().numpy()
-        self.points = 2 * np.pi * grid.pixel_size * frequencies @ rotation[:2]
+        stretched = frequencies @ stretch.T
+        self.points = 2 * np.pi * grid.pixel_size * stretched @ rotation[:2]
         one = batch.optics.select(torch.tensor([i]))
-        self.contrast = ctf(one, torch.from_numpy(frequencies))[0].numpy()
+        odd = sum(
+            coefficient * polynomial
+            for coefficient, polynomial in zip(
+                group.odd, odd_polynomials(*stretched.T), strict=False
+            )
+        )
+        contrast = ctf(one, torch.from_numpy(frequencies))[0].numpy()
+        self.contrast = contrast * np.exp(1j * odd)
         shift = batch.poses.shifts[i].double().numpy()
         self.ramp = np.exp(2j * np.pi * frequencies @ shift)  # the particle lies at -shift
         self.shell = np.floor(np.hypot(kx, ky) + 0.5).astype(int)[inside]

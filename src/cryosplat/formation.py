@@ -1,9 +1,10 @@
 """The forward model, and all of it: project, shift, apply the CTF.
 
-An image is ``X(k) = C(k) exp(-2 pi i k.c) V(A^T k)``: a central slice of the map's transform, moved
-to the particle's centre ``c = -shift`` and multiplied by the contrast transfer function
-(Penczek 2010; RELION's conventions as in `poses` and `optics`). A `Projector` makes the slices:
-of a voxel map or of a mixture of Gaussians.
+An image is ``X(k) = C(k) exp(i odd(k) - 2 pi i k.c) V(A^T M k)``: a central slice of the map's
+transform, moved to the particle's centre ``c = -shift`` and multiplied by the contrast transfer
+function and the phases of odd aberrations (Penczek 2010; Zivanov et al. 2020; RELION's conventions
+as in `poses` and `optics`; M is the magnification's matrix). A `Projector` makes the slices: of a
+voxel map or of a mixture of Gaussians.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 from .errors import SettingsError
 from .grid import Grid
 from .mixture import GaussianMixture
-from .optics import Optics, ctf
+from .optics import Optics, ctf, odd_phase, seen_rotations
 from .poses import Poses
 from .splatting import project
 from .statistics import _gridding as gridding
@@ -31,8 +32,9 @@ class Projector(Protocol):
     def slices(self, poses: Poses, pixel_size: float, box_size: int) -> Tensor:
         """Transforms (n, box_size, box_size // 2 + 1), complex, of the projections.
 
-        ``rfft2`` layout, the phase origin at the rotation centre; shifts are not applied. What
-        lies at and beyond the image's Nyquist frequency is not read.
+        ``rfft2`` layout, the phase origin at the rotation centre; shifts are not applied. The first
+        two rows of ``poses.rotations`` may be stretched (`seen_rotations`). What lies at and beyond
+        the image's Nyquist frequency is not read.
         """
         ...
 
@@ -85,7 +87,10 @@ class VolumeProjector:
         """
         ratio = self.grid.side / (pixel_size * box_size)
         radius = min(box_size / 2, self.grid.box_size / 2 / ratio)
-        steps = poses.rotations[:, :2, :].double().numpy() * (2.0 * ratio)
+        seen = poses.rotations[:, :2, :].double()
+        stretch = float(torch.linalg.matrix_norm(seen, 2).max()) if len(seen) else 1.0
+        radius /= max(stretch - 1e-9, 1.0)
+        steps = seen.numpy() * (2.0 * ratio)
         half_planes = gridding.slices(
             self._transform, np.ascontiguousarray(steps), gridding.POLYNOMIALS, box_size, radius
         )
@@ -93,12 +98,12 @@ class VolumeProjector:
 
 
 def response(poses: Poses, optics: Optics, pixel_size: float, box_size: int) -> Tensor:
-    """What an image does to a slice, CTF and shift: (n, box_size, box_size // 2 + 1) complex128.
+    """What an image does to a slice: (n, box_size, box_size // 2 + 1) complex128.
 
-    ``C(k) exp(2 pi i k.shift)`` for particles of one pixel size, in ``rfft2`` layout, both about the
-    rotation centre; zero at and beyond the Nyquist frequency, where an image does not say which
-    of two frequencies a value belongs to. On the device of ``poses`` and ``optics``;
-    differentiable by ``poses.shifts``.
+    CTF, odd aberrations and shift, ``C(k) exp(i odd(k) + 2 pi i k.shift)``, for particles of one
+    pixel size, in ``rfft2`` layout about the rotation centre; zero at and beyond the Nyquist
+    frequency, where an image does not say which of two frequencies a value belongs to. On the
+    device of ``poses`` and ``optics``; differentiable by ``poses.shifts``.
     """
     device = poses.shifts.device
     ky = torch.fft.fftfreq(box_size, dtype=torch.float64, device=device)
@@ -106,6 +111,9 @@ def response(poses: Poses, optics: Optics, pixel_size: float, box_size: int) -> 
     frequencies = torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1)
     inside = frequencies.square().sum(-1) < 0.25
     contrast = ctf(optics, frequencies / pixel_size) * inside
+    if any(g.odd for g in optics.groups):
+        phases = torch.stack([odd_phase(g, frequencies / pixel_size) for g in optics.groups])
+        contrast = torch.polar(torch.ones_like(phases), phases)[optics.group] * contrast
     shifts = poses.shifts.double() / pixel_size
     ramp_x, ramp_y = (_ramp(k, shifts[:, axis, None]) for axis, k in enumerate((kx, ky)))
     return contrast * ramp_y[:, :, None] * ramp_x[:, None, :]
@@ -131,7 +139,7 @@ def form_spectra(projector: Projector, poses: Poses, optics: Optics, box_size: i
         )
     pixel_size = optics.groups[int(groups[0])].pixel_size
     seen = response(poses, optics, pixel_size, box_size)
-    slices = projector.slices(poses, pixel_size, box_size)
+    slices = projector.slices(seen_rotations(poses, optics), pixel_size, box_size)
     # the slices' phase origin is the rotation centre, the images' is pixel 0
     centre = torch.full((1, 1), -float(box_size // 2), dtype=torch.float64, device=slices.device)
     ky = torch.fft.fftfreq(box_size, dtype=torch.float64, device=slices.device)

@@ -10,19 +10,31 @@ import pytest
 import tolerances
 import torch
 from numpy.typing import NDArray
-from problems import random_optics
+from problems import ABERRATIONS, even_polynomials, odd_polynomials, random_optics
 from torch import Tensor
 
 from cryosplat.batch import Batch
-from cryosplat.optics import Optics, OpticsGroup, ctf
-from cryosplat.poses import Poses
-from cryosplat.statistics._weighting import optics_columns, weigh
+from cryosplat.optics import (
+    Optics,
+    OpticsGroup,
+    beam_tilt,
+    ctf,
+    dose_exponent,
+    even_phase,
+    odd_phase,
+    seen_rotations,
+    zernike,
+)
+from cryosplat.poses import Poses, random_poses
+from cryosplat.statistics._weighting import Aberrations, optics_columns, weigh
 
 GROUPS = (
     OpticsGroup("300 kV", 1.1, 32, 300e3, 2.7e7, 0.1),
     OpticsGroup("200 kV", 1.1, 33, 200e3, 0.01e7, 0.07),
     OpticsGroup("no aberration, phase contrast", 1.1, 32, 120e3, 0.0, 0.0),
+    OpticsGroup("aberrant", 1.1, 32, 300e3, 2.7e7, 0.1, **ABERRATIONS),
 )
+PLAIN = range(3)
 
 
 @pytest.fixture
@@ -43,6 +55,7 @@ def _relion(optics: Optics, i: int, s: NDArray[np.float64]) -> NDArray[np.float6
     volt, cs = group.voltage, group.spherical_aberration
     wavelength = 12.2643247 / math.sqrt(volt * (1.0 + volt * 0.978466e-6))
     angle = float(optics.defocus_angle[i])
+    s = s @ np.array(group.magnification).reshape(2, 2).T
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     defoci = np.diag([-float(optics.defocus_u[i]), -float(optics.defocus_v[i])])
     astigmatism = turn.T @ defoci @ turn
@@ -54,7 +67,13 @@ def _relion(optics: Optics, i: int, s: NDArray[np.float64]) -> NDArray[np.float6
         - float(optics.phase_shift[i])
         - math.atan(q0 / math.sqrt(1.0 - q0 * q0))
     )
+    for coefficient, polynomial in zip(group.even, even_polynomials(*s.T), strict=False):
+        gamma += coefficient * polynomial.T
     envelope = np.exp(-float(optics.b_factor[i]) * squared / 4.0) * float(optics.scale[i])
+    dose = float(optics.dose[i])
+    if dose > 0.0:  # Grant & Grigorieff's critical exposure, as RELION writes it
+        s_norm = np.maximum(np.sqrt(squared), 1e-6)
+        envelope = np.exp(-0.5 * dose / (0.245 * s_norm**-1.665 + 2.81)) * float(optics.scale[i])
     return -np.sin(gamma) * envelope
 
 
@@ -75,7 +94,7 @@ def _cryodrgn(optics: Optics, i: int, s: NDArray[np.float64]) -> NDArray[np.floa
     return (math.sqrt(1.0 - w * w) * np.sin(gamma) - w * np.cos(gamma)) * envelope
 
 
-@pytest.mark.parametrize("group", range(len(GROUPS)))
+@pytest.mark.parametrize("group", PLAIN)
 def test_the_ctf_is_relions_and_the_negative_of_cryodrgns(
     group: int, generator: torch.Generator
 ) -> None:
@@ -87,6 +106,61 @@ def test_the_ctf_is_relions_and_the_negative_of_cryodrgns(
         np.testing.assert_allclose(
             ours[i], -_cryodrgn(optics, i, s.numpy()), **tolerances.CTF_FLOAT64
         )
+
+
+def test_the_ctf_has_even_aberrations_magnification_and_dose(generator: torch.Generator) -> None:
+    optics = random_optics(5, GROUPS, generator, 3)
+    assert bool((optics.dose > 0.0).any())
+    assert bool((optics.dose == 0.0).any())
+    s = _frequencies(32, 1.1)
+    ours = ctf(optics, s).numpy()
+    for i in range(5):
+        np.testing.assert_allclose(ours[i], _relion(optics, i, s.numpy()), **tolerances.CTF_FLOAT64)
+
+
+def test_zernike_polynomials_are_relions_in_its_order(generator: torch.Generator) -> None:
+    assert [zernike(i, odd=True) for i in range(6)] == [
+        (1, -1), (1, 1), (3, -3), (3, -1), (3, 1), (3, 3)
+    ]  # fmt: skip
+    assert [zernike(i, odd=False) for i in (0, 1, 3, 4, 8, 9)] == [
+        (0, 0), (2, -2), (2, 2), (4, -4), (4, 4), (6, -6)
+    ]  # fmt: skip
+    s = torch.randn(50, 2, generator=generator, dtype=torch.float64)
+    x, y = s.numpy().T
+    for phase, field, polynomials in (
+        (odd_phase, "odd", odd_polynomials(x, y)), (even_phase, "even", even_polynomials(x, y)),
+    ):  # fmt: skip
+        for index, expected in enumerate(polynomials):
+            one = tuple(float(i == index) for i in range(len(polynomials)))
+            group = dataclasses.replace(GROUPS[0], **{field: one})
+            np.testing.assert_allclose(phase(group, s), expected, **tolerances.CTF_FLOAT64)
+
+
+def test_a_tilted_beam_is_coma(generator: torch.Generator) -> None:
+    """``-2 pi Cs lambda^2 (t.s) |s|^2``, whatever the polynomials it is made of."""
+    group, (x, y) = GROUPS[0], (0.4e-3, -1.1e-3)
+    s = torch.rand(50, 2, generator=generator, dtype=torch.float64) - 0.5
+    tilted = dataclasses.replace(group, odd=beam_tilt(group, x, y))
+    coma = group.spherical_aberration * group.wavelength**2 * (x * s[:, 0] + y * s[:, 1])
+    expected = -2.0 * math.pi * coma * s.square().sum(1)
+    torch.testing.assert_close(odd_phase(tilted, s), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_dose_halves_what_the_critical_exposure_says() -> None:
+    # 6.38 e/A^2 at 5 Angstrom: eq. 3 of Grant & Grigorieff with its constants, by hand
+    critical = 0.245 * 0.2**-1.665 + 2.81
+    assert critical == pytest.approx(6.383, abs=5e-3)
+    assert dose_exponent(0.2) * critical == pytest.approx(0.5)
+
+
+def test_a_stretched_image_sees_points_through_the_transpose(generator: torch.Generator) -> None:
+    optics = random_optics(4, GROUPS, generator, 3)
+    poses = random_poses(4, generator)
+    seen = seen_rotations(poses, optics)
+    matrix = torch.tensor(ABERRATIONS["magnification"], dtype=torch.float64).reshape(2, 2)
+    expected = torch.einsum("ji,njk->nik", matrix, poses.rotations[:, :2])
+    torch.testing.assert_close(seen.rotations[:, :2], expected)
+    assert torch.equal(seen.rotations[:, 2], poses.rotations[:, 2])
 
 
 def test_the_contrast_at_the_origin_is_plus_the_amplitude_contrast(
@@ -111,10 +185,13 @@ def test_the_kernels_ctf_is_the_definition(group: int, generator: torch.Generato
     shifts = np.full((n, 2), box // 2, float)  # the phase origin at pixel 0: no ramp
     radii, energy, count = np.full(n, box / 2.0), np.empty(n), np.empty(n, np.int64)
     columns, groups = optics_columns(batch.optics), optics.group.numpy()
-    weigh(transforms, columns, shifts, precision, groups, radii, out, energy, count)
+    tables = Aberrations.of(optics, box)
+    weigh(transforms, columns, tables.plane, tables.even, tables.odd, shifts, precision, groups,
+          radii, out, energy, count)  # fmt: skip
     expected = ctf(optics, _frequencies(box, 1.1)).numpy()
-    np.testing.assert_allclose(out[..., 0], expected, **tolerances.CTF_KERNEL)
-    np.testing.assert_allclose(out[..., 1], 0.0, **tolerances.CTF_KERNEL)
+    phases = odd_phase(GROUPS[group], _frequencies(box, 1.1)).numpy()
+    np.testing.assert_allclose(out[..., 0], expected * np.cos(phases), **tolerances.CTF_KERNEL)
+    np.testing.assert_allclose(out[..., 1], -expected * np.sin(phases), **tolerances.CTF_KERNEL)
     np.testing.assert_allclose(out[..., 2], expected**2, **tolerances.CTF_KERNEL)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tolerances
 import torch
 from problems import (
+    ABERRATIONS,
     Plane,
     blobs,
     no_optics,
@@ -37,13 +40,18 @@ def _images(volume: Tensor, grid: Grid, poses: Poses, optics: Optics) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("box", "pixel", "grid"),
-    [(24, 2.0, Grid(24, 2.0)), (25, 2.0, Grid(25, 2.0)), (30, 1.5, Grid(25, 2.0))],
+    ("box", "pixel", "grid", "aberrations"),
+    [
+        (24, 2.0, Grid(24, 2.0), {}),
+        (25, 2.0, Grid(25, 2.0), {}),
+        (30, 1.5, Grid(25, 2.0), {}),
+        (24, 2.0, Grid(24, 2.0), ABERRATIONS),
+    ],
 )
 def test_the_transform_of_an_image_is_a_central_slice(
-    box: int, pixel: float, grid: Grid, generator: torch.Generator
+    box: int, pixel: float, grid: Grid, aberrations: dict[str, Any], generator: torch.Generator
 ) -> None:
-    group = OpticsGroup("g", pixel, box, 300e3, 2.7e7, 0.1)
+    group = OpticsGroup("g", pixel, box, 300e3, 2.7e7, 0.1, **aberrations)
     poses, optics = random_poses(5, generator, 5.0), random_optics(5, (group,), generator)
     volume = voxelize(blobs(12, 0.3 * grid.side, generator), grid)
     batch = Batch(torch.arange(5), _images(volume, grid, poses, optics), poses, optics)

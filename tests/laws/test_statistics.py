@@ -9,6 +9,7 @@ import pytest
 import tolerances
 import torch
 from problems import (
+    ABERRATIONS,
     Plane,
     blobs,
     noise_model,
@@ -31,6 +32,7 @@ EVEN = OpticsGroup("even", 2.0, 24, 300e3, 2.7e7, 0.1)
 ODD = OpticsGroup("odd", 2.0, 25, 200e3, 2.0e7, 0.07)
 SMALLER = OpticsGroup("smaller pixels", 1.5, 30, 300e3, 0.01e7, 0.1)
 LARGER = OpticsGroup("larger pixels", 2.7, 21, 300e3, 2.7e7, 0.15)
+ABERRANT = OpticsGroup("aberrant", 2.0, 24, 300e3, 2.7e7, 0.1, **ABERRATIONS)
 GRID = Grid(24, 2.0)
 
 
@@ -85,6 +87,7 @@ def _scaled(expected: Tensor) -> dict[str, float]:
         pytest.param((ODD,), Grid(25, 2.0), id="odd"),
         pytest.param((ODD,), GRID, id="odd images, even map"),
         pytest.param((EVEN, SMALLER), GRID, id="a group of smaller pixels"),
+        pytest.param((EVEN, ABERRANT), GRID, id="aberrations, dose, anisotropic magnification"),
         pytest.param((SMALLER, LARGER), Grid(27, 1.9), id="no group has the map's pixels"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 import scipy.fft
 import tolerances
 import torch
-from problems import blobs, noise_model, random_batch, statistics_of
+from problems import ABERRATIONS, blobs, noise_model, random_batch, statistics_of
 from torch import Tensor
 
 from cryosplat.batch import Batch
@@ -26,6 +26,7 @@ GROUPS = (
     OpticsGroup("g", 2.0, 48, 300e3, 2.7e7, 0.1),
     OpticsGroup("finer", 1.6, 64, 200e3, 2.0e7, 0.07),
     OpticsGroup("odd", 2.2, 45, 300e3, 2.7e7, 0.1),
+    OpticsGroup("aberrant", 2.05, 48, 300e3, 2.7e7, 0.1, **ABERRATIONS),
 )
 
 

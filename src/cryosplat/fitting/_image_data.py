@@ -15,7 +15,7 @@ from ..batch import Batch, joined
 from ..errors import ImageError, InputError
 from ..grid import Grid
 from ..noise import NoiseModel
-from ..optics import Optics, ctf
+from ..optics import Optics, ctf, seen_rotations
 from ..poses import Poses
 
 POOL_BYTES = 2**27  # of images that wait in memory, in random order
@@ -61,7 +61,7 @@ class Observed:
     """n images of one pixel and box size, transformed.
 
     ``index`` (n,): their positions; ``transforms`` (n, d, d // 2 + 1) complex64: ``rfft2`` of the
-    images, normalised and with protein bright.
+    images, normalised and with protein bright; ``poses`` as the images see them (`seen_rotations`).
     """
 
     index: Tensor
@@ -114,7 +114,8 @@ def observe(batch: Batch, data: ImageData) -> Observed:
     contrast = ctf(batch.optics, torch.stack([steps, steps.flip(0)], -1)).abs().amax(1)
     _check(batch.index, contrast > 1e-9, data, "has a CTF that is zero, or no number, everywhere",
            "Its defocus or its scale is probably wrong")  # fmt: skip
-    return Observed(batch.index, transforms, batch.poses, batch.optics)
+    seen = seen_rotations(batch.poses, batch.optics)
+    return Observed(batch.index, transforms, seen, batch.optics)
 
 
 def _check(index: Tensor, good: Tensor, data: ImageData, what: str, cause: str) -> None:

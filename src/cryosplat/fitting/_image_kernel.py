@@ -59,7 +59,8 @@ def residuals(
 
     ``spectra`` (n, d, d // 2 + 1): transforms of rendered images X, the particle at the rotation
     centre; ``data`` those of the images; ``certainty`` (g, shells): 1 / s^2 of each optics group.
-    The derivative is ``conj(H) (H X - Y) / s^2`` with H the CTF times the phase of the shift; its
+    The derivative is ``conj(H) (H X - Y) / s^2`` with H the CTF times the phases of shift and odd
+    aberrations; its
     unnormalised inverse transform is the gradient by the rendered pixels.
     """
     seen = response(poses, optics, band.grid.pixel_size, band.grid.box_size).to(spectra)
@@ -71,11 +72,13 @@ def residuals(
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def residuals_cpu(spectra, data, optics, shifts, certainty, group, radius, losses):
+def residuals_cpu(
+    spectra, data, optics, plane, even, odd, shifts, certainty, group, radius, losses
+):
     """`residuals` in place: ``spectra`` become the derivative, ``losses`` (n, PARTS) its parts.
 
     ``spectra`` and ``data`` (n, d, d // 2 + 1, 2) float32: real and imaginary parts; ``optics``
-    (n, 9) as `optics_columns`; ``shifts`` (n, 2) in pixels.
+    as `optics_columns`; ``plane``, ``even``, ``odd`` as `Aberrations`; ``shifts`` (n, 2) in pixels.
     """
     n, box, n_half, _ = spectra.shape
     last = certainty.shape[1] - 1
@@ -86,6 +89,9 @@ def residuals_cpu(spectra, data, optics, shifts, certainty, group, radius, losse
         contrast = np.empty(n_half, np.float32)
         cosines = np.empty(n_half, np.float32)
         sines = np.empty(n_half, np.float32)
+        re = np.empty(n_half, np.float32)
+        im = np.empty(n_half, np.float32)
+        nothing = np.zeros(n_half, np.float32)
         for kx in range(n_half):
             argument = turn * kx * shifts[i, 0]
             cosines[kx] = math.cos(argument)
@@ -101,20 +107,30 @@ def residuals_cpu(spectra, data, optics, shifts, certainty, group, radius, losse
             line, measured = spectra[i, row], data[i, row]
             argument = turn * ky * shifts[i, 1]
             c, s = np.float32(math.cos(argument)), np.float32(math.sin(argument))
-            contrast_line(polynomial, ky, contrast[:width])
+            for kx in range(width):
+                re[kx] = c * cosines[kx] - s * sines[kx]
+                im[kx] = c * sines[kx] + s * cosines[kx]
+            if plane[i] < 0:
+                contrast_line(polynomial, ky, nothing, contrast[:width])
+            else:
+                contrast_line(polynomial, ky, even[plane[i], row], contrast[:width])
+                for kx in range(width):
+                    factor = odd[plane[i], row, kx]
+                    x, y = re[kx], im[kx]
+                    re[kx] = x * factor.real - y * factor.imag
+                    im[kx] = x * factor.imag + y * factor.real
             subtotal = np.float32(0.0)
             for kx in range(width):
                 shell = int(math.sqrt(np.float32(kx * kx + ky * ky)) + np.float32(0.5))
                 weight = weights[min(shell, last)]
-                re = contrast[kx] * (c * cosines[kx] - s * sines[kx])
-                im = contrast[kx] * (c * sines[kx] + s * cosines[kx])
+                seen_re, seen_im = contrast[kx] * re[kx], contrast[kx] * im[kx]
                 x, y = line[kx, 0], line[kx, 1]
-                a = re * x - im * y - measured[kx, 0]
-                b = re * y + im * x - measured[kx, 1]
+                a = seen_re * x - seen_im * y - measured[kx, 0]
+                b = seen_re * y + seen_im * x - measured[kx, 1]
                 pair = np.float32(1.0) if kx == 0 else np.float32(2.0)
                 subtotal += pair * weight * (a * a + b * b)
-                line[kx, 0] = weight * (re * a + im * b)
-                line[kx, 1] = weight * (re * b - im * a)
+                line[kx, 0] = weight * (seen_re * a + seen_im * b)
+                line[kx, 1] = weight * (seen_re * b - seen_im * a)
             for kx in range(width, n_half):
                 line[kx, 0] = 0.0
                 line[kx, 1] = 0.0

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from ..grid import Grid
 from ..statistics._values import workers
-from ..statistics._weighting import optics_columns
+from ..statistics._weighting import Aberrations, optics_columns
 from ._image_data import Observed
 from ._image_kernel import PARTS, Band, residuals, residuals_cpu
 
@@ -100,11 +100,15 @@ class _Residual(torch.autograd.Function):
 def _on_cpu(images: Tensor, term: ImageTerm, observed: Observed) -> tuple[Tensor, Tensor]:
     grid = observed.grid
     spectra = scipy.fft.rfft2(images.detach().numpy(), workers=workers())
+    aberrations = Aberrations.of(observed.optics, grid.box_size)
     losses = np.empty((len(observed), PARTS))
     residuals_cpu(
         spectra.view(np.float32).reshape(*spectra.shape, 2),
         torch.view_as_real(observed.transforms).numpy(),
         optics_columns(observed.optics),
+        aberrations.plane,
+        aberrations.even,
+        aberrations.odd,
         (observed.poses.shifts / grid.pixel_size).numpy(),
         term.certainty(grid.box_size, images.device).numpy(),
         observed.optics.group.numpy(),

@@ -14,9 +14,10 @@ from torch import Tensor
 from ..batch import Batch, joined
 from ..grid import Grid
 from ..noise import NoiseModel
+from ..optics import seen_rotations
 from . import _gridding as gridding
 from ._values import Statistics, workers
-from ._weighting import optics_columns, weigh
+from ._weighting import Aberrations, optics_columns, weigh
 
 PASS_BYTES = 2**26  # of images per pass over the Fourier grid
 
@@ -73,14 +74,16 @@ class Accumulator:
         shifts = (batch.poses.shifts / pixel[:, None]).numpy()
         # cells per image frequency, and the last frequency that both image and map can hold
         ratio = (self.grid.side / (pixel * box)).numpy()
-        radii = np.minimum(box / 2, self.grid.box_size / 2 / ratio)
+        seen = seen_rotations(batch.poses, batch.optics).rotations.numpy()[:, :2]
+        stretch = np.maximum(np.linalg.norm(seen, 2, axis=(1, 2)) - 1e-9, 1.0)
+        radii = np.minimum(box / 2, self.grid.box_size / 2 / ratio / stretch)
+        aberrations = Aberrations.of(batch.optics, box)
         energy, count = np.empty(n), np.empty(n, np.int64)
         weigh(
-            transforms, optics_columns(batch.optics), shifts, precision, group, radii, values,
-            energy, count,
+            transforms, optics_columns(batch.optics), aberrations.plane, aberrations.even,
+            aberrations.odd, shifts, precision, group, radii, values, energy, count,
         )  # fmt: skip
-        rotations = batch.poses.rotations.numpy()
-        steps = rotations[:, :2, :] * (self.period / self.grid.box_size * ratio[:, None, None])
+        steps = seen * (self.period / self.grid.box_size * ratio[:, None, None])
         return _Weighted(values, np.ascontiguousarray(steps), radii, energy, count)
 
     def result(self) -> Statistics:
