@@ -38,7 +38,11 @@ _rlnImageSize #7
 _rlnImageDimensionality #8
 _rlnBeamTiltX #9
 _rlnOddZernike #10
-1 optics1 300.0 2.7 0.1 1.5 8 2 0.1 [0.1,-0.2]
+_rlnEvenZernike #11
+_rlnMagMat00 #12
+_rlnMagMat01 #13
+_rlnCtfDataAreCtfPremultiplied #14
+1 optics1 300.0 2.7 0.1 1.5 8 2 0.1 [0.1,-0.2] [0,0,1,2,3] 1.01 -0.002 1
 
 data_particles
 
@@ -55,9 +59,12 @@ _rlnDefocusAngle #9
 _rlnRandomSubset #10
 _rlnOpticsGroup #11
 _rlnMicrographName #12
-000001@p.mrcs 10.0 20.0 -30.0 1.5 -2.5 11000.0 10000.0 30.0 1 1 "mic 1.mrc"
-000002@p.mrcs 11.0 21.0 -31.0 1.0 -2.0 12000.0 10000.0 30.0 2 1 'mic 2.mrc'
-000003@p.mrcs 12.0 22.0 -32.0 0.0 -1.0 13000.0 10000.0 30.0 1 1 mic3.mrc # end
+_rlnMicrographPreExposure #13
+_rlnTomoName #14
+_rlnCtfBfactor #15
+000001@p.mrcs 10.0 20.0 -30.0 1.5 -2.5 11000.0 10000.0 30.0 1 1 "mic 1.mrc" 0 TS1 5
+000002@p.mrcs 11.0 21.0 -31.0 1.0 -2.0 12000.0 10000.0 30.0 2 1 'mic 2.mrc' 3.5 TS1 -5
+000003@p.mrcs 12.0 22.0 -32.0 0.0 -1.0 13000.0 10000.0 30.0 1 1 mic3.mrc 7 TS1 0 # end
 """
 STAR_30 = b"""data_images
 loop_
@@ -153,7 +160,11 @@ def main() -> None:
               "alignments3D/shift": np.full((n, 2), 0.5, "f4"),
               "alignments3D/psize_A": np.full(n, 1.5, "f4"),
               "alignments3D/split": np.array([0, 1, 0], "u4")}  # fmt: skip
+    lenses = {"ctf/tilt_A": np.full((n, 2), 900.0, "f4"), "ctf/trefoil_A": np.ones((n, 2), "f4"),
+              "ctf/tetra_A": np.ones((n, 4), "f4"), "ctf/anisomag": np.full((n, 4), 0.01, "f4"),
+              "ctf/shift_A": np.ones((n, 2), "f4"), "ctf/scale_const": np.ones(n, "f4")}  # fmt: skip
     write("cs", "refined.cs", cs_table(**single))
+    write("cs", "lenses.cs", cs_table(**single, **lenses))
     several = {"alignments3D_multi/pose": np.full((n, 2, 3), 0.3, "f4"),
                "alignments3D_multi/shift": np.full((n, 2, 2), 0.5, "f4"),
                "alignments3D_multi/class_posterior": np.full((n, 2), 0.5, "f4")}  # fmt: skip

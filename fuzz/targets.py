@@ -55,18 +55,18 @@ def _file(name: str, content: bytes) -> Path:
 
 
 def star(content: bytes) -> None:
-    """A star file: its tables, and the particles they describe."""
+    """A star file: its tables, the particles they describe, and their images."""
     path = _file("fuzzed.star", content)
     if any("rlnImageName" in table for table in read_star(path).values()):
-        read_particles(path)
+        next(read_particles(path).batches())
 
 
 def cs(content: bytes) -> None:
-    """A cryoSPARC table or group, and the particles it describes."""
+    """A cryoSPARC table or group, the particles it describes, and their images."""
     if content[:1] == b"\x93":
         path = _file("fuzzed.cs", content)
         read_cs(path)
-        read_particles(path)
+        next(read_particles(path).batches())
     else:
         read_csg(_file("fuzzed.csg", content))
 

@@ -111,9 +111,10 @@ def response(poses: Poses, optics: Optics, pixel_size: float, box_size: int) -> 
     frequencies = torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1)
     inside = frequencies.square().sum(-1) < 0.25
     contrast = ctf(optics, frequencies / pixel_size) * inside
-    if any(g.odd for g in optics.groups):
-        phases = torch.stack([odd_phase(g, frequencies / pixel_size) for g in optics.groups])
-        contrast = torch.polar(torch.ones_like(phases), phases)[optics.group] * contrast
+    groups, of_group = optics.present()
+    if any(g.odd for g in groups):
+        phases = torch.stack([odd_phase(g, frequencies / pixel_size) for g in groups])
+        contrast = torch.polar(torch.ones_like(phases), phases)[of_group] * contrast
     shifts = poses.shifts.double() / pixel_size
     ramp_x, ramp_y = (_ramp(k, shifts[:, axis, None]) for axis, k in enumerate((kx, ky)))
     return contrast * ramp_y[:, :, None] * ramp_x[:, None, :]

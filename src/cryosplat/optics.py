@@ -111,6 +111,11 @@ class Optics:
         columns = (getattr(self, f.name)[index] for f in fields(self) if f.name != "groups")
         return Optics(self.groups, *columns)
 
+    def present(self) -> tuple[list[OpticsGroup], Tensor]:
+        """The groups that have particles here, and the one of each particle (n,) among them."""
+        numbers, at = self.group.unique(return_inverse=True)
+        return [self.groups[i] for i in numbers.tolist()], at
+
     def of_group(self, attribute: str) -> Tensor:
         """An attribute of every particle's group, e.g. ``of_group("pixel_size")``, (n,) float64."""
         values = [float(getattr(g, attribute)) for g in self.groups]
@@ -213,9 +218,10 @@ def ctf(optics: Optics, frequencies: Tensor) -> Tensor:
     def column(values: Tensor) -> Tensor:
         return values.reshape(shape).to(frequencies.dtype)
 
-    if any(g.magnification != ISOTROPIC for g in optics.groups):
-        stretched = torch.stack([magnified(g, frequencies) for g in optics.groups])
-        x, y = stretched[optics.group].unbind(-1)
+    groups, of_group = optics.present()
+    if any(g.magnification != ISOTROPIC for g in groups):
+        stretched = torch.stack([magnified(g, frequencies) for g in groups])
+        x, y = stretched[of_group].unbind(-1)
     else:
         x, y = frequencies.unbind(-1)
     squared = x.square() + y.square()
@@ -232,9 +238,9 @@ def ctf(optics: Optics, frequencies: Tensor) -> Tensor:
         + column(optics.phase_shift)
         + torch.asin(contrast)
     )
-    if any(g.even for g in optics.groups):
-        even = torch.stack([even_phase(g, frequencies) for g in optics.groups])
-        gamma = gamma - even.to(gamma.dtype)[optics.group]
+    if any(g.even for g in groups):
+        even = torch.stack([even_phase(g, frequencies) for g in groups])
+        gamma = gamma - even.to(gamma.dtype)[of_group]
     exponent = 0.25 * column(optics.b_factor) * squared
     dose = column(optics.dose)
     if bool((dose > 0.0).any()):

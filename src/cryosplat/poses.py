@@ -9,6 +9,7 @@ centre of its image, so that moving the image by ``+shift`` centres it.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +50,14 @@ def rotations_from_euler(angles: ArrayLike) -> NDArray[np.float64]:
 
 
 def euler_from_rotations(rotations: ArrayLike) -> NDArray[np.float64]:
-    """RELION's (rot, tilt, psi) in radian, shape (n, 3): the inverse of `rotations_from_euler`."""
+    """RELION's (rot, tilt, psi) in radian, shape (n, 3): the inverse of `rotations_from_euler`.
+
+    Where tilt is 0 or a half turn only rot and psi together are defined, and psi is 0.
+    """
     matrices = np.asarray(rotations, float).transpose(0, 2, 1)
-    return Rotation.from_matrix(matrices).as_euler("ZYZ")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Gimbal lock")
+        return Rotation.from_matrix(matrices).as_euler("ZYZ")
 
 
 def rotations_from_vectors(vectors: ArrayLike) -> NDArray[np.float64]:

@@ -52,9 +52,17 @@ def test_six_optics_groups(formats: Path, tmp_path: Path) -> None:
     assert last.name == "opticsGroup1"
     np.testing.assert_array_equal(particles.poses.shifts[-1], [-4.46701, 3.032991])
     assert particles.half_sets[-1] == 2 and particles.has_half_sets
-    warned = " ".join(particles.notes)
-    for effect in ("beam tilt", "odd aberrations", "even aberrations", "magnification"):
-        assert effect in warned
+    told = " ".join(particles.notes)
+    assert "group 'opticsGroup6': beam tilt (rlnBeamTilt) of (-1.29, 2.45) mrad is applied" in told
+    assert "it turns phases by up to 1,082 degrees (the largest of 6 optics groups)" in told
+    for effect in ("odd aberrations", "even aberrations", "anisotropic magnification"):
+        assert effect in told
+    assert "not applied" not in told.replace("rlnNormCorrection (0.496 to 1.03) is not applied", "")
+    # the first row of the optics table, to the digit: odd beyond the tilt, even, and the matrix
+    group = groups["opticsGroup5"]
+    assert (group.odd[2], group.odd[5]) == (2.54522458134, 3.56183614819)
+    assert group.even[8] == 10.2031413351 and len(group.even) == 9
+    assert group.magnification == (1.011472, 0.004231, 0.00456, 1.008858)
 
 
 def test_relion_5(formats: Path, tmp_path: Path) -> None:
@@ -135,7 +143,9 @@ def test_the_tilt_series_agrees_with_its_pickles(shared: Path) -> None:
     np.testing.assert_allclose(
         optics.defocus_angle, np.deg2rad(ctf[:, 4]), **tolerances.ANGLE_FLOAT32
     )
-    assert optics.b_factor[0] == -13.0 and optics.scale[1] == 0.9986
+    assert optics.b_factor[0] == 13.0 and optics.scale[1] == 0.9986  # -13 in the sign of Warp
+    assert any("(-507 to -13 A^2) is in the sign of Warp" in note for note in particles.notes)
+    assert particles.tilt_particles is not None and particles.tilt_particles.max() == 5
     assert particles.has_half_sets
     with pytest.raises(InputError, match="holds 219 rows for 220 images"):
         stack = next(folder.glob("*.mrcs"))

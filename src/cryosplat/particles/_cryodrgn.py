@@ -24,6 +24,7 @@ from ..optics import Optics
 from ..poses import Poses
 from ._columns import decimal, numbers
 from ._groups import group_rows
+from .faults import StackFaults
 from .images import open_images
 from .resolving import resolve_all
 from .values import Particles
@@ -35,13 +36,13 @@ _CTF_COLUMNS = ("box size", "pixel size", "defocus u", "defocus v", "defocus ang
 
 def read_stack(
     path: Path, datadir: Path | None, poses: tuple[Path, ...], ctf: Path | None,
-    pixel_size: float | None,
+    pixel_size: float | None, faults: StackFaults | None = None,
 ) -> Particles:  # fmt: skip
     """Particles of a stack, or of a ``.txt`` list of stacks, that pickles describe in its order."""
     poses = poses or (_beside(path, "poses.pkl", "--poses"),)
     ctf = ctf or _beside(path, "ctf.pkl", "--ctf")
     names, sections = _listed(path, datadir)
-    images = open_images(names, sections, path, str(path), datadir)
+    images = open_images(names, sections, path, str(path), datadir, faults=faults)
     notes = list(images.notes)
     if without_ctf(ctf):
         pixels = np.full(len(images), _pixel_size(path, pixel_size))

@@ -7,7 +7,6 @@ RELION has 1 or 2, ``blob/idx`` counts from 0 and ``blob/path`` is relative to t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,11 @@ from ..optics import Optics
 from ..poses import Poses, rotations_from_vectors
 from ._columns import codes, decimal, numbers, signs
 from ._cryodrgn import optics_without_ctf, pickled_optics, pickled_poses, without_ctf
+from ._cryosparc_aberrations import ExposureGroups, fitting_groups, rows_values, with_fields
 from ._cryosparc_fields import POSE, check_types, has, kept_table, one_alignment, texts
+from ._exposure import decaying
 from ._groups import group_rows
-from ._relion_notes import CRYOSPARC_NOT_APPLIED
+from .faults import StackFaults
 from .half_sets import checked_half_sets
 from .images import ImageSource, open_images
 from .values import Particles
@@ -38,7 +39,7 @@ _READ = frozenset((*_BLOB, *_CTF, *POSE, "blob/shape", "alignments3D/psize_A",
 
 def read_cryosparc(
     path: Path, datadir: Path | None, poses: tuple[Path, ...], ctf: Path | None,
-    pixel_size: float | None, alignment_class: int | None,
+    pixel_size: float | None, alignment_class: int | None, faults: StackFaults | None = None,
 ) -> Particles:  # fmt: skip
     """Particles of a ``.cs`` file and its passthroughs, or of a ``.csg`` group.
 
@@ -56,24 +57,28 @@ def read_cryosparc(
     rows = rows if poses else one_alignment(path, rows, alignment_class, notes)
     check_types(path, rows)
     _require(path, rows, _BLOB + (() if ctf else _CTF) + (() if poses else POSE))
-    notes.extend(_notes(rows))
     half_sets = _half_sets(path, rows, notes)
-    names, images = _images(path, rows, datadir, notes)
+    names, images = _images(path, rows, datadir, notes, faults)
     boxes = images.box_sizes
+    ignored = ctf is not None and without_ctf(ctf)
+    held = fitting_groups(_exposure_groups(rows), {} if ignored else rows_values(path, rows))
     if ctf is None:
-        optics, first = _optics(path, rows, boxes, pixel_size, notes)
-    elif without_ctf(ctf):
+        optics, first = _optics(path, rows, boxes, pixel_size, held, notes)
+    elif ignored:
         pixels = _pixel_sizes(path, rows, pixel_size, notes)
         optics, first = optics_without_ctf(pixels, boxes, str(path), notes)
     else:
-        optics, first = pickled_optics(ctf, boxes, pixel_size, notes)
+        optics, first = pickled_optics(ctf, boxes, pixel_size, notes, held.names, held.key)
+    if not ignored:
+        optics = with_fields(path, rows, held, optics, first, notes)
     if poses:
         placed = pickled_poses(poses, optics.of_group("pixel_size").numpy() * boxes, notes)
     else:
         placed = _poses(path, rows)
     return Particles(
         images=images, poses=placed, optics=optics, half_sets=half_sets, names=names, source=path,
-        table=kept_table(rows, names, _READ), optics_table=pd.DataFrame(index=range(len(first))),
+        table=kept_table(rows, names, _READ | frozenset(held.values)),
+        optics_table=pd.DataFrame(index=range(len(first))),
         micrographs=_codes(rows, "location/micrograph_uid"),
         filaments=_codes(rows, "filament/filament_uid"), notes=tuple(notes),
     )  # fmt: skip
@@ -95,17 +100,22 @@ def _require(path: Path, rows: np.ndarray, fields: tuple[str, ...]) -> None:
 
 
 def _images(
-    path: Path, rows: np.ndarray, datadir: Path | None, notes: list[str]
-) -> tuple[NDArray[np.object_], ImageSource]:
+    path: Path, rows: np.ndarray, datadir: Path | None, notes: list[str],
+    faults: StackFaults | None = None,
+) -> tuple[NDArray[np.object_], ImageSource]:  # fmt: skip
     files = np.array([text.lstrip(">") for text in texts(rows["blob/path"])], dtype=object)
     sections = rows["blob/idx"].astype(np.int64)
     sign = signs(_numbers(path, rows, "blob/sign"), notes) if has(rows, "blob/sign") else None
-    images = open_images(files, sections, path, str(path), datadir, sign)
+    if faults is not None and has(rows, "blob/shape"):
+        faults.told_boxes = rows["blob/shape"].reshape(len(rows), -1)[:, 0].astype(np.int64)
+    images = open_images(files, sections, path, str(path), datadir, sign, faults)
     notes.extend(images.notes)
     if has(rows, "blob/shape"):
         told = rows["blob/shape"].reshape(len(rows), -1)[:, 0].astype(np.int64)
         bad = np.flatnonzero(told != images.box_sizes)
-        if len(bad):
+        if faults is not None:
+            faults.resized = bad
+        elif len(bad):
             raise StackError(
                 f"{path} row {bad[0] + 1}: the images of {files[bad[0]]} measure "
                 f"{images.box_sizes[bad[0]]} pixels, but blob/shape is {told[bad[0]]} "
@@ -129,7 +139,7 @@ def _pixel_sizes(
 
 def _optics(
     path: Path, rows: np.ndarray, boxes: NDArray[np.int64], pixel_size: float | None,
-    notes: list[str],
+    named: ExposureGroups, notes: list[str],
 ) -> tuple[Optics, NDArray[np.int64]]:  # fmt: skip
     held = {
         "pixel_size": _pixel_sizes(path, rows, pixel_size, notes),
@@ -138,19 +148,24 @@ def _optics(
         "spherical_aberration": decimal(_numbers(path, rows, "ctf/cs_mm")) * 1e7,
         "amplitude_contrast": decimal(_numbers(path, rows, "ctf/amp_contrast")),
     }
-    ids = np.zeros(len(rows)) if not has(rows, "ctf/exp_group_id") else (
-        rows["ctf/exp_group_id"]
-    )  # fmt: skip
-    key = codes(ids)
-    named = [f"exposureGroup{int(i)}" for i in pd.unique(pd.Series(np.asarray(ids, float)))]
-    groups, group, first = group_rows(named, key, held, str(path), CsError)
+    groups, group, first = group_rows(named.names, named.key, held, str(path), CsError)
     own = [
         _numbers(path, rows, "ctf/df1_A"), _numbers(path, rows, "ctf/df2_A"),
         _numbers(path, rows, "ctf/df_angle_rad"),
         _numbers(path, rows, "ctf/phase_shift_rad", 0.0),
-        _numbers(path, rows, "ctf/bfactor", 0.0), _scales(path, rows, notes),
+        decaying(_numbers(path, rows, "ctf/bfactor", 0.0), None, "ctf/bfactor",
+                 0.5 / groups[0].pixel_size, notes),
+        _scales(path, rows, notes),
     ]  # fmt: skip
     return Optics(groups, torch.from_numpy(group), *map(torch.from_numpy, own)), first
+
+
+def _exposure_groups(rows: np.ndarray) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of the exposure groups, and the group (n,) of each row as an index of them."""
+    given = has(rows, "ctf/exp_group_id")
+    ids = rows["ctf/exp_group_id"] if given else np.zeros(len(rows))
+    named = [f"exposureGroup{int(i)}" for i in pd.unique(pd.Series(np.asarray(ids, float)))]
+    return named, codes(ids)
 
 
 def _scales(path: Path, rows: np.ndarray, notes: list[str]) -> NDArray[np.float64]:
@@ -203,10 +218,3 @@ def _numbers(
 
 def _codes(rows: np.ndarray, name: str) -> NDArray[np.int64] | None:
     return codes(rows[name]) if has(rows, name) else None
-
-
-def _notes(rows: np.ndarray) -> Iterator[str]:
-    for effect, fields in CRYOSPARC_NOT_APPLIED.items():
-        present = [f for f in fields if has(rows, f) and np.any(rows[f] != 0)]
-        if present:
-            yield f"warning: {effect} ({', '.join(present)}) is not zero and is not applied."

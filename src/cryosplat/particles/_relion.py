@@ -8,36 +8,39 @@ magnification and origins in pixels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from ..errors import StackError, StarError
 from ..optics import Optics
 from ..poses import Poses, rotations_from_euler
-from ._columns import codes, signs
+from ._columns import codes, integers, signs
 from ._cryodrgn import optics_without_ctf, pickled_optics, pickled_poses, without_ctf
+from ._exposure import damage, tilt_images
 from ._groups import group_rows
-from ._relion_notes import OPTICS_ABERRATIONS, aberration_notes
+from ._relion_groups import TableGroups, groups_table, table_groups, with_table_effects
+from ._relion_notes import column_notes
 from ._star_table import StarTable, open_star
+from ._tomography import check_whole_stacks
+from .faults import StackFaults
 from .half_sets import checked_half_sets
 from .images import ImageSource, open_images
 from .values import Particles
 
-_MOST_GROUPS = 500
-
 
 def read_relion(
     path: Path, datadir: Path | None, poses: tuple[Path, ...], ctf: Path | None,
-    pixel_size: float | None,
+    pixel_size: float | None, faults: StackFaults | None = None,
 ) -> Particles:  # fmt: skip
     """Particles of a star file. Pickles ``poses`` and ``ctf`` replace the table's own columns, row
     by row, and ``pixel_size`` in Angstrom its pixel size."""
     table = open_star(path)
-    notes = list(aberration_notes(table.where, table.rows, table.optics))
+    notes = [*table.notes, *column_notes(table)]
     files, sections = _image_names(table)
     own_pixels = ctf is None or without_ctf(ctf)
     pixels = _pixel_sizes(table, pixel_size, notes) if own_pixels else np.empty(0)
@@ -46,17 +49,27 @@ def read_relion(
     table.require_all()
     half_sets = _half_sets(table, notes)
     sign = signs(table.numbers("cs/blob/sign"), notes) if table.has("cs/blob/sign") else None
-    images = open_images(files, np.maximum(sections, 0), path, table.where, datadir, sign)
+    if faults is not None and table.has("rlnImageSize"):
+        faults.told_boxes = _told_boxes(table)
+    images = open_images(files, np.maximum(sections, 0), path, table.where, datadir, sign, faults)
     notes.extend(images.notes)
     _check_whole_files(table, images, sections < 0)
-    _check_boxes(table, images)
-    names, key, own = _group_names(table)
+    if table.tilt_stacks and faults is None:
+        check_whole_stacks(images, table.rows, table.where)
+    _check_boxes(table, images, faults)
+    groups = table_groups(table)
     if ctf is None:
-        optics, first = _optics(table, pixels, images.box_sizes, columns, names, key)
+        optics, first = _optics(table, pixels, images.box_sizes, columns, groups)
+        optics = _damaged(table, optics, notes)
     elif own_pixels:
         optics, first = optics_without_ctf(pixels, images.box_sizes, table.where, notes)
     else:
-        optics, first = pickled_optics(ctf, images.box_sizes, pixel_size, notes, names, key)
+        optics, first = pickled_optics(
+            ctf, images.box_sizes, pixel_size, notes, groups.names, groups.key
+        )
+        notes.extend(_replaced(table, ctf))
+    if ctf is None or not own_pixels:
+        optics = with_table_effects(table, groups, optics, first, notes)
     pixels = optics.of_group("pixel_size").numpy()
     if poses:
         placed = pickled_poses(poses, pixels * images.box_sizes, notes)
@@ -68,7 +81,7 @@ def read_relion(
     return Particles(
         images=images, poses=placed, optics=optics, half_sets=half_sets,
         names=table.rows["rlnImageName"].to_numpy(object), source=path, table=table.rows,
-        optics_table=_optics_table(table, first, own),
+        optics_table=groups_table(table, groups, first),
         notes=tuple(notes), **_belonging(table),
     )  # fmt: skip
 
@@ -157,62 +170,44 @@ def _ctf_columns(table: StarTable, notes: list[str]) -> dict[str, NDArray[np.flo
     angle = (
         table.numbers("rlnDefocusAngle") if astigmatic else table.numbers_or("rlnDefocusAngle", 0.0)
     )
+    # 1e9 is beyond any voltage or Cs, and keeps the change of unit from overflowing
     return {
         "defocus_u": u,
         "defocus_v": v,
         "defocus_angle": np.deg2rad(angle),
         "phase_shift": np.deg2rad(table.numbers_or("rlnPhaseShift", 0.0)),
-        "b_factor": table.numbers_or("rlnCtfBfactor", 0.0),
         "scale": table.numbers_or("rlnCtfScalefactor", 1.0),
-        "voltage": table.numbers("rlnVoltage") * 1e3,
-        "spherical_aberration": table.numbers("rlnSphericalAberration") * 1e7,
+        "voltage": np.minimum(table.numbers("rlnVoltage"), 1e9) * 1e3,
+        "spherical_aberration": np.minimum(table.numbers("rlnSphericalAberration"), 1e9) * 1e7,
         "amplitude_contrast": table.numbers("rlnAmplitudeContrast"),
     }
 
 
-def _group_names(table: StarTable) -> tuple[list[str], NDArray[np.int64], list[str]]:
-    """Names of optics groups, the group (n,) of each row as an index of them, and the columns of
-    the rows that all rows of a group share.
-
-    Rows of one group that differ in an aberration, as in RELION 3.0, which has no optics table,
-    are different groups; unless they are so many that each particle seems to have its own.
-    """
-    if "rlnOpticsGroupName" in table.optics:
-        names = table.optics["rlnOpticsGroupName"].astype(str).tolist()
-    elif "rlnOpticsGroup" in table.optics:
-        names = [f"opticsGroup{i}" for i in table.optics["rlnOpticsGroup"]]
-    else:
-        names = ["opticsGroup"] * len(table.optics)
-    own = [label for label in OPTICS_ABERRATIONS if label in table.rows]
-    if not own:
-        return names, table.optics_row, []
-    divided = pd.concat(
-        [table.rows[own].reset_index(drop=True), pd.Series(table.optics_row)], axis=1
-    )
-    key = (
-        divided.groupby(list(divided.columns), sort=False, dropna=False).ngroup().to_numpy(np.int64)
-    )
-    _, first = np.unique(key, return_index=True)
-    if len(first) > _MOST_GROUPS:
-        return names, table.optics_row, []
-    return [names[i] for i in table.optics_row[first]], key, own
-
-
-def _optics_table(table: StarTable, first: NDArray[np.int64], own: list[str]) -> pd.DataFrame:
-    """The columns of the groups whose first rows are ``first``, with ``own`` columns of the rows."""
-    groups = table.optics.iloc[table.optics_row[first]].reset_index(drop=True)
-    return groups.assign(**{label: table.rows[label].to_numpy()[first] for label in own})
-
-
 def _optics(
     table: StarTable, pixel_size: NDArray[np.float64], boxes: NDArray[np.int64],
-    columns: dict[str, NDArray[np.float64]], names: list[str], key: NDArray[np.int64],
+    columns: dict[str, NDArray[np.float64]], named: TableGroups,
 ) -> tuple[Optics, NDArray[np.int64]]:  # fmt: skip
     shared = ("voltage", "spherical_aberration", "amplitude_contrast")
     held = {"pixel_size": pixel_size, "box_size": boxes, **{k: columns[k] for k in shared}}
-    groups, group, first = group_rows(names, key, held, table.where, StarError)
+    groups, group, first = group_rows(named.names, named.key, held, table.where, StarError)
     own = {k: torch.from_numpy(v) for k, v in columns.items() if k not in shared}
+    own["b_factor"] = torch.zeros(len(boxes), dtype=torch.float64)
     return Optics(groups, torch.from_numpy(group), **own), first
+
+
+def _damaged(table: StarTable, optics: Optics, notes: list[str]) -> Optics:
+    """``optics`` with the B-factors and the doses of the table."""
+    size = float(np.median(optics.of_group("pixel_size").numpy()))
+    b_factor, dose = damage(table, size, notes)
+    return replace(optics, b_factor=torch.from_numpy(b_factor), dose=torch.from_numpy(dose))
+
+
+def _replaced(table: StarTable, ctf: Path) -> Iterator[str]:
+    """What of the table a pickle's CTF replaces without having columns for it."""
+    neutral = {"rlnCtfBfactor": 0.0, "rlnCtfScalefactor": 1.0, "rlnMicrographPreExposure": 0.0}
+    held = [c for c, one in neutral.items() if np.any(table.numbers_or(c, one) != one)]
+    if held:
+        yield f"{', '.join(held)} of {table.path} are not used: {ctf} replaces them, as given."
 
 
 def _half_sets(table: StarTable, notes: list[str]) -> torch.Tensor:
@@ -221,12 +216,19 @@ def _half_sets(table: StarTable, notes: list[str]) -> torch.Tensor:
     return checked_half_sets(given, len(table.rows), table.where, label, notes)
 
 
-def _check_boxes(table: StarTable, images: ImageSource) -> None:
+def _told_boxes(table: StarTable) -> NDArray[np.int64]:
+    label = "rlnImageSize"
+    return integers(table.numbers(label), label, table.where, StarError)
+
+
+def _check_boxes(table: StarTable, images: ImageSource, faults: StackFaults | None = None) -> None:
     if not table.has("rlnImageSize"):
         return
-    told = table.numbers("rlnImageSize").astype(np.int64)
+    told = _told_boxes(table)
     bad = np.flatnonzero(told != images.box_sizes)
-    if len(bad):
+    if faults is not None:
+        faults.resized = bad
+    elif len(bad):
         i = bad[0]
         raise StackError(
             f"{table.where} row {i + 1}: the images of {images.stacks[images.stack[i]].path} "
@@ -247,5 +249,6 @@ def _belonging(table: StarTable) -> dict[str, NDArray[np.int64] | None]:
         if micrographs is not None:
             tubes = codes(micrographs * (int(tubes.max()) + 1) + tubes)
         filaments = tubes
-    tilts = codes(rows["rlnTomoParticleName"]) if "rlnTomoParticleName" in rows else None
-    return {"micrographs": micrographs, "filaments": filaments, "tilt_particles": tilts}
+    return {
+        "micrographs": micrographs, "filaments": filaments, "tilt_particles": tilt_images(table),
+    }  # fmt: skip

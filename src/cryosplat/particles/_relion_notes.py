@@ -11,79 +11,50 @@ import numpy as np
 import pandas as pd
 
 from ..errors import StarError
+from ._cryosparc_aberrations import ABERRATIONS
+from ._star_table import StarTable
 
-_MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
-CRYOSPARC_NOT_APPLIED = {
-    "beam tilt": ("ctf/tilt_A", "ctf/shift_A"),
-    "trefoil": ("ctf/trefoil_A",),
-    "tetrafoil": ("ctf/tetra_A",),
-    "anisotropic magnification": ("ctf/anisomag",),
-    "a constant added to the CTF": ("ctf/scale_const",),
-}
-_NOT_APPLIED = {
-    "beam tilt": ("rlnBeamTiltX", "rlnBeamTiltY"),
-    "odd aberrations": ("rlnOddZernike",),
-    "even aberrations": ("rlnEvenZernike",),
-    "dose weighting of tilts": ("rlnMicrographPreExposure",),
-}
-# What RELION keeps in the optics table from version 3.1 on, and in every row before.
-OPTICS_ABERRATIONS = (
-    "rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike", *_MAGNIFICATION,
-    "rlnMtfFileName",
-)  # fmt: skip
+_KEPT = (*ABERRATIONS, "ctf/shift_A", "ctf/scale_const")
 
 
-def aberration_notes(where: str, *tables: pd.DataFrame) -> Iterator[str]:
+def column_notes(table: StarTable) -> Iterator[str]:
     """A sentence for each effect the tables describe and the forward model lacks.
 
-    Raises `StarError` for images that are not plain 2-D particles: premultiplied or phase-flipped
-    by their CTF, or sub-tomograms.
+    Raises `StarError` for images that are not 2-D.
     """
-    for label, doing in (
-        ("rlnCtfDataAreCtfPremultiplied", "multiplied by their CTF"),
-        ("rlnCtfDataArePhaseFlipped", "phase-flipped"),
+    if table.has("rlnImageDimensionality") and np.any(
+        table.numbers("rlnImageDimensionality") != 2.0
     ):
-        if any(_differs(table, label, 0.0) for table in tables):
-            raise StarError(
-                f"{where}: {label} is set, so the images are already {doing}; only images as they "
-                f"were recorded can be used.\n  Remedy: extract the particles again without it."
-            )
-    if any("rlnImageDimensionality" in t and _differs(t, "rlnImageDimensionality", 2.0)
-           for t in tables):  # fmt: skip
         raise StarError(
-            f"{where}: rlnImageDimensionality is not 2; sub-tomograms are not read.\n"
+            f"{table.where}: rlnImageDimensionality is not 2; sub-tomograms are not read.\n"
             f"  Remedy: extract the tilt images as 2-D stacks."
         )
-    for effect, labels in _NOT_APPLIED.items():
-        present = [c for c in labels if any(_differs(table, c, 0.0) for table in tables)]
-        if present:
-            yield f"warning: {effect} ({', '.join(present)}) is not zero and is not applied."
-    for effect, fields in CRYOSPARC_NOT_APPLIED.items():
-        present = [f for f in fields if any(_field_differs(table, f) for table in tables)]
-        if present:
-            yield f"warning: {effect} ({', '.join(present)}) is not zero and is not applied."
-    if any(_differs(table, c, one) for table in tables for c, one in _MAGNIFICATION.items()):
-        yield "warning: anisotropic magnification (rlnMagMat) is not applied."
-    if any(_named(table, "rlnMtfFileName") for table in tables):
+    for field in _KEPT:
+        largest = max(_largest(frame, field) for frame in (table.rows, table.optics))
+        if largest > 0.0:
+            yield (
+                f"warning: cs/{field}, up to {largest:.3g}, is not applied: a star file gives "
+                f"aberrations in RELION's columns. Remedy: convert the .cs file again."
+            )
+    if any(_named(frame, "rlnMtfFileName") for frame in (table.rows, table.optics)):
         yield "the detector's MTF (rlnMtfFileName) is not applied; it scales shells, no more."
+    if "rlnNormCorrection" in table.rows:
+        norms = table.numbers("rlnNormCorrection")
+        middle = float(np.median(norms))
+        spread = float(np.abs(norms / middle - 1.0).max()) if middle > 0.0 else 0.0
+        if spread > 0.1:
+            yield (
+                f"rlnNormCorrection ({norms.min():.3g} to {norms.max():.3g}) is not applied; RELION "
+                f"would change grey levels of particles by up to {100 * spread:.2g} %."
+            )
 
 
-def _field_differs(table: pd.DataFrame, field: str) -> bool:
-    """Whether a cryoSPARC field, or an element of it, is not zero."""
-    own = [c for c in table if str(c) == f"cs/{field}" or str(c).startswith(f"cs/{field}/")]
-    return any(_differs(table, label, 0.0) for label in own)
+def _largest(frame: pd.DataFrame, field: str) -> float:
+    """The largest absolute value of a cryoSPARC field, or of its elements."""
+    own = [c for c in frame if str(c) == f"cs/{field}" or str(c).startswith(f"cs/{field}/")]
+    values = np.array([pd.to_numeric(frame[c], errors="coerce") for c in own], np.float64)
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
 
 
-def _differs(table: pd.DataFrame, label: str, neutral: float) -> bool:
-    """Whether any value, or any element of "[a,b]", differs from the neutral one."""
-    if label not in table:
-        return False
-    column = table[label]
-    if not pd.api.types.is_numeric_dtype(column):
-        lists = column.astype(str).str.strip("[]").str.split(",").explode()
-        column = pd.Series(pd.to_numeric(lists, errors="coerce")).fillna(neutral)
-    return bool(np.any(np.abs(column.to_numpy(float) - neutral) > 1e-7))
-
-
-def _named(table: pd.DataFrame, label: str) -> bool:
-    return label in table and bool((~table[label].astype(str).isin(["", "None"])).any())
+def _named(frame: pd.DataFrame, label: str) -> bool:
+    return label in frame and bool((~frame[label].astype(str).isin(["", "None"])).any())

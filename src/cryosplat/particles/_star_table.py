@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 from ..errors import StarError
 from ..io.star import read_star
 from ._columns import integers, numbers
+from ._tilt_series import files_of, optimisation_set, read_tomograms, tomograms_of
+from ._tomography import tilt_image_rows
 
 _PARTICLE_BLOCKS = ("particles", "images", "")
 
 
 @dataclass(slots=True)
 class StarTable:
-    """The particle rows of a star file, and the row of the optics table each belongs to."""
+    """The particle rows of a star file, and the row of the optics table each belongs to.
+
+    ``tilt_stacks``: the file has one row per particle, whose tilt images the rows here are.
+    """
 
     path: Path
     block: str
@@ -26,6 +31,8 @@ class StarTable:
     optics: pd.DataFrame
     optics_row: NDArray[np.int64]
     missing: list[str] = field(default_factory=list)
+    tilt_stacks: bool = False
+    notes: list[str] = field(default_factory=list)
 
     @property
     def where(self) -> str:
@@ -63,7 +70,10 @@ class StarTable:
         names = list(dict.fromkeys(self.missing))
         remedies = dict.fromkeys(_remedy(name) for name in names)
         if any(str(label).startswith("cisTEM") for label in self.rows.columns):
-            remedies = {"this is cisTEM's own table; export the refinement to RELION": None}
+            remedies = {
+                "this is cisTEM's own table; export the refinement to RELION (in which direction "
+                "cisTEM's shifts move a particle is not documented, so the table is not read)": None
+            }
         raise StarError(
             f"{self.where}: missing {', '.join(names)} ({len(self.rows)} rows).\n"
             f"  The table has {', '.join(map(str, self.rows.columns[:40]))}.\n"
@@ -84,9 +94,13 @@ def _remedy(label: str) -> str:
 
 
 def open_star(path: Path) -> StarTable:
-    """The particle table of a star file, joined to its optics table by group id."""
-    blocks = read_star(path)
-    _check_not_tilt_stacks(path, blocks)
+    """The particle table of a star file, or of the one that RELION's optimisation set names, joined
+    to its optics table by group id; tilt images of RELION 5's stacks have a row each."""
+    blocks, tomograms = read_star(path), None
+    entries = optimisation_set(blocks)
+    if entries is not None:
+        path, tomograms = files_of(path, entries)
+        blocks = read_star(path)
     block = next((b for b in _PARTICLE_BLOCKS if b in blocks), None)
     if block is None:
         raise StarError(
@@ -100,6 +114,9 @@ def open_star(path: Path) -> StarTable:
             f"{path}, data_{block}: the table has no rows.\n"
             f"  Remedy: check the selection that wrote it."
         )
+    notes, tilted = [], _tilt_stacks(blocks)
+    if tilted:
+        rows, notes = _with_tilt_images(path, tomograms, rows)
     optics = blocks.get("optics")
     if optics is None or len(optics) == 0:
         if "rlnOpticsGroup" in rows and "rlnVoltage" not in rows:
@@ -107,20 +124,28 @@ def open_star(path: Path) -> StarTable:
                 f"{path}, data_{block}: the rows name optics groups, but the file has no "
                 f"data_optics table.\n  Remedy: copy data_optics from the job's original file."
             )
-        return StarTable(path, block, rows, pd.DataFrame(index=[0]), np.zeros(len(rows), int))
-    return StarTable(path, block, rows, optics, _join(path, block, rows, optics))
+        optics, joined = pd.DataFrame(index=[0]), np.zeros(len(rows), int)
+    else:
+        joined = _join(path, block, rows, optics)
+    return StarTable(path, block, rows, optics, joined, tilt_stacks=tilted, notes=notes)
 
 
-def _check_not_tilt_stacks(path: Path, blocks: dict[str, pd.DataFrame]) -> None:
-    """RELION 5 writes one row for all the tilt images of a particle: refuse that by name."""
+def _tilt_stacks(blocks: dict[str, pd.DataFrame]) -> bool:
+    """Whether each row is a stack of tilt images, as RELION 5 writes them."""
     label = "rlnTomoSubTomosAre2DStacks"
     general = blocks.get("general", pd.DataFrame())
-    if label in general and np.any(general[label].astype(str).to_numpy(object) != "0"):
-        raise StarError(
-            f"{path}: {label} is set: each row is a stack of tilt images, whose angles, defoci and "
-            f"doses are in the tomograms.star of the tomography job, which is not read.\n"
-            f"  Remedy: give a star file with one row per tilt image, as Warp and M export it."
-        )
+    return label in general and bool(np.any(general[label].astype(str).to_numpy(object) != "0"))
+
+
+def _with_tilt_images(
+    path: Path, tomograms: Path | None, rows: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str]]:
+    """One row per tilt image for one per particle, and what the user should know."""
+    series = read_tomograms(tomograms_of(path) if tomograms is None else tomograms)
+    images = tilt_image_rows(rows, series, f"{path}, data_particles")
+    used = set(rows["rlnTomoName"].astype(str))
+    told = f"{len(rows)} particles are taken as {len(images)} tilt images of {len(used)} tilt series."
+    return images, [told, *dict.fromkeys(n for name in used for n in series[name].notes)]
 
 
 def _join(path: Path, block: str, rows: pd.DataFrame, optics: pd.DataFrame) -> NDArray[np.int64]:

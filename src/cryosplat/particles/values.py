@@ -18,6 +18,7 @@ from ..optics import Optics, OpticsGroup
 from ..poses import Poses
 from ._read_ahead import read_ahead
 from .images import ImageSource
+from .processing import recorded
 
 _BLOCK_BYTES = 2**25
 
@@ -96,8 +97,10 @@ class Particles:
     def batches(self, indices: Tensor | None = None, size: int | None = None) -> Iterator[Batch]:
         """The particles ``indices`` (default all) in file order, ``size`` at a time.
 
-        All images of a batch have one box size. A background thread reads ahead. Without ``size``
-        a batch holds about 32 MB. Raises `ImageError` when a block with unusable pixels is read.
+        All images of a batch have one box size, and are as they were recorded, whatever was done to
+        the stored ones by their CTF (`processing.recorded`). A background thread reads ahead.
+        Without ``size`` a batch holds about 32 MB. Raises `ImageError` when a block with unusable
+        pixels is read.
         """
         index = np.arange(len(self)) if indices is None else _positions(indices).numpy()
         return read_ahead(self._blocks(self.images.file_order(index), size))
@@ -109,9 +112,10 @@ class Particles:
             step = size or max(1, _BLOCK_BYTES // (4 * int(box) ** 2))
             for start in range(0, len(of_box), step):
                 block = of_box[start : start + step]
-                images = self.images.read(block)
                 index = torch.from_numpy(block)
-                yield Batch(index, images, self.poses.select(index), self.optics.select(index))
+                optics = self.optics.select(index)
+                images = recorded(self.images.read(block), optics)
+                yield Batch(index, images, self.poses.select(index), optics)
 
 
 def _positions(index: Tensor | NDArray) -> Tensor:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..io.star import write_star
 from ..poses import euler_from_rotations, rotations_from_euler
+from ._relion_aberrations import aberration_columns
 from .resolving import resolve
 from .values import Particles
 
@@ -115,9 +116,9 @@ def _optics_table(particles: Particles) -> pd.DataFrame:
     }
     table = pd.DataFrame(columns)
     kept = particles.optics_table.drop(columns=list(columns), errors="ignore")
-    if len(kept) == len(table):
-        table = pd.concat([table, kept.reset_index(drop=True)], axis=1)
-    return table
+    same = len(kept) == len(table)
+    kept = kept.reset_index(drop=True) if same else pd.DataFrame(index=table.index)
+    return pd.concat([table, aberration_columns(groups, kept)], axis=1)
 
 
 def _image_names(particles: Particles, path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from ..errors import OutputError
 from ..io._atomic import replacing
 from ..io.pickles import save_pickle
+from ..optics import Optics
+from ._aberrations import Aberration, in_degrees, largest_turn, stretches
 from ._cryodrgn import HALF_SETS
 from .values import Particles
 from .writing import write_particles
@@ -72,6 +75,35 @@ def _whole_stacks(particles: Particles) -> list[Path] | None:
     return [images.stacks[i].path.absolute() for i in order.tolist()]
 
 
+def _effects_lost(optics: Optics) -> Iterator[str]:
+    """What optics groups hold beside the CTF's own values, and what leaving it out means."""
+    groups = [optics.groups[i] for i in torch.unique(optics.group).tolist()]
+    turned = [(largest_turn(g, Aberration("", "", g.odd, g.even)), g) for g in groups]
+    turn, group = max(turned, key=lambda pair: pair[0])
+    if turn > 0.0:
+        yield (
+            f"ctf.pkl has no columns for aberrations, which turn phases by up to "
+            f"{in_degrees(turn)} degrees at Nyquist ({2 * group.pixel_size:.3g} A, optics "
+            f"group {group.name!r}); particles.star keeps them."
+        )
+    far = max(abs(s - 1.0) for g in groups for s in stretches(g.magnification))
+    if far > 0.0:
+        yield (
+            f"ctf.pkl has no columns for anisotropic magnification, which reaches "
+            f"{100 * far:.2g} %; particles.star keeps it."
+        )
+    if any(g.processing != "none" for g in groups):
+        yield (
+            "cryoDRGN takes images as they were recorded, but some of these were premultiplied "
+            "or phase-flipped by their CTF; particles.star says which."
+        )
+    if bool((optics.dose > 0.0).any()):
+        yield (
+            f"ctf.pkl has no column for the exposure before an image, up to "
+            f"{float(optics.dose.max()):.3g} e/A^2; particles.star keeps it."
+        )
+
+
 def _losses(particles: Particles, listed: bool) -> list[str]:
     optics = particles.optics
     losses = []
@@ -84,6 +116,7 @@ def _losses(particles: Particles, listed: bool) -> list[str]:
         )
     if bool((optics.b_factor != 0).any()) or bool((optics.scale != 1).any()):
         losses.append("ctf.pkl has no columns for B-factors and scales; particles.star keeps them.")
+    losses += _effects_lost(optics)
     if len({(g.pixel_size, g.box_size) for g in optics.groups}) > 1:
         losses.append("cryoDRGN takes the pixel size of the first particle for all of them.")
     if particles.images.sign is not None:

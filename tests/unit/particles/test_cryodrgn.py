@@ -65,10 +65,11 @@ def test_the_pixel_size_is_that_of_the_original_box(
     rows = pickle.loads(pickles[1].read_bytes())
     rows[:, 0], rows[:, 1] = 32, 0.5
     rows[3:, 1] = 0.25
+    rows[8:, 0] = 16
     _dump(pickles[1], rows)
     particles = read_particles(stack)
     pixel_size = particles.optics.of_group("pixel_size").numpy()
-    np.testing.assert_array_equal(pixel_size, np.where(np.arange(12) < 3, 2.0, 1.0))
+    np.testing.assert_array_equal(pixel_size, np.repeat([2.0, 1.0, 0.5], [3, 5, 4]))
     # translations are fractions of the box, so they follow each row's own pixel size
     fraction = data_set.origins / 12.0
     expected = fraction * 8 * pixel_size[:, None]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mixed_sets import write_set
 from problems import blobs
 from tolerances import DOWNSAMPLED
 
@@ -50,3 +51,18 @@ def test_pixel_size_and_box_change_together(tmp_path: Path) -> None:
     batch = next(iter(smaller.select(torch.tensor([4, 9])).batches()))
     assert batch.images.shape == (2, 20, 20)
     assert "downsampled from 32 to 20 pixels" in smaller.notes[-1]
+
+
+def test_other_boxes_get_the_same_pixels_and_none_larger(tmp_path: Path) -> None:
+    grids = Grid(32, 3.0), Grid(28, 3.6), Grid(40, 2.0), Grid(20, 4.5)
+    particles = read_particles(write_set(tmp_path, grids, 40))
+    first = (particles.optics.group == 0).nonzero().squeeze(1)
+    most_of_the_first = torch.cat([torch.arange(40), first, first])
+    smaller = downsampled(particles.select(most_of_the_first), 24)
+    boxes = {g.name: (g.box_size, round(g.pixel_size, 3)) for g in smaller.optics.groups}
+    assert boxes == {
+        "group0": (24, 4.0), "group1": (26, 3.877), "group2": (20, 4.0), "group3": (20, 4.5)
+    }  # fmt: skip
+    for batch in smaller.batches():
+        group = smaller.optics.groups[int(batch.optics.group[0])]
+        assert batch.box_size == group.box_size

@@ -46,7 +46,7 @@ def test_aberrations_in_the_rows_divide_the_optics_groups(data_set: DataSet, sta
     assert [g.name for g in particles.optics.groups] == ["optics1_1", "optics1_2"]
     group = particles.optics.group.numpy()
     np.testing.assert_array_equal(particles.optics_table["rlnBeamTiltX"].to_numpy()[group], tilt)
-    assert any("beam tilt (rlnBeamTiltX) is not zero" in note for note in particles.notes)
+    assert "beam tilt (rlnBeamTilt) of (-0.5, 0) mrad is applied" in " ".join(particles.notes)
     blocks = read_star(write_particles(particles, data_set.folder / "b.star"))
     assert "rlnBeamTiltX" not in blocks["particles"]
     assert blocks["optics"]["rlnOddZernike"].tolist() == ["[0,1]"] * 2
@@ -54,10 +54,14 @@ def test_aberrations_in_the_rows_divide_the_optics_groups(data_set: DataSet, sta
 
 
 def test_aberrations_of_too_many_kinds_stay_in_the_rows(star: Star, monkeypatch) -> None:
-    monkeypatch.setattr("cryosplat.particles._relion._MOST_GROUPS", 5)
+    monkeypatch.setattr("cryosplat.particles._aberrations.MOST_GROUPS", 5)
     particles = read_particles(star(rlnBeamTiltX=np.arange(12) / 10))
     assert len(particles.optics.groups) == 1
-    assert "rlnBeamTiltX" not in particles.optics_table
+    assert "rlnBeamTiltX" not in particles.optics_table and not particles.optics.groups[0].odd
+    (note,) = particles.notes
+    assert note.startswith(
+        "warning: beam tilt (rlnBeamTilt) of (1.1, 0) mrad is not applied, as it"
+    )
     assert particles.table["rlnBeamTiltX"].tolist() == (np.arange(12) / 10).tolist()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from data_sets import DataSet, write_cs
 from cryosplat.errors import OutputError
 from cryosplat.io.star import read_star
 from cryosplat.particles import read_particles, split_half_sets, write_particles
+from cryosplat.poses import Poses
 
 Star = Callable[..., Path]
 
@@ -81,3 +83,13 @@ def test_image_names_hold_from_the_new_folder(
 def test_a_folder_that_is_not_there_is_said(data_set: DataSet, star: Star) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_particles(read_particles(star()), data_set.folder / "no" / "a.star")
+
+
+def test_an_upright_view_is_written(data_set: DataSet, star: Star) -> None:
+    """Of angles with tilt 0 only rot + psi means something; that is no reason for a warning."""
+    first = read_particles(star(rlnAngleTilt=np.zeros(data_set.n)))
+    turned = first.poses.rotations.clone()
+    turned[0] = torch.eye(3)
+    moved = replace(first, poses=Poses(turned, first.poses.shifts))
+    again = read_particles(write_particles(moved, data_set.folder / "b.star"))
+    np.testing.assert_allclose(again.poses.rotations, turned, **tolerances.ROTATION_FLOAT32)
