@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .errors import SettingsError
+from .symmetry import order_of, rotations_of, symmetry_name
+
+TENSORS = ("means", "scales", "quaternions", "amplitudes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +21,16 @@ class GaussianMixture:
     deviations in Angstrom along the axes of the Gaussian; ``quaternions`` (k, 4) as (w, x, y, z),
     unit length, turning those axes into the map's; ``amplitudes`` (k,), each the Gaussian's
     integral. A voxel of the map holds the mass inside it: ``sum(map) == sum(amplitudes)``.
+
+    With a ``symmetry`` (a point group, see `symmetry`) the Gaussians are those of one asymmetric
+    unit, and the map is the sum over the group's rotations, ``sum_S V(S^-1 r)``: what `whole` holds.
     """
 
     means: Tensor
     scales: Tensor
     quaternions: Tensor
     amplitudes: Tensor
+    symmetry: str = "C1"
 
     def __post_init__(self) -> None:
         k = self.means.shape[0]
@@ -34,9 +41,32 @@ class GaussianMixture:
                 raise SettingsError(
                     f"GaussianMixture: {field} has shape {given}, expected {shape}."
                 )
+        object.__setattr__(self, "symmetry", symmetry_name(self.symmetry))
 
     def __len__(self) -> int:
+        """How many Gaussians are stored, those of one asymmetric unit."""
         return self.means.shape[0]
+
+    @property
+    def copies(self) -> int:
+        """How many asymmetric units the map has."""
+        return order_of(self.symmetry)
+
+    def whole(self) -> GaussianMixture:
+        """All Gaussians of the map, one asymmetric unit after the other, the stored one first.
+
+        Without symmetry of its own; differentiable by the stored Gaussians.
+        """
+        if self.symmetry == "C1":
+            return self
+        turns = torch.from_numpy(rotations_of(self.symmetry).copy()).to(self.means)
+        quaternions = _products(matrices_to_quaternions(turns), self.quaternions)
+        return GaussianMixture(
+            torch.einsum("sij,kj->ski", turns, self.means).reshape(-1, 3),
+            self.scales.repeat(self.copies, 1),
+            quaternions.reshape(-1, 4),
+            self.amplitudes.repeat(self.copies),
+        )
 
     def covariances(self) -> Tensor:
         """``Sigma = Q S S^T Q^T``, (k, 3, 3) in square Angstrom."""
@@ -44,21 +74,35 @@ class GaussianMixture:
         return half @ half.transpose(1, 2)
 
     def select(self, index: Tensor) -> GaussianMixture:
-        """The Gaussians ``index``."""
-        return GaussianMixture(*(getattr(self, f.name)[index] for f in fields(self)))
+        """The stored Gaussians ``index``."""
+        return replace(self, **{name: getattr(self, name)[index] for name in TENSORS})
 
     def rotated(self, rotation: Tensor) -> GaussianMixture:
-        """The mixture turned by ``rotation`` (3, 3): ``mu -> R mu``, ``Sigma -> R Sigma R^T``."""
-        turned = rotation @ quaternions_to_matrices(self.quaternions)
+        """The mixture turned by ``rotation`` (3, 3): ``mu -> R mu``, ``Sigma -> R Sigma R^T``.
+
+        All of its Gaussians, without symmetry: the axes would turn with them.
+        """
+        whole = self.whole()
+        turned = rotation @ quaternions_to_matrices(whole.quaternions)
         return GaussianMixture(
-            self.means @ rotation.T, self.scales, matrices_to_quaternions(turned), self.amplitudes
-        )
+            whole.means @ rotation.T, whole.scales, matrices_to_quaternions(turned),
+            whole.amplitudes,
+        )  # fmt: skip
 
 
 def concatenate(mixtures: list[GaussianMixture]) -> GaussianMixture:
-    """All Gaussians of several mixtures in one."""
-    names = [f.name for f in fields(GaussianMixture)]
-    return GaussianMixture(*(torch.cat([getattr(m, n) for m in mixtures]) for n in names))
+    """All Gaussians of several mixtures of one symmetry in one.
+
+    Raises `SettingsError` for mixtures of different symmetries.
+    """
+    names = sorted({m.symmetry for m in mixtures})
+    if len(names) > 1:
+        raise SettingsError(
+            f"concatenate: the mixtures have the symmetries {' and '.join(names)}, expected one. "
+            f"Remedy: take their whole() first."
+        )
+    tensors = {name: torch.cat([getattr(m, name) for m in mixtures]) for name in TENSORS}
+    return replace(mixtures[0], **tensors)
 
 
 def mean_of(mixtures: list[GaussianMixture]) -> GaussianMixture:
@@ -76,6 +120,18 @@ def quaternions_to_matrices(quaternions: Tensor) -> Tensor:
         2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
     )  # fmt: skip
     return torch.stack(rows, -1).reshape(*quaternions.shape[:-1], 3, 3)
+
+
+def _products(first: Tensor, second: Tensor) -> Tensor:
+    """All products (s, k, 4) of quaternions (s, 4) and (k, 4): the second turn, then the first."""
+    w, x, y, z = first[:, None].unbind(-1)
+    a, b, c, d = second[None].unbind(-1)
+    return torch.stack(
+        [
+            w * a - x * b - y * c - z * d, w * b + x * a + y * d - z * c,
+            w * c - x * d + y * a + z * b, w * d + x * c - y * b + z * a,
+        ], -1,
+    )  # fmt: skip
 
 
 def matrices_to_quaternions(matrices: Tensor) -> Tensor:

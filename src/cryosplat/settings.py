@@ -18,6 +18,7 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 from .errors import SettingsError
+from .symmetry import symmetry_name
 
 FEWEST_GAUSSIANS, MOST_GAUSSIANS = 8, 2_000_000
 MOST_STEPS = 100_000
@@ -112,14 +113,15 @@ class ImageSchedule:
 class ReconstructionSettings:
     """How to reconstruct.
 
-    ``gaussians``: their number, None to let held-out particles choose; ``start``: first positions
-    from the statistics of the data, at random, or the folder of an earlier run of the same
-    half-sets; ``contrast``: how the molecule looks in the images, "auto" to let the data decide;
-    ``seed`` of every random choice; ``steps`` of each fit, None to let held-out particles choose;
-    ``held_out``: the share of each half-set that chooses; ``solver``: descent on the statistics of
-    all particles, or on mini-batches of images as ``images`` says; ``quick``: leave out the control
-    that fits everything a second time; ``mask``: file of the mask of the FSC, None to find one;
-    ``model``: file of an atomic model to compare the map with.
+    ``gaussians``: their number in the whole map, None to let held-out particles choose; ``start``:
+    first positions from the statistics of the data, at random, or the folder of an earlier run of
+    the same half-sets; ``contrast``: how the molecule looks in the images, "auto" to let the data
+    decide; ``seed`` of every random choice; ``steps`` of each fit, None to let held-out particles
+    choose; ``held_out``: the share of each half-set that chooses; ``solver``: descent on the
+    statistics of all particles, or on mini-batches of images as ``images`` says; ``quick``: leave out
+    the control that fits everything a second time; ``mask``: file of the mask of the FSC, None to find
+    one; ``model``: file of an atomic model to compare the map with; ``symmetry``: the point group of
+    the map, about RELION's axes, as `symmetry_name` takes it.
 
     Raises
     ------
@@ -137,6 +139,7 @@ class ReconstructionSettings:
     quick: bool = False
     mask: str | None = None
     model: str | None = None
+    symmetry: str = "C1"
     images: ImageSchedule = ImageSchedule()
 
     def __post_init__(self) -> None:
@@ -165,6 +168,10 @@ class ReconstructionSettings:
         number = isinstance(self.held_out, (int, float)) and not isinstance(self.held_out, bool)
         if not (number and 0.0 < self.held_out <= 0.5):
             raise _wrong("held_out", self.held_out, "a share above 0 and at most 0.5")
+        try:
+            object.__setattr__(self, "symmetry", symmetry_name(self.symmetry))
+        except SettingsError as error:
+            raise SettingsError(f"settings: {error}") from None
 
     @staticmethod
     def paper(gaussians: int | None = None, seed: int = 0) -> ReconstructionSettings:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tolerances
+import torch
 
 from cryosplat.errors import InputError, OutputError
 from cryosplat.io.ply import COLUMNS, read_ply, write_ply
+from cryosplat.mixture import GaussianMixture
 
 
 def _mixture(k: int = 5) -> tuple[np.ndarray, ...]:
@@ -155,3 +158,51 @@ def test_nothing_wrong_is_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_ply(tmp_path / "absent" / "m.ply", means, scales, quaternions, amplitudes)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("symmetry", ["D2", "T", "I3"])
+def test_a_symmetric_mixture_is_stored_as_its_asymmetric_unit(
+    tmp_path: Path, symmetry: str
+) -> None:
+    path, mixture = tmp_path / "m.ply", _mixture()
+    write_ply(path, *mixture, extra={"sigma_position": np.arange(5.0)}, symmetry=symmetry)
+    read = read_ply(path)
+    assert read.symmetry == symmetry and len(read.means) == 5
+    assert f"cryosplat symmetry {symmetry}" in read.comments
+    ours = read.whole()
+    torch_like = GaussianMixture(*map(torch.from_numpy, mixture), symmetry=symmetry).whole()
+    assert ours.symmetry == "C1" and len(ours.means) == len(torch_like) > 5
+    for name in ("means", "scales", "amplitudes"):
+        theirs = getattr(torch_like, name).numpy()
+        np.testing.assert_allclose(getattr(ours, name), theirs, **tolerances.COVARIANCE_FLOAT32)
+    both = ours.quaternions, torch_like.quaternions.numpy()  # each known but for its sign
+    np.testing.assert_allclose(np.abs(np.sum(both[0] * both[1], 1)), 1.0, atol=1e-5)
+    np.testing.assert_array_equal(ours.extra["sigma_position"][5:10], np.arange(5))
+
+
+def test_without_symmetry_the_header_is_silent_and_whole_is_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "m.ply"
+    write_ply(path, *_mixture())
+    read = read_ply(path)
+    assert b"symmetry" not in path.read_bytes()
+    assert read.symmetry == "C1" and read.whole() is read
+
+
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        ("cryosplat symmetry Q9", "the header's symmetry is 'Q9', expected C1 to C99"),
+        ("cryosplat symmetry", "the header's symmetry is ''"),
+        ("cryosplat symmetry D7 D8", "the header's symmetry is 'D7 D8'"),
+        ("cryosplat symmetry C2\ncomment cryosplat symmetry C3", "names a symmetry 2 times"),
+    ],
+)
+def test_a_symmetry_that_there_is_not_is_refused(
+    tmp_path: Path, comment: str, message: str
+) -> None:
+    path = tmp_path / "m.ply"
+    write_ply(path, *_mixture())
+    content = path.read_bytes().replace(b"element", f"comment {comment}\nelement".encode(), 1)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_ply(path)

@@ -25,10 +25,10 @@ def run_voxelize(gaussians: Path, out: Path, box: int, pixel_size: float) -> Non
     grid = Grid(box, pixel_size)
     ply = read_ply(gaussians)
     arrays = (ply.means, ply.scales, ply.quaternions, ply.amplitudes)
-    mixture = GaussianMixture(*map(torch.from_numpy, arrays))
+    mixture = GaussianMixture(*map(torch.from_numpy, arrays), symmetry=ply.symmetry)
     narrow = float(mixture.scales.min()) < NARROWEST * pixel_size
     volume = band_limited_map(mixture, grid) if narrow else voxelize(mixture, grid)
     write_map(out, volume.numpy(), pixel_size, f"from {gaussians.name}")
     Console(highlight=False, soft_wrap=True).print(
-        f"{out}: {len(mixture):,} Gaussians on {box} px of {pixel_size:g} Å"
+        f"{out}: {mixture.copies * len(mixture):,} Gaussians on {box} px of {pixel_size:g} Å"
     )

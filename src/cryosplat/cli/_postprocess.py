@@ -138,12 +138,12 @@ def _angstrom(value: float) -> str:
 def _write_gaussians(folder: RunFolder, out: Path, b_factor: float, grid: Grid) -> str:
     ply = read_ply(folder.gaussians)
     arrays = (ply.means, ply.scales, ply.quaternions, ply.amplitudes)
-    mixture = GaussianMixture(*map(torch.from_numpy, arrays))
+    mixture = GaussianMixture(*map(torch.from_numpy, arrays), symmetry=ply.symmetry)
     sharp = sharpened_mixture(mixture, b_factor, FLOOR * grid.pixel_size)
     comment = f"sharpened by a B-factor of {b_factor:.1f} square Angstrom"
     write_ply(
         out, sharp.means.numpy(), sharp.scales.numpy(), sharp.quaternions.numpy(),
-        sharp.amplitudes.numpy(), (comment,),
+        sharp.amplitudes.numpy(), (comment,), symmetry=sharp.symmetry,
     )  # fmt: skip
     limited = share_limited(mixture, sharp, b_factor)
     return (

@@ -113,12 +113,20 @@ def facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "Gaussians": f"{gaussians[0]:,} (half-maps {gaussians[1]:,} and {gaussians[2]:,}); "
         f"{100 * summary['scale_at_floor']:.0f} % of their scales at the floor of "
         f"{summary['smallest_scale_allowed']:.2f} Å",
+        **_symmetry(summary),
         "contrast": f"protein {contrast['used']} in the images",
         "time": f"{duration(timings['total'])} ("
         + ", ".join(f"{name} {duration(seconds)}" for seconds, name in reversed(longest))
         + ")",
         "peak memory": gigabytes(summary["peak_memory_bytes"]),
     }
+
+
+def _symmetry(summary: Mapping[str, Any]) -> dict[str, str]:
+    if summary.get("symmetry", "C1") == "C1":
+        return {}
+    stored = summary["gaussians_stored"][0]
+    return {"symmetry": f"{summary['symmetry']}; {stored:,} of the map's Gaussians are stored"}
 
 
 def angstrom(value: float | None, unit: str = " Å") -> str:

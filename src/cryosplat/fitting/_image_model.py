@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -47,7 +47,9 @@ def encoded(mixture: GaussianMixture, units: Units, isotropic: bool) -> dict[str
     }
 
 
-def decoded(parameters: Mapping[str, Tensor], units: Units) -> GaussianMixture:
+def decoded(
+    parameters: Mapping[str, Tensor], units: Units, symmetry: str = "C1"
+) -> GaussianMixture:
     """The mixture in physical units, differentiable by the parameters."""
     scales = units.floor + functional.softplus(parameters["scales"])
     return GaussianMixture(
@@ -55,6 +57,7 @@ def decoded(parameters: Mapping[str, Tensor], units: Units) -> GaussianMixture:
         scales.expand(-1, 3) * units.length,
         functional.normalize(parameters["quaternions"], dim=-1),
         functional.softplus(parameters["amplitudes"]) * units.mass,
+        symmetry,
     )
 
 
@@ -67,9 +70,9 @@ def split(mixture: GaussianMixture) -> GaussianMixture:
     narrower = torch.where(longest, SPLIT * mixture.scales, mixture.scales)
     return concatenate(
         [
-            GaussianMixture(
-                mixture.means + sign * offsets, narrower, mixture.quaternions,
-                mixture.amplitudes / 2,
+            replace(
+                mixture, means=mixture.means + sign * offsets, scales=narrower,
+                amplitudes=mixture.amplitudes / 2,
             )
             for sign in (1.0, -1.0)
         ]

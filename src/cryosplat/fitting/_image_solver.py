@@ -10,20 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from ..errors import SettingsError
-from ..grid import Grid
 from ..mixture import GaussianMixture
-from ..poses import Poses
 from ..settings import ImageSchedule
 from ..splatting import project
 from ._image_data import ImageData, Observed, Order, grey_level, pools
 from ._image_model import Learner, Units, decoded, encoded, split
+from ._image_rendering import Render, without_aliases
 from ._image_state import SETS, Epoch, ImageState
 from ._image_term import ImageTerm, equal_precision
-
-Render = Callable[[GaussianMixture, Poses, Grid], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,8 @@ def begin(
 
     ``starts``: one mixture, for all particles, or three, for all and each half-set. Those of the
     half-sets must be drawn independently: where first positions are shared, half-maps agree on
-    them (64 px, 2,000 Gaussians: FSC 0.63 at the last shell where the truth allows 0.2).
+    them (64 px, 2,000 Gaussians: FSC 0.63 at the last shell where the truth allows 0.2). All have
+    one symmetry.
     """
     if len(starts) not in (1, 3):
         raise SettingsError(
@@ -62,7 +59,8 @@ def begin(
         for name, start in zip(SETS, starts, strict=False)
         for key, value in encoded(start, units, schedule.shape == "isotropic").items()
     }
-    return ImageState(schedule, units, 0, 0, 0, tensors, ((0.0, 0.0),) * len(starts), ())
+    sums = ((0.0, 0.0),) * len(starts)
+    return ImageState(schedule, units, 0, 0, 0, tensors, sums, (), starts[0].symmetry)
 
 
 def fit_images(
@@ -105,7 +103,7 @@ class _Run:
     """What changes while a fit runs."""
 
     def __init__(self, data: ImageData, state: ImageState, render: Render) -> None:
-        self.begun, self.render = state, render
+        self.begun, self.render = state, without_aliases(render, data.grid.pixel_size)
         self.schedule, self.units = state.schedule, state.units
         self.learners = [
             Learner.of(state.of_set(name), state.schedule.betas) for name in state.sets
@@ -129,10 +127,11 @@ class _Run:
             if number >= len(self.learners):
                 continue
             learner = self.learners[number]
-            mixture = decoded(learner.parameters, self.units)
+            mixture = decoded(learner.parameters, self.units, self.begun.symmetry)
             loss = self.term(self.render(mixture, batch.poses, grid), batch)
-            # mean squared residual of a pixel, in units of the noise
-            (loss * (2.0 / (len(batch) * grid.box_size**2))).backward()
+            # mean squared residual of a pixel, in units of the noise; by the map's pixels for all
+            # images, so that each weighs by what it says
+            (loss * (2.0 / (len(batch) * self.term.grid.box_size**2))).backward()
             learner.step(self.schedule.step_size(self.epoch))
             self.residuals[number] += 2.0 * loss.detach()
             self.counts[number] += len(batch) * self.term.n_frequencies(grid)
@@ -148,7 +147,7 @@ class _Run:
         if self.epoch in self.schedule.split_after and self.epoch < (self.schedule.epochs or 0):
             for i, learner in enumerate(self.learners):
                 with torch.no_grad():
-                    halves = split(decoded(learner.parameters, self.units))
+                    halves = split(decoded(learner.parameters, self.units, self.begun.symmetry))
                 parameters = encoded(halves, self.units, self.schedule.shape == "isotropic")
                 self.learners[i] = Learner(parameters, self.schedule.betas)
 

@@ -35,7 +35,7 @@ class ImageState:
 
     ``epoch``, ``pool`` and ``batch`` say what comes next; ``tensors`` hold parameters and moments
     as "full.means", "half 1.scales.exp_avg" and the like; ``sums`` the residuals of this epoch and
-    how many coefficients they were summed over, for each mixture.
+    how many coefficients they were summed over, for each mixture; ``symmetry`` that of all of them.
     """
 
     schedule: ImageSchedule
@@ -46,6 +46,7 @@ class ImageState:
     tensors: dict[str, Tensor]
     sums: tuple[tuple[float, float], ...]
     history: tuple[Epoch, ...]
+    symmetry: str = "C1"
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -68,14 +69,14 @@ class ImageState:
 
     def mixtures(self) -> list[GaussianMixture]:
         """The mixtures as they stand, detached."""
-        return [decoded(self.of_set(name), self.units) for name in self.sets]
+        return [decoded(self.of_set(name), self.units, self.symmetry) for name in self.sets]
 
     def scalars(self) -> dict[str, Any]:
         """Everything but the tensors, as plain values."""
         return {
             "schedule": asdict(self.schedule), "units": asdict(self.units), "epoch": self.epoch,
             "pool": self.pool, "batch": self.batch, "sums": self.sums,
-            "history": [asdict(e) for e in self.history],
+            "history": [asdict(e) for e in self.history], "symmetry": self.symmetry,
         }  # fmt: skip
 
     @staticmethod
@@ -89,6 +90,7 @@ class ImageState:
                 tensors,
                 tuple((float(a), float(b)) for a, b in scalars["sums"]),
                 tuple(Epoch(**_tuples(e)) for e in scalars["history"]),
+                str(scalars["symmetry"]),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(

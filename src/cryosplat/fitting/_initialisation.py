@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import scipy.ndimage
@@ -13,6 +14,7 @@ from ..grid import Grid
 from ..mixture import GaussianMixture, quaternions_to_matrices
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, shell_means, solve
+from ..symmetry import stored
 
 POSITION_STEPS = 8  # conjugate-gradient steps of the solution that positions are drawn from
 SMOOTHING = 1.0  # pixels
@@ -39,57 +41,72 @@ def effective_voxels(positive: Tensor) -> float:
 
 
 def start_in_density(
-    form: QuadraticForm, positive: Tensor, k: int, scale: float, generator: torch.Generator
+    form: QuadraticForm,
+    positive: Tensor,
+    k: int,
+    scale: float,
+    generator: torch.Generator,
+    symmetry: str = "C1",
 ) -> GaussianMixture:
-    """``k`` equal Gaussians, ``scale`` pixels wide, drawn from a density and brought to scale."""
-    means = _draw(positive, k, generator) * form.grid.pixel_size
-    return _equal(form, means, scale * form.grid.pixel_size, generator)
+    """Equal Gaussians, ``scale`` pixels wide, drawn from a density and brought to scale.
+
+    ``k`` of the whole map: with a ``symmetry``, those of one asymmetric unit are drawn from all of
+    the density, which should have it.
+    """
+    means = _draw(positive, stored(k, symmetry), generator) * form.grid.pixel_size
+    return _equal(form, means, scale * form.grid.pixel_size, generator, symmetry)
 
 
 def start_at_random(
-    form: QuadraticForm, k: int, radius: float, scale: float, generator: torch.Generator
+    form: QuadraticForm,
+    k: int,
+    radius: float,
+    scale: float,
+    generator: torch.Generator,
+    symmetry: str = "C1",
 ) -> GaussianMixture:
-    """``k`` equal Gaussians normally distributed around the rotation centre (CryoSplat, section 4).
+    """Equal Gaussians normally distributed around the rotation centre (CryoSplat, section 4).
 
-    ``radius``: standard deviation of the positions in Angstrom; ``scale`` in pixels.
+    ``k`` of the whole map; ``radius``: standard deviation of the positions in Angstrom; ``scale`` in
+    pixels.
     """
-    means = radius * torch.randn(k, 3, generator=generator)
+    means = radius * torch.randn(stored(k, symmetry), 3, generator=generator)
     limit = 0.45 * form.grid.side
     means = means.clamp(-limit, limit)
-    return _equal(form, means, scale * form.grid.pixel_size, generator)
+    return _equal(form, means, scale * form.grid.pixel_size, generator, symmetry)
 
 
 def redraw(
     form: QuadraticForm, mixture: GaussianMixture, k: int, scale: float, generator: torch.Generator
 ) -> GaussianMixture:
-    """``k`` equal Gaussians, ``scale`` pixels wide, with positions drawn from a mixture.
+    """Equal Gaussians, ``scale`` pixels wide, with positions drawn from a mixture, ``k`` of the map.
 
     Splitting, pruning and relocation in one: heavy Gaussians get many heirs, weak ones none.
     """
+    k = stored(k, mixture.symmetry)
     parent = torch.multinomial(mixture.amplitudes, k, replacement=True, generator=generator)
     chosen = mixture.select(parent)
     offsets = chosen.scales * torch.randn(k, 3, generator=generator)
     axes = quaternions_to_matrices(chosen.quaternions)
     means = chosen.means + torch.einsum("gij,gj->gi", axes, offsets)
     limit = 0.45 * form.grid.side
-    return _equal(form, means.clamp(-limit, limit), scale * form.grid.pixel_size, generator)
+    wide = scale * form.grid.pixel_size
+    return _equal(form, means.clamp(-limit, limit), wide, generator, mixture.symmetry)
 
 
 def _equal(
-    form: QuadraticForm, means: Tensor, scale: float, generator: torch.Generator
+    form: QuadraticForm, means: Tensor, scale: float, generator: torch.Generator, symmetry: str
 ) -> GaussianMixture:
     k = len(means)
     quaternions = torch.randn(k, 4, generator=generator) * 0.01 + torch.tensor([1.0, 0, 0, 0])
     mixture = GaussianMixture(
         means, torch.full((k, 3), scale), torch.nn.functional.normalize(quaternions, dim=-1),
-        torch.full((k,), 1.0 / k),
+        torch.full((k,), 1.0 / k), symmetry,
     )  # fmt: skip
     mass = form.line_search(voxelize(mixture, form.grid))
     if not math.isfinite(mass) or mass <= 0.0:
         mass = 1e-3 * float(form.linear.abs().max() / form.transfer.max())
-    return GaussianMixture(
-        means, mixture.scales, mixture.quaternions, mixture.amplitudes * mass
-    )  # fmt: skip
+    return replace(mixture, amplitudes=mixture.amplitudes * mass)
 
 
 def _draw(positive: Tensor, k: int, generator: torch.Generator) -> Tensor:

@@ -28,13 +28,15 @@ def march(
     scale: float,
     schedule: Schedule,
     generator: torch.Generator,
+    symmetry: str = "C1",
 ) -> GaussianMixture:
     """A start for the full-resolution fit on a cube of ``side`` voxels, from random positions.
 
     Each level is an exactly downsampled problem with a sixteenth, a quarter of the Gaussians. New
     positions are drawn from the mixture of the level before, so that none stays stranded outside
     the molecule.
-    ``scale``: width in pixels of the full grid that the Gaussians are handed over with.
+    ``gaussians`` of the whole map; ``scale``: width in pixels of the full grid that they are handed
+    over with.
     """
     d = statistics.grid.box_size
     mixture: GaussianMixture | None = None
@@ -44,7 +46,8 @@ def march(
         form = QuadraticForm(level, cube)
         k = max(FEWEST, gaussians // factor**2)
         if mixture is None:
-            first = start_at_random(form, k, 0.15 * form.grid.side, 1.5, generator)
+            radius = 0.15 * form.grid.side
+            first = start_at_random(form, k, radius, 1.5, generator, symmetry)
             mixture = fit(form, first, replace(schedule, steps=3 * schedule.steps)).mixture
         for _ in range(REDRAWS):
             again = redraw(form, mixture, k, HANDOVER, generator)

@@ -19,12 +19,12 @@ class MixtureParameters(nn.Module):
 
     Lengths are held in units of ``length`` (the pixel of the grid that is fitted) and amplitudes in
     units of ``mass``, so that one step size suits every data set. Scales never fall below ``floor``
-    units: narrower Gaussians alias on the grid.
+    units: narrower Gaussians alias on the grid. A symmetric mixture has those of one asymmetric unit.
     """
 
     def __init__(self, mixture: GaussianMixture, length: float, floor: float) -> None:
         super().__init__()
-        self.length, self.floor = length, floor
+        self.length, self.floor, self.symmetry = length, floor, mixture.symmetry
         self.mass = float(mixture.amplitudes.mean())
         excess = (mixture.scales / length - floor).clamp_min(1e-3)
         self.means = nn.Parameter(mixture.means / length)
@@ -41,4 +41,5 @@ class MixtureParameters(nn.Module):
             (self.floor + functional.softplus(self.scales)) * self.length,
             functional.normalize(self.quaternions, dim=-1),
             functional.softplus(self.amplitudes) * self.mass,
+            self.symmetry,
         )

@@ -20,7 +20,7 @@ WORTH = 5e-4  # relative held-out gain for which twice as many Gaussians are wor
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a fit is made with: ``gaussians``, the first ``scale`` in pixels, and ``steps``.
+    """What a fit is made with: ``gaussians`` of the whole map, first ``scale`` in pixels, ``steps``.
 
     ``history`` is that of the trial which showed it (see `Fit`); ``candidates`` are all trials: their
     number of Gaussians, first scale in pixels and best held-out likelihood gain.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ..mixture import GaussianMixture
+from ..mixture import TENSORS, GaussianMixture
 from ..splatting import voxelize
 from ..statistics import QuadraticForm
 from ._parameters import MixtureParameters
@@ -121,7 +121,4 @@ def _scale_prior(mixture: GaussianMixture, schedule: Schedule) -> Tensor:
 
 
 def _detached(mixture: GaussianMixture) -> GaussianMixture:
-    return GaussianMixture(
-        mixture.means.detach(), mixture.scales.detach(),
-        mixture.quaternions.detach(), mixture.amplitudes.detach(),
-    )  # fmt: skip
+    return replace(mixture, **{name: getattr(mixture, name).detach() for name in TENSORS})

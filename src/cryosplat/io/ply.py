@@ -4,7 +4,8 @@ One ``vertex`` per Gaussian, in float32: ``x y z`` centre from the rotation cent
 ``scale_0..2`` standard deviations (Angstrom), ``rot_0..3`` unit quaternion (w, x, y, z),
 ``amplitude`` integral of the Gaussian. Unlike the files of 3-D Gaussian splatting, nothing is a
 logarithm or a logit; the header says so. Further columns may follow: readers that do not know them
-skip them.
+skip them. A symmetric mixture is stored as its asymmetric unit, with a comment such as
+``comment cryosplat symmetry D7`` in the header; the axes are those of `symmetry`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
-from ..errors import InputError
+from ..errors import InputError, SettingsError
+from ..symmetry import rotations_of, symmetry_name
 from ._atomic import replacing
 
 COLUMNS = (
@@ -35,6 +38,8 @@ EXTRA_COMMENTS = {
     "sigma_position": "standard deviation of the centre along each axis, Angstrom",
     "sigma_amplitude": "standard deviation of the amplitude, relative",
 }
+SYMMETRY = ("cryosplat", "symmetry")
+"""The words before the point group's name in a comment of the header."""
 HEADER_LIMIT = 1 << 16
 FORMATS = {"binary_little_endian": "<", "binary_big_endian": ">"}
 TYPES = {
@@ -48,7 +53,8 @@ TYPES = {
 class PlyMixture:
     """What a mixture file holds: float32 in the units and order of `GaussianMixture`.
 
-    ``extra``: all further columns by name, each (k,) float32; they may hold NaN.
+    ``extra``: all further columns by name, each (k,) float32; they may hold NaN. With a ``symmetry``
+    the Gaussians are those of one asymmetric unit.
     """
 
     means: NDArray[np.float32]
@@ -57,6 +63,25 @@ class PlyMixture:
     amplitudes: NDArray[np.float32]
     comments: tuple[str, ...] = ()
     extra: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    symmetry: str = "C1"
+
+    def whole(self) -> PlyMixture:
+        """All Gaussians of the map with all their columns, the stored ones first, without symmetry."""
+        rotations = rotations_of(self.symmetry)
+        copies, k = len(rotations), len(self.amplitudes)
+        if copies == 1:
+            return self
+        turns = Rotation.from_matrix(np.repeat(rotations, k, axis=0))
+        own = Rotation.from_quat(np.tile(self.quaternions[:, [1, 2, 3, 0]], (copies, 1)))
+        return replace(
+            self,
+            means=np.einsum("sij,kj->ski", rotations, self.means).reshape(-1, 3).astype("f4"),
+            scales=np.tile(self.scales, (copies, 1)),
+            quaternions=(turns * own).as_quat()[:, [3, 0, 1, 2]].astype("f4"),
+            amplitudes=np.tile(self.amplitudes, copies),
+            extra={name: np.tile(values, copies) for name, values in self.extra.items()},
+            symmetry="C1",
+        )
 
     @property
     def sigma_position(self) -> NDArray[np.float32] | None:
@@ -77,11 +102,13 @@ def write_ply(
     amplitudes: ArrayLike,
     comments: tuple[str, ...] = (),
     extra: Mapping[str, ArrayLike] | None = None,
+    symmetry: str = "C1",
 ) -> None:
     """Write k Gaussians: means (k, 3), scales (k, 3), quaternions (k, 4), amplitudes (k,).
 
     ``comments`` follow the standard ones in the header, one line each; ``extra`` columns (k,)
-    follow the standard ones in each row, in their order. The file appears whole or not at all.
+    follow the standard ones in each row, in their order. With a ``symmetry`` the Gaussians are those
+    of one asymmetric unit. The file appears whole or not at all.
 
     Raises
     ------
@@ -115,6 +142,13 @@ def write_ply(
         parts.append(values.reshape(k, width))
     lines = ["ply", "format binary_little_endian 1.0"]
     explained = [f"{name}: {EXTRA_COMMENTS[name]}" for name in extra if name in EXTRA_COMMENTS]
+    if symmetry != "C1":
+        copies = len(rotations_of(symmetry))
+        explained += [
+            " ".join((*SYMMETRY, symmetry_name(symmetry))),
+            f"the Gaussians of one of {copies} asymmetric units, about RELION's axes; the map is the "
+            f"sum of all {copies}",
+        ]
     lines += [f"comment {' '.join(text.split())}" for text in (*COMMENTS, *explained, *comments)]
     lines += [f"element vertex {k}", *(f"property float {name}" for name in (*COLUMNS, *extra))]
     lines += ["end_header"]
@@ -132,7 +166,8 @@ def read_ply(path: str | os.PathLike[str]) -> PlyMixture:
     InputError
         The file is absent, is no binary PLY, lacks a column, is shorter or longer than its header
         says, holds NaN or infinite values, a scale that is not positive or a quaternion of length
-        0 (as files with values before activation, such as those of 3-D Gaussian splatting, do).
+        0 (as files with values before activation, such as those of 3-D Gaussian splatting, do), or
+        names a symmetry that there is not.
     """
     path = Path(path)
     try:
@@ -154,7 +189,19 @@ def read_ply(path: str | os.PathLike[str]) -> PlyMixture:
     extra = {
         name: table[name].astype(np.float32) for name in dtype.names or () if name not in COLUMNS
     }
-    return PlyMixture(means, scales, quaternions, amplitudes[:, 0], comments, extra)
+    symmetry = _symmetry(path, comments)
+    return PlyMixture(means, scales, quaternions, amplitudes[:, 0], comments, extra, symmetry)
+
+
+def _symmetry(path: Path, comments: tuple[str, ...]) -> str:
+    """What the header's comments say of the symmetry, at most once."""
+    given = [words[2:] for words in map(str.split, comments) if (*words[:2],) == SYMMETRY]
+    if len(given) > 1:
+        raise InputError(f"{path}: the header names a symmetry {len(given)} times, expected once.")
+    try:
+        return symmetry_name(" ".join(given[0])) if given else "C1"
+    except SettingsError as error:
+        raise InputError(f"{path}: the header's {error}") from None
 
 
 def _read_header(path: Path, content: bytes) -> tuple[np.dtype, int, tuple[str, ...], int]:

@@ -32,6 +32,7 @@ from ..validation.noise_substitution import (
     substitution_shell,
 )
 from ._fits import VOXELS_PER_GAUSSIAN, Again, Fitted, Parts
+from ._symmetry import look_at_symmetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ def control(
     could not be made again as they were. Findings that are not notes are said as warnings.
     """
     choices = fitted.choices
+    settings = subject.settings
     agreement = _look_at_particles(subject, progress)
+    symmetry = look_at_symmetry(subject.particles, settings.symmetry, settings.seed, progress)
     substitution: dict[str, Any] = {"skipped": True}
     if fitted.refit is not None and not subject.settings.quick:
         shell, invented = _substitute_noise(subject, comparison, fitted.refit, progress)
@@ -94,6 +97,7 @@ def control(
         choices[1].gaussians if choices else None,
         _suggested(parts) if subject.settings.gaussians is not None else None,
         remarks,
+        symmetry,
     )
     findings = diagnose(evidence)
     for finding in findings:
@@ -115,6 +119,7 @@ def control(
             "noise_correlation": evidence.noise_correlation,
         },
         "resolution_reason": comparison.reason,
+        "symmetry_control": None if symmetry is None else symmetry.summary(),
     }
     return Controlled(comparison, findings, summary)
 
@@ -148,7 +153,8 @@ def _substitute_noise(
 
     with progress.stage("noise substitution", len(particles), "images") as stage:
         half_sets = particles.half_sets.long() - 1
-        halves = accumulate(read(), half_sets, 2, grid, noise, stage.advance)
+        symmetry = subject.settings.symmetry
+        halves = accumulate(read(), half_sets, 2, grid, noise, stage.advance, symmetry)
     if subject.contrast == "dark":
         halves = [half.inverted() for half in halves]
     maps = [voxelize(m, grid).detach() for m in refit(Again(read, noise, halves), progress)]

@@ -121,11 +121,11 @@ def accumulated(
     grid: Grid,
     noise: NoiseModel,
     progress: Progress,
-    title: str = "accumulating statistics",
+    symmetry: str = "C1",
 ) -> list[HalfSet]:
     """Statistics of both half-sets in one pass; ``sets`` as `held_out_sets` gives them."""
-    with progress.stage(title, len(sets), "images") as stage:
-        parts = accumulate(batches, sets, 4, grid, noise, stage.advance)
+    with progress.stage("accumulating statistics", len(sets), "images") as stage:
+        parts = accumulate(batches, sets, 4, grid, noise, stage.advance, symmetry)
     return [HalfSet(parts[0], parts[1]), HalfSet(parts[2], parts[3])]
 
 

@@ -137,7 +137,7 @@ def steps_from(
     trial = fit(train, first, schedule_of(settings), held_out)
     steps = settings.steps if settings.steps is not None else trial.step
     scale = float(first.scales.log().mean().exp()) / train.grid.pixel_size
-    return Choice(len(first), scale, steps, trial.history)
+    return Choice(first.copies * len(first), scale, steps, trial.history)
 
 
 def fit_on(
@@ -168,7 +168,7 @@ def choose(
     )
 
     def start(k: int, scale: float, generator: torch.Generator) -> GaussianMixture:
-        return start_in_density(train, positive, k, scale, generator)
+        return start_in_density(train, positive, k, scale, generator, settings.symmetry)
 
     schedule = schedule_of(settings)
     with progress.stage(f"choosing Gaussians, {name}", None, "trials") as stage:
@@ -206,9 +206,9 @@ def fit_members(
             generator = torch.Generator().manual_seed(seed)
             k, scale = choice.gaussians, choice.scale
             if positive is None:
-                start = march(statistics, side, k, scale, schedule, generator)
+                start = march(statistics, side, k, scale, schedule, generator, settings.symmetry)
             else:
-                start = start_in_density(form, positive, k, scale, generator)
+                start = start_in_density(form, positive, k, scale, generator, settings.symmetry)
             fits.append(
                 fit(form, start, schedule, stop=choice.steps, on_step=lambda: stage.advance(1))
             )

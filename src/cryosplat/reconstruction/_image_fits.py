@@ -63,8 +63,8 @@ def fitted_to_images(
     mixtures = state.mixtures()
     epochs = [asdict(epoch) for epoch in state.history]
     words = (
-        f"{len(mixtures[0]):,} Gaussians, {len(epochs)} epochs, {settings.images.batch_size} images "
-        f"a step"
+        f"{mixtures[0].copies * len(mixtures[0]):,} Gaussians, {len(epochs)} epochs, "
+        f"{settings.images.batch_size} images a step"
     )
 
     def refit(again: Again, progress: Progress) -> list[GaussianMixture]:
@@ -94,13 +94,16 @@ def starts_for_images(
     if settings.start == "random":
         generator = torch.Generator().manual_seed(settings.seed)
         k = settings.gaussians or _number(QuadraticForm(parts.sets[0].whole(), parts.side))
-        return [paper_start(data, k, generator) for _ in PARTS]
+        return [paper_start(data, k, generator, settings.symmetry) for _ in PARTS]
     starts: list[GaussianMixture] = []
     for number, part in enumerate(parts.sets):
         form = QuadraticForm(part.whole(), parts.side)
-        k = settings.gaussians or (len(starts[0]) if starts else _number(form))
+        drawn = starts[0].copies * len(starts[0]) if starts else 0
+        k = settings.gaussians or drawn or _number(form)
         generator = torch.Generator().manual_seed(settings.seed + number)
-        starts.append(start_in_density(form, density(form), k, START_SCALE, generator))
+        starts.append(
+            start_in_density(form, density(form), k, START_SCALE, generator, settings.symmetry)
+        )
     return starts
 
 

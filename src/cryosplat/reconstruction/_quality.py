@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..grid import Grid
@@ -14,6 +16,7 @@ from ..io.ply import write_ply
 from ..mixture import GaussianMixture
 from ..poses import Poses
 from ..run_folder import RunFolder, write_text
+from ..symmetry import equivalent
 from ..validation.directional import directional_fsc
 from ..validation.fsc import Resolution
 from ..validation.local_resolution import local_resolution
@@ -47,9 +50,17 @@ def write_local_resolution(
     return ours.summary() | {"voxels": base.summary()}
 
 
-def directions(halves: list[Tensor], mask: Tensor, poses: Poses, grid: Grid) -> dict[str, Any]:
-    """Resolution by direction, and how the views are spread over the sphere."""
+def directions(
+    halves: list[Tensor], mask: Tensor, poses: Poses, grid: Grid, symmetry: str
+) -> dict[str, Any]:
+    """Resolution by direction, and how the views are spread over the sphere.
+
+    With a ``symmetry``, each view is one of its equivalents, at random: so the map is seen.
+    """
     directional = directional_fsc(halves[0], halves[1], mask, grid)
+    if symmetry != "C1":
+        spread = equivalent(poses.rotations.numpy(), symmetry, np.random.default_rng(0))
+        poses = replace(poses, rotations=torch.from_numpy(spread))
     score = {"scf": sampling_score(poses.rotations)}
     return {
         "directional": directional.summary() | score,
@@ -70,7 +81,7 @@ def write_gaussians(
     for path, mixture, extra in zip(paths, mixtures, (columns, {}, {}), strict=True):
         write_ply(
             path, mixture.means.numpy(), mixture.scales.numpy(), mixture.quaternions.numpy(),
-            mixture.amplitudes.numpy(), extra=extra,
+            mixture.amplitudes.numpy(), extra=extra, symmetry=mixture.symmetry,
         )  # fmt: skip
     return error.summary()
 

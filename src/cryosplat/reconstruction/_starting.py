@@ -13,7 +13,9 @@ from ..progress import Progress
 from ..run_folder import RunFolder
 
 
-def mixtures_of_run(start: str, half_sets: str, progress: Progress) -> list[GaussianMixture] | None:
+def mixtures_of_run(
+    start: str, half_sets: str, symmetry: str, progress: Progress
+) -> list[GaussianMixture] | None:
     """The mixtures [full, half 1, half 2] of the run in folder ``start``; None without a folder.
 
     ``half_sets``: digest of the half-sets of this run. Those of the earlier run must be the same:
@@ -22,7 +24,7 @@ def mixtures_of_run(start: str, half_sets: str, progress: Progress) -> list[Gaus
     Raises
     ------
     InputError
-        The folder holds no run, or one of other half-sets.
+        The folder holds no run, or one of other half-sets or of another symmetry.
     """
     if start in ("statistics", "random"):
         return None
@@ -38,6 +40,12 @@ def mixtures_of_run(start: str, half_sets: str, progress: Progress) -> list[Gaus
     mixtures = []
     for path in (run.gaussians, run.half1_gaussians, run.half2_gaussians):
         found = read_ply(path)
+        if found.symmetry != symmetry:
+            raise InputError(
+                f"{path}: the Gaussians have the symmetry {found.symmetry}, expected {symmetry}, as "
+                f"this run.\n"
+                f"  Remedy: --symmetry {found.symmetry}, or leave --start out."
+            )
         columns = found.means, found.scales, found.quaternions, found.amplitudes
-        mixtures.append(GaussianMixture(*(torch.from_numpy(c).float() for c in columns)))
+        mixtures.append(GaussianMixture(*map(torch.from_numpy, columns), symmetry=found.symmetry))
     return mixtures

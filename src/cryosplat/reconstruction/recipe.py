@@ -84,7 +84,7 @@ def reconstruct(
     particles = with_half_sets(particles, generator, folder, progress)
     grid = Grid(particles.box_size, particles.pixel_size)
     digest = digest_of_half_sets(particles)
-    earlier = mixtures_of_run(settings.start, digest, progress)
+    earlier = mixtures_of_run(settings.start, digest, settings.symmetry, progress)
     user_mask = None if settings.mask is None else read_mask(settings.mask, grid)
     with clock("noise"):
         noise = measured_noise(particles, progress)
@@ -92,7 +92,7 @@ def reconstruct(
         sets, held = held_out_sets(particles, settings.held_out, generator)
         fingerprints = Fingerprints()
         batches = fingerprints.watch(particles.batches())
-        halves = accumulated(batches, sets, grid, noise, progress)
+        halves = accumulated(batches, sets, grid, noise, progress, settings.symmetry)
     with clock("contrast"):
         halves, contrast = upright(halves, settings, progress)
     with clock("baseline"), progress.stage("voxel baseline", 5, "maps") as stage:
@@ -131,7 +131,7 @@ def reconstruct(
             "guinier": write_sharpened(folder, maps[0], corrected, headline, grid),
             "local_resolution": write_local_resolution(folder, *halves_of, mask, grid),
             "uncertainty": write_gaussians(folder, mixtures, maps[1:], grid),
-            **directions(maps[1:], mask, particles.poses, grid),
+            **directions(maps[1:], mask, particles.poses, grid, settings.symmetry),
         }
         if settings.model is not None:
             model = against_model(folder, maps[0], mask, grid, Path(settings.model))
@@ -149,7 +149,9 @@ def reconstruct(
         "fitted_side": side,
         "contrast": contrast,
         "normalised": noise.normalise,
-        "gaussians": [len(m) for m in mixtures],
+        "symmetry": settings.symmetry,
+        "gaussians": [m.copies * len(m) for m in mixtures],
+        "gaussians_stored": [len(m) for m in mixtures],
         "smallest_scale_allowed": floor,
         "scale_at_floor": float((mixtures[0].scales < 1.05 * floor).float().mean()),
         **fitted.summary,

@@ -73,9 +73,9 @@ class Evidence:
         return self._maps[path]
 
     def mixture(self) -> PlyMixture | None:
-        """The Gaussians of the map; None where there is no such file."""
+        """All Gaussians of the map; None where there is no such file."""
         path = self.folder.gaussians
-        return read_ply(path) if path.exists() else None
+        return read_ply(path).whole() if path.exists() else None
 
     def section(self, name: str) -> dict[str, Any]:
         """A part of the summary; empty where the run has none."""

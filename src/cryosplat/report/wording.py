@@ -140,6 +140,8 @@ def facts(run: Evidence) -> list[tuple[str, str]]:
         rows.append(("particles", f"{summary['n_particles']:,}"))
     if summary.get("gaussians"):
         rows.append(("Gaussians", f"{summary['gaussians'][0]:,}"))
+    if summary.get("symmetry", "C1") != "C1":
+        rows.append(("symmetry", str(summary["symmetry"])))
     rows.append(("box", f"{run.box_size} px × {run.pixel_size:.4g} Å"))
     if "total" in run.section("timings"):
         rows.append(("time", seconds(summary["timings"]["total"])))
@@ -168,6 +170,9 @@ def data_table(run: Evidence) -> list[tuple[str, str]]:
         rows.append(("normalisation", by))
     if summary.get("gaussians"):
         rows.append(("Gaussians: map, halves", ", ".join(f"{n:,}" for n in summary["gaussians"])))
+    if summary.get("symmetry", "C1") != "C1":
+        first = summary["gaussians_stored"][0]
+        rows.append(("symmetry", f"{summary['symmetry']}; {first:,} of the Gaussians are stored"))
     return rows
 
 

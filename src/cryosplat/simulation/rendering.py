@@ -37,6 +37,7 @@ def band_limited_map(mixture: GaussianMixture, grid: Grid) -> Tensor:
     SettingsError
         A centre lies outside the box, where it would come back in on the other side.
     """
+    mixture = mixture.whole()
     means = mixture.means.double()
     _check_extent(means, grid)
     fine = Grid(OVERSAMPLING * grid.box_size, grid.pixel_size / OVERSAMPLING)

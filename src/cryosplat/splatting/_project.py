@@ -17,10 +17,10 @@ def project(mixture: GaussianMixture, poses: Poses, grid: Grid) -> Tensor:
     """Projections of a mixture along the image frame's z, (n, d, d), ``[y, x]``.
 
     A Gaussian goes to ``R mu`` and ``R Sigma R^T``, of which the image keeps x and y
-    (CryoSplat, eqs. 7-9). A pixel holds the mass on it: ``sum(image) == sum(amplitudes)`` for
-    Gaussians inside the box and wider than about 0.4 pixels. The rotation centre is pixel
-    ``d // 2``; shifts are not applied, `formation` moves images by a phase. Differentiable by all
-    parameters of the mixture and by ``poses.rotations``; in the dtype of the mixture.
+    (CryoSplat, eqs. 7-9). A pixel holds the mass on it: ``sum(image) == sum(amplitudes)`` of
+    the whole map for Gaussians inside the box and wider than about 0.4 pixels. The rotation centre
+    is pixel ``d // 2``; shifts are not applied, `formation` moves images by a phase. Differentiable
+    by all parameters of the mixture and by ``poses.rotations``; in the dtype of the mixture.
     """
     return splat_op(*view(mixture, poses, grid), grid.box_size)
 
@@ -29,8 +29,9 @@ def view(mixture: GaussianMixture, poses: Poses, grid: Grid) -> tuple[Tensor, Te
     """Centres (n, k, 2), precisions (n, k, 3) and weights (n, k) of `project`, in pixels.
 
     Two matrix products do the turning: a covariance has six entries, and their map to the image's
-    three is linear.
+    three is linear. k counts the Gaussians of the whole map.
     """
+    mixture = mixture.whole()
     turn = poses.rotations[:, :2].to(mixture.means) / grid.pixel_size
     n, k = turn.shape[0], len(mixture)
     centres = (turn.reshape(2 * n, 3) @ mixture.means.T).reshape(n, 2, k).transpose(1, 2)

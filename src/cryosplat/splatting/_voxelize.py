@@ -15,9 +15,11 @@ from ._operator import voxelize_op
 def voxelize(mixture: GaussianMixture, grid: Grid) -> Tensor:
     """The map of a mixture on ``grid``: voxel value = density times voxel volume.
 
-    Returns (d, d, d), ``[z, y, x]``, with ``sum(map) == sum(amplitudes)`` for Gaussians inside the
-    box and wider than about 0.4 pixels (narrower ones alias). Differentiable by all parameters.
+    Returns (d, d, d), ``[z, y, x]``, with ``sum(map) == sum(amplitudes)`` of the whole map for
+    Gaussians inside the box and wider than about 0.4 pixels (narrower ones alias). Differentiable
+    by all parameters.
     """
+    mixture = mixture.whole()
     centres = mixture.means / grid.pixel_size + grid.centre
     scales = mixture.scales / grid.pixel_size
     axes = quaternions_to_matrices(mixture.quaternions)

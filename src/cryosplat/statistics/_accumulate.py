@@ -16,6 +16,7 @@ from ..grid import Grid
 from ..noise import NoiseModel
 from ..optics import seen_rotations
 from . import _gridding as gridding
+from ._equivalents import averaged, representatives
 from ._values import Statistics, workers
 from ._weighting import Aberrations, optics_columns, weigh
 
@@ -40,10 +41,14 @@ class Accumulator:
     ----------
     grid: box and pixel size of the map.
     noise: variance of the noise per optics group and shell.
+    symmetry: of the map: every image counts with all s equivalent poses ``A S``, 1 / s each. The
+        energy of a map that has the symmetry is unchanged, and b and K have it.
     """
 
-    def __init__(self, grid: Grid, noise: NoiseModel) -> None:
+    def __init__(self, grid: Grid, noise: NoiseModel, symmetry: str = "C1") -> None:
         self.grid = grid
+        self.symmetry = symmetry
+        self._operators = representatives(symmetry)
         self.noise = noise
         self.period = 2 * grid.box_size
         self._corners = gridding.tile_corners(self.period)
@@ -55,10 +60,13 @@ class Accumulator:
     def add(self, batch: Batch) -> None:
         """Add the images of a batch, normalised as the noise model says, with unit weights."""
         weighted = self._weigh(batch)
-        gridding.spread(
-            weighted.values, weighted.steps, weighted.radii, self._tiles, self._corners,
-            gridding.balanced_order(self._corners), gridding.POLYNOMIALS,
-        )  # fmt: skip
+        order = gridding.balanced_order(self._corners)
+        for operator in self._operators:
+            steps = np.ascontiguousarray(weighted.steps @ operator)
+            gridding.spread(
+                weighted.values, steps, weighted.radii, self._tiles, self._corners, order,
+                gridding.POLYNOMIALS,
+            )  # fmt: skip
         self._energy += float(weighted.energy.sum())
         self._n_images += len(batch.index)
         self._n_frequencies += int(weighted.n_frequencies.sum())
@@ -95,12 +103,13 @@ class Accumulator:
         positions = np.fft.fftfreq(period, 1.0 / period)
         correction = (1.0 / gridding.kernel_transform(positions, period)).astype(np.float32)
         near = np.arange(d) - d // 2
-        b = _real_space(b_grid)
+        share = np.float32(1.0 / len(self._operators))
+        b = averaged(_real_space(b_grid), self.symmetry)
         for axis in range(3):
             b = np.take(b, near, axis=axis)
-        b = _corrected(b, correction[near])
+        b = _corrected(b, correction[near], share)
         del b_grid
-        k = _corrected(_real_space(k_grid), correction)
+        k = _corrected(averaged(_real_space(k_grid), self.symmetry), correction, share)
         del k_grid
         transfer = scipy.fft.rfftn(k, workers=workers(), overwrite_x=True)
         return Statistics(
@@ -120,9 +129,11 @@ def _real_space(half_grid: NDArray) -> NDArray[np.float32]:
     return np.asarray(sums, np.float32)
 
 
-def _corrected(volume: NDArray[np.float32], correction: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A volume times a separable correction, in place."""
-    volume *= correction[:, None, None]
+def _corrected(
+    volume: NDArray[np.float32], correction: NDArray[np.float32], factor: np.float32
+) -> NDArray[np.float32]:
+    """A volume times a separable correction and a factor, in place."""
+    volume *= factor * correction[:, None, None]
     volume *= correction[:, None]
     volume *= correction
     return volume
@@ -135,14 +146,15 @@ def accumulate(
     grid: Grid,
     noise: NoiseModel,
     on_images: Callable[[int], None] = lambda n: None,
+    symmetry: str = "C1",
 ) -> list[Statistics]:
     """The statistics of every set of particles, in one pass over their images.
 
     ``sets`` (n,) holds the set 0 .. n_sets - 1 of each particle by its position ``batch.index``.
     Images wait until a set has enough of them to make a pass over the Fourier grid worth while.
-    ``on_images`` is told how many images were read with each batch.
+    ``on_images`` is told how many images were read with each batch; ``symmetry`` as `Accumulator`.
     """
-    accumulators = [Accumulator(grid, noise) for _ in range(n_sets)]
+    accumulators = [Accumulator(grid, noise, symmetry) for _ in range(n_sets)]
     waiting: list[list[Batch]] = [[] for _ in range(n_sets)]
     for batch in batches:
         for number, queue in enumerate(waiting):

@@ -27,6 +27,7 @@ SHAPE = 8.2  # exponent of the kernel; best for deconvolution up to 0.3 of the p
 DEGREE = 7
 
 F32 = np.float32
+_NODES, _WEIGHTS = (TAPS / 2 * column for column in np.polynomial.legendre.leggauss(64))
 
 
 def kernel(distance: ArrayLike) -> NDArray[np.float64]:
@@ -37,10 +38,8 @@ def kernel(distance: ArrayLike) -> NDArray[np.float64]:
 
 def kernel_transform(positions: ArrayLike, period: int) -> NDArray[np.float64]:
     """Fourier transform of the kernel at ``positions`` (voxels of a box of ``period`` voxels)."""
-    nodes, weights = np.polynomial.legendre.leggauss(64)
-    nodes, weights = nodes * (TAPS / 2), weights * (TAPS / 2)
-    phases = np.cos(2.0 * np.pi / period * np.multiply.outer(np.asarray(positions, float), nodes))
-    return phases @ (weights * kernel(nodes))
+    phases = np.cos(2.0 * np.pi / period * np.multiply.outer(np.asarray(positions, float), _NODES))
+    return phases @ (_WEIGHTS * kernel(_NODES))
 
 
 def _polynomials() -> NDArray[np.float32]:

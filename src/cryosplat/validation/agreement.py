@@ -91,7 +91,7 @@ def particle_agreement(
     parts = []
     for batch in batches:
         spectra = torch.fft.rfft2(noise.normalised(batch))
-        weights = _weights(batch, noise)
+        weights = coefficient_weights(batch, noise)
         order = torch.randperm(len(batch), generator=generator)
         dealt = Poses(batch.poses.rotations[order], batch.poses.shifts)
         for half in (1, 2):
@@ -122,8 +122,11 @@ def _scores(
     return found[0][0], found[0][1], found[1][0]
 
 
-def _weights(batch: Batch, noise: NoiseModel) -> Tensor:
-    """Inverse variance of each Fourier coefficient, both of a Friedel pair counted, mean left out."""
+def coefficient_weights(batch: Batch, noise: NoiseModel) -> Tensor:
+    """Inverse variance of each Fourier coefficient, both of a Friedel pair counted, mean left out.
+
+    (n, d, d // 2 + 1) float32, in ``rfft2`` layout.
+    """
     box = batch.box_size
     shells = radial_shells((box, box))
     precision = torch.from_numpy(noise.precision(box))

@@ -20,6 +20,7 @@ from .comparison import (
     Comparison,
 )
 from .fsc import resolution, truth_from_halves
+from .symmetry_check import SymmetryCheck
 
 Severity = Literal["alarm", "warning", "note"]
 
@@ -47,6 +48,8 @@ FEW = 0.5
 """Share of the suggested number of Gaussians below which they are called few."""
 INVENTS = 0.143
 """FSC invented from particles without signal that is worth a word."""
+WRONG_SYMMETRY = 4.0
+"""Standard errors by which particles must prefer a smaller group before one is called wrong."""
 INFLATED = 2
 """Shells by which the half-maps may promise more than the cross-FSC confirms."""
 
@@ -74,7 +77,7 @@ class Evidence:
 
     ``shared_images``, ``noise_correlation``: as in `independence`; ``history``: (step, gain, held-out
     gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit; ``mask_remarks``: what
-    is wrong with the mask, each in words.
+    is wrong with the mask, each in words; ``symmetry``: what particles say of the one given.
     """
 
     grid: Grid
@@ -86,13 +89,19 @@ class Evidence:
     gaussians: int | None = None
     suggested: int | None = None
     mask_remarks: Sequence[str] = ()
+    symmetry: SymmetryCheck | None = None
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
     """All findings, alarms first. A healthy run gives none that is an alarm or a warning."""
-    dependent = list(_dependent(evidence))
-    found = [*dependent, *_disagreeing(evidence), *_masked(evidence), *_inflated(evidence)]
-    if not dependent:  # what the halves have in common would speak against every fit
+    asymmetric, dependent = list(_asymmetric(evidence)), list(_dependent(evidence))
+    if asymmetric:  # what a wrong symmetry does to both halves is no noise of theirs
+        dependent = [finding for finding in dependent if finding.code != "half-sets-share-noise"]
+    found = [*asymmetric, *dependent, *_disagreeing(evidence)]
+    found += [*_masked(evidence), *_inflated(evidence)]
+    if (
+        not asymmetric and not dependent
+    ):  # what the halves have in common would speak against every fit
         found += _badly_fitted(evidence)
     order = {"alarm": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.severity])
@@ -211,6 +220,25 @@ def _behind_voxels(comparison: Comparison) -> tuple[float, int]:
     means = difference.unfold(0, 3, 1).mean(1)
     worst = int(means.argmin())
     return float(means[worst]), worst + 2
+
+
+def _asymmetric(evidence: Evidence) -> Iterator[Finding]:
+    found = evidence.symmetry
+    if found is None or found.strongest.deviations <= WRONG_SYMMETRY:
+        return
+    rival = found.strongest
+    made = "without it" if rival.symmetry == "C1" else f"with {rival.symmetry} alone"
+    instead = (
+        "Leave --symmetry out" if rival.symmetry == "C1" else f"Use --symmetry {rival.symmetry}"
+    )
+    yield Finding(
+        "wrong-symmetry", "alarm",
+        f"The data do not have symmetry {found.symmetry}: unseen particles fit a map made {made} "
+        f"better, by {rival.nats:.0f} nats ({rival.deviations:.0f} standard errors, {found.n:,} "
+        f"particles).",
+        f"{instead}. Where the molecule is known to have {found.symmetry}: align the particles to "
+        f"RELION's axes; I1, I2, I3 and I4 differ.",
+    )  # fmt: skip
 
 
 def _masked(evidence: Evidence) -> Iterator[Finding]:

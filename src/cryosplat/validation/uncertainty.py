@@ -67,10 +67,11 @@ class Uncertainty:
 def mixture_uncertainty(
     full: GaussianMixture, half1: Tensor, half2: Tensor, grid: Grid
 ) -> Uncertainty:
-    """Standard deviations of the Gaussians of ``full`` from the half-maps (d, d, d) on ``grid``.
+    """Standard deviations of the stored Gaussians of ``full`` from half-maps (d, d, d) on ``grid``.
 
     The half-maps are those of the half mixtures, or any two maps of independent halves on the scale
-    of the full map.
+    of the full map. Where the map has a symmetry they have it too, and what they say of a stored
+    Gaussian holds for its copies.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def mixture_uncertainty(
     change = ((masses[0] - masses[1]).abs() / (2.0 * mass)).clamp_max(1.0)
     held = (masses > 0).all(0)
     spread = torch.where(held, distance / (2.0 * math.sqrt(3.0)), width).minimum(width)
-    neighbours = _neighbours(full.means)
+    neighbours = _neighbours(full)
     position = (spread * mass)[neighbours].square().mean(1).sqrt() / mass
     amplitude = (change * mass)[neighbours].square().mean(1).sqrt() / mass
     return Uncertainty(
@@ -120,6 +121,7 @@ def _moments(
             scales=mixture.scales.detach().float().clamp_min(NARROWEST * grid.pixel_size),
             quaternions=mixture.quaternions.detach().float(),
             amplitudes=torch.ones(len(mixture), requires_grad=True),
+            symmetry="C1",  # one window for each stored Gaussian
         )
         seen = voxelize(window, grid)
         found = [
@@ -135,9 +137,12 @@ def _moments(
     return masses, (covariances @ slopes[..., None]).squeeze(-1)
 
 
-def _neighbours(means: Tensor) -> Tensor:
-    """The nearest Gaussians of each, itself among them, (k, 64 or fewer)."""
-    points = means.detach().double().numpy()
-    count = min(NEIGHBOURS, len(points))
-    _, index = cKDTree(points).query(points, k=count, workers=torch.get_num_threads())
-    return torch.from_numpy(index).reshape(len(points), count)
+def _neighbours(mixture: GaussianMixture) -> Tensor:
+    """The nearest Gaussians of the map to each stored one, itself among them, (k, 64 or fewer).
+
+    As positions among the stored ones, whose copies they are.
+    """
+    every = mixture.whole().means.detach().double().numpy()
+    k, count = len(mixture), min(NEIGHBOURS, len(every))
+    _, index = cKDTree(every).query(every[:k], k=count, workers=torch.get_num_threads())
+    return torch.from_numpy(index).reshape(k, count) % k

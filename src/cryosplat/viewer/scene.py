@@ -219,7 +219,7 @@ def refined(volume: Array) -> Array:
 def _gaussians(folder: RunFolder, local: ShownMap | None) -> ShownGaussians | None:
     if not folder.gaussians.exists():
         return None
-    ply = read_ply(folder.gaussians)
+    ply = read_ply(folder.gaussians).whole()
     order = np.argsort(-ply.amplitudes, kind="stable")
     means = ply.means[order]
     colourings = {"amplitude": _ranged(-np.argsort(np.argsort(ply.amplitudes))[order])}

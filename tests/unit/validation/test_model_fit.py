@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import gemmi
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from cryosplat.errors import InputError
 from cryosplat.grid import Grid
-from cryosplat.mixture import GaussianMixture
+from cryosplat.mixture import TENSORS, GaussianMixture
 from cryosplat.simulation import mixture_from_atoms
 from cryosplat.splatting import voxelize
 from cryosplat.validation.model_fit import ModelFit, map_model_fsc
@@ -77,7 +76,7 @@ def volume(centred: gemmi.Structure, tmp_path: Path) -> Tensor:
 def _map(path: Path, grid: Grid) -> Tensor:
     """Our own Gaussians, which share no code with the density of the comparison."""
     atoms = mixture_from_atoms(path, 80.0)
-    return voxelize(GaussianMixture(*(getattr(atoms, f.name).float() for f in fields(atoms))), grid)
+    return voxelize(GaussianMixture(*(getattr(atoms, name).float() for name in TENSORS)), grid)
 
 
 def _fit(volume: Tensor, structure: gemmi.Structure, tmp_path: Path) -> ModelFit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import tolerances
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cryosplat.errors import InputError
 from cryosplat.grid import Grid
-from cryosplat.mixture import GaussianMixture, mean_of
+from cryosplat.mixture import TENSORS, GaussianMixture, mean_of
 from cryosplat.splatting import voxelize
 from cryosplat.validation.uncertainty import Uncertainty, mixture_uncertainty
 
@@ -72,7 +72,7 @@ def test_how_a_half_is_composed_does_not_matter(
 def test_prediction_equals_the_error_of_the_mean(generator: torch.Generator) -> None:
     """Halves with independent noise: the rms over all Gaussians is that of the mean map's error."""
     drawn = blobs(300, 30.0, generator, width=2.5)
-    mixture = GaussianMixture(*(getattr(drawn, f.name).float() for f in fields(drawn)))
+    mixture = GaussianMixture(*(getattr(drawn, name).float() for name in TENSORS))
     clean = voxelize(mixture, GRID)
     noise = [0.1 * float(clean.max()) * torch.randn(clean.shape, generator=generator) for _ in "12"]
     found = mixture_uncertainty(mixture, clean + noise[0], clean + noise[1], GRID)
