@@ -79,7 +79,7 @@ def make_data_set(folder: Path, n: int = 12, box_size: int = 8) -> DataSet:
     rng = np.random.default_rng(5)
     images = rng.normal(size=(n, box_size, box_size)).astype(np.float32)
     angles = np.round(rng.uniform([-180, 0, -180], [180, 180, 180], (n, 3)), 4)
-    rotations = np.stack([_rotation(*np.deg2rad(a)) for a in angles])
+    rotations = np.stack([relion_matrix(*np.deg2rad(a)) for a in angles])
     defocus = np.round(rng.uniform([9e3, 9e3, 0], [2e4, 2e4, 180], (n, 3)), 2)
     defocus = defocus.astype(np.float32).astype(float)
     origins = np.round(rng.uniform(-3, 3, (n, 2)), 4)
@@ -87,7 +87,7 @@ def make_data_set(folder: Path, n: int = 12, box_size: int = 8) -> DataSet:
     return DataSet(folder, images, angles, rotations, origins, defocus, np.arange(n) % 2 + 1)
 
 
-def _rotation(rot: float, tilt: float, psi: float) -> np.ndarray:
+def relion_matrix(rot: float, tilt: float, psi: float) -> np.ndarray:
     """RELION's matrix, from the definition: A = (Rz(rot) Ry(tilt) Rz(psi))^T."""
 
     def about_z(t: float) -> np.ndarray:
@@ -119,7 +119,7 @@ def write_cs(data_set: DataSet, path: Path, **replaced: object) -> Path:
         "ctf/df1_A": data_set.defocus[:, 0].astype(np.float32),
         "ctf/df2_A": data_set.defocus[:, 1].astype(np.float32),
         "ctf/df_angle_rad": np.deg2rad(data_set.defocus[:, 2]).astype(np.float32),
-        "alignments3D/pose": np.stack([_rotation_vector(a.T) for a in data_set.rotations]),
+        "alignments3D/pose": np.stack([rotation_vector(a.T) for a in data_set.rotations]),
         "alignments3D/shift": data_set.origins / data_set.pixel_size,
         "alignments3D/psize_A": np.full(n, data_set.pixel_size, np.float32),
         "alignments3D/split": (data_set.half_sets - 1).astype(np.uint32),
@@ -135,7 +135,7 @@ def write_cs(data_set: DataSet, path: Path, **replaced: object) -> Path:
     return path
 
 
-def _rotation_vector(matrix: np.ndarray) -> np.ndarray:
+def rotation_vector(matrix: np.ndarray) -> np.ndarray:
     """Axis times angle of a rotation that is neither none nor a half turn."""
     angle = np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1, 1))
     antisymmetric = matrix - matrix.T

@@ -148,3 +148,68 @@ DOWNSAMPLED = 2e-3
 # the same of a whole run on 500 particles of 32 pixels, and of the full map, upwards
 PREDICTED_CROSS = 0.06
 PREDICTED_FULL = 0.06
+
+# one set of particles in the words of several programs
+# numbers through text with all their digits; units converted and converted back
+TEXT = {"rtol": 1e-12, "atol": 1e-9}
+# a voxel map of the same images, relative: rotations and defocus through float32, and sums in
+# another order
+SAME_MAP = 1e-5
+# the same with images in half precision
+MAP_FLOAT16 = 5e-4
+
+# voxel maps against relion_reconstruct, images without noise: FSC to two thirds of Nyquist
+FSC_RELION = 0.999
+# and grey scale: the least penalty of our solution damps the outer shells
+SCALE_RELION = 0.05
+
+# optics through the nine digits of a simulated table and float32, relative
+TEXT_OPTIONS = 1e-5
+# one minus the correlation of an image with that of `relion_project`, which interpolates linearly
+IMAGES_OF_RELION = 1e-4
+# and the ratio of their grey scales
+GREY_SCALE_OF_RELION = 3e-3
+# FSC of `relion_reconstruct` with the truth, with imperfections taken back against without them
+FSC_OF_RELION = 0.01
+# FSC with truth that the baseline of noisy images may fall behind
+BEHIND_RELION = 0.003
+
+# maps of mixed pixel sizes, images without noise
+FSC_MIXED = 0.99
+
+# symmetry
+# matrices that another program prints with five digits
+FIVE_DIGITS = 6e-6
+# correlation of a map with its mean over equivalent positions, linearly interpolated by RELION
+SYMMETRISED_PEER = 0.995
+# a mixture and its copies, turned in float64 and looked at by the same kernels
+EQUIVALENT_FLOAT64 = 1e-12
+# sums over equivalent poses in another order, in float32 on the padded Fourier grid, to the largest
+EQUIVALENT_STATISTICS = 5e-6
+# likelihood of a symmetric map under symmetrised statistics, relative: the four-tap kernel's errors
+SYMMETRIC_ENERGY = 3e-4
+# a map of Gaussians and its mirror image by a half turn, float32, relative to the largest value
+SYMMETRIC_MAP = 1e-5
+
+# images brought back to what the detector recorded, rms in their deviation: by signs, exactly to
+# rounding; by division, all but what lies near a CTF's zeros
+RECORDED = {"phase-flipped": 1e-5, "premultiplied": 0.05}
+# the backprojection of those images, rms in its deviation
+RECORDED_STATISTICS = {"phase-flipped": 1e-5, "premultiplied": 2e-3}
+# images that RELION changed, times their CTF, relative
+RECORDED_OF_RELION = {"phase-flipped": 1e-5, "premultiplied": 5e-3}
+# of a whole run on 400 noisy particles, to 10 Angstrom
+FSC_MIXED_RUN = 0.9
+# FSC that a fit may lose by images of larger pixels beside its own
+COARSE_BEHIND = 0.1
+
+# tilt images of isotropic Gaussians, sampled at 1.3 deviations a pixel and stored as float32, against
+# their own sums of waves, in deviations of the images
+TILT_IMAGES = 1e-3
+
+# numbers of a star file with six decimals, angles in degrees and shifts in Angstrom
+SIX_DECIMALS = {"rtol": 1e-9, "atol": 1e-6}
+# sums of the same numbers in another order
+ROUND_OFF = {"rtol": 1e-12, "atol": 0.0}
+# likelihoods of images by float32 slices against squared residuals, nats
+HELD_OUT_GAIN = {"rtol": 1e-4, "atol": 1e-2}

@@ -143,8 +143,10 @@ def _with_tilt_images(
     """One row per tilt image for one per particle, and what the user should know."""
     series = read_tomograms(tomograms_of(path) if tomograms is None else tomograms)
     images = tilt_image_rows(rows, series, f"{path}, data_particles")
-    used = set(rows["rlnTomoName"].astype(str))
-    told = f"{len(rows)} particles are taken as {len(images)} tilt images of {len(used)} tilt series."
+    used = sorted(set(rows["rlnTomoName"].astype(str)))
+    told = (
+        f"{len(rows)} particles are taken as {len(images)} tilt images of {len(used)} tilt series."
+    )
     return images, [told, *dict.fromkeys(n for name in used for n in series[name].notes)]
 
 

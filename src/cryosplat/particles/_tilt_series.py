@@ -103,9 +103,9 @@ def _series(name: str, path: Path, row: dict[str, object], table: pd.DataFrame) 
     if not all(label in table for label in _MATRIX):
         needed += _ANGLES
     missing = [label for label in needed if label not in table]
-    if missing:
+    if missing or len(table) == 0:
         raise StarError(
-            f"{where}: missing {', '.join(missing)} ({len(table)} tilt images).\n"
+            f"{where}: missing {', '.join(missing) or 'rows'} ({len(table)} tilt images).\n"
             f"  Remedy: align the tilt series and estimate their CTFs first."
         )
 

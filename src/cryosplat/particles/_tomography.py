@@ -26,9 +26,13 @@ from .images import ImageSource
 _ANGLES = ("Rot", "Tilt", "Psi")
 _CENTRED = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
 _CORNERED = tuple(f"rlnCoordinate{axis}" for axis in "XYZ")
+_SUBTOMOGRAM = tuple(f"rlnTomoSubtomogram{angle}" for angle in _ANGLES)
+_PARTICLE = tuple(f"rlnAngle{angle}" for angle in _ANGLES)
+_ORIGIN = tuple(f"rlnOrigin{axis}Angst" for axis in "XYZ")
+_NUMBERS = (*_CENTRED, *_CORNERED, *_SUBTOMOGRAM, *_PARTICLE, *_ORIGIN)
 _VISIBLE = "rlnTomoVisibleFrames"
 # What the new rows say in another way, and would say a second time to whoever reads them.
-_SPENT = (_VISIBLE, "rlnOriginZAngst", *(f"rlnTomoSubtomogram{a}" for a in _ANGLES))  # fmt: skip
+_SPENT = (_VISIBLE, "rlnOriginZAngst", *_SUBTOMOGRAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,37 @@ def tilt_image_rows(rows: pd.DataFrame, series: dict[str, TiltSeries], where: st
     StarError
         A column or a tilt series is missing, or the visible frames are not those of the series.
     """
-    required = ["rlnTomoName", "rlnImageName", _VISIBLE, *(f"rlnAngle{a}" for a in _ANGLES)]
+    names = _checked_names(rows, series, where)
+    values = {
+        label: numbers(rows[label], label, where, StarError) for label in _NUMBERS if label in rows
+    }
+    number, used = pd.factorize(pd.Series(names))
+    parts = []
+    for i, name in enumerate(used):
+        mine = np.flatnonzero(number == i)
+        placed = _placed({label: v[mine] for label, v in values.items()}, series[name], where)
+        visible = _visible(rows, mine, series[name], where)
+        parts.append({"row": mine[np.nonzero(visible)[0]]} | _images(placed, visible, series[name]))
+    columns = {label: np.concatenate([part[label] for part in parts]) for label in parts[0]}
+    row = columns.pop("row")
+    order = np.argsort(row, kind="stable")
+    source, section = row[order], columns.pop("section")[order]
+    kept = rows.drop(columns=[c for c in rows if c in columns or c in _SPENT]).iloc[source]
+    new = pd.DataFrame({label: column[order] for label, column in columns.items()})
+    stacks = kept["rlnImageName"].astype(str)
+    new.insert(0, "rlnImageName", [f"{s:06d}@{n}" for s, n in zip(section, stacks, strict=True)])
+    kept = kept.drop(columns="rlnImageName")
+    table = pd.concat([new, kept.reset_index(drop=True)], axis=1)
+    if "rlnTomoParticleName" not in table:
+        table["rlnTomoParticleName"] = [f"{names[i]}/{i + 1}" for i in source]
+    return table
+
+
+def _checked_names(
+    rows: pd.DataFrame, series: dict[str, TiltSeries], where: str
+) -> NDArray[np.object_]:
+    """The tilt series (n,) of all particles, where nothing is missing."""
+    required = ["rlnTomoName", "rlnImageName", _VISIBLE, *_PARTICLE]
     missing = [label for label in required if label not in rows]
     if not any(all(label in rows for label in way) for way in (_CENTRED, _CORNERED)):
         missing.append(_CENTRED[0].replace("X", "X/Y/Z"))
@@ -70,40 +104,19 @@ def tilt_image_rows(rows: pd.DataFrame, series: dict[str, TiltSeries], where: st
             f"star file ({len(unknown)} such).\n"
             f"  Remedy: give the optimisation_set.star that names both files of this job."
         )
-    parts = []
-    for name in pd.unique(pd.Series(names)):
-        mine = np.flatnonzero(names == name)
-        parts.append(_images_of_series(rows, mine, series[name], where))
-    columns = {label: np.concatenate([part[label] for part in parts]) for label in parts[0]}
-    order = np.argsort(columns.pop("row"), kind="stable")
-    source = np.concatenate([part["row"] for part in parts])[order]
-    kept = rows.drop(columns=[c for c in rows if c in columns or c in _SPENT]).iloc[source]
-    new = pd.DataFrame({label: values[order] for label, values in columns.items()})
-    table = pd.concat([new, kept.reset_index(drop=True)], axis=1)
-    if "rlnTomoParticleName" not in table:
-        table["rlnTomoParticleName"] = [f"{names[i]}/{i + 1}" for i in source]
-    return table
+    return names
 
 
-def _images_of_series(
-    rows: pd.DataFrame, mine: NDArray[np.int64], series: TiltSeries, where: str
-) -> dict[str, np.ndarray]:
-    """The columns of all visible images of the particles ``mine``, and each one's "row"."""
-    visible = _visible(rows, mine, series, where)
-    placed = _placed(rows, mine, series, where)
+def _images(placed: _Placed, visible: NDArray[np.bool_], series: TiltSeries) -> dict[str, NDArray]:
+    """The columns of all ``visible`` (n, f) images of n particles, and the "section" of each."""
     particle, frame = np.nonzero(visible)
     projected = series.rotations[frame] @ placed.subtomogram[particle]
     angles = np.rad2deg(euler_from_rotations(projected @ placed.particle[particle]))
     origins = np.einsum("nij,nj->ni", projected, placed.origins[particle])
     depths = np.einsum("nj,nj->n", series.rotations[frame, 2], placed.positions[particle])
     depths -= origins[:, 2]
-    section = np.cumsum(visible, axis=1)[particle, frame]
-    stacks = rows["rlnImageName"].astype(str).to_numpy(object)[mine][particle]
     return {
-        "row": mine[particle],
-        "rlnImageName": np.array(
-            [f"{s:06d}@{name}" for s, name in zip(section, stacks, strict=True)], object
-        ),
+        "section": np.cumsum(visible, axis=1)[particle, frame],
         **{f"rlnAngle{a}": angles[:, i] for i, a in enumerate(_ANGLES)},
         "rlnOriginXAngst": origins[:, 0],
         "rlnOriginYAngst": origins[:, 1],
@@ -133,30 +146,29 @@ def _visible(
                 f"  Remedy: give the optimisation_set.star of the job that wrote the particles."
             )
         table[i] = [flag.strip() == "1" for flag in flags]
+    unseen = np.flatnonzero(~table.any(axis=1))
+    if len(unseen):
+        raise StarError(
+            f"{where} row {mine[unseen[0]] + 1}: the particle is visible in no tilt image "
+            f"({len(unseen)} particles of {series.name!r}).\n  Remedy: remove those rows."
+        )
     return table
 
 
-def _placed(rows: pd.DataFrame, mine: NDArray[np.int64], series: TiltSeries, where: str) -> _Placed:
-    def columns(labels: tuple[str, ...]) -> NDArray[np.float64]:
-        found = [
-            numbers(rows[label].to_numpy()[mine], label, where, StarError)
-            if label in rows
-            else np.zeros(len(mine))
-            for label in labels
-        ]
-        return np.stack(found, axis=1)
+def _placed(values: dict[str, NDArray[np.float64]], series: TiltSeries, where: str) -> _Placed:
+    none = np.zeros(len(values["rlnAngleRot"]))
 
-    def rotations(prefix: str) -> NDArray[np.float64]:
-        return rotations_from_euler(np.deg2rad(columns(tuple(f"{prefix}{a}" for a in _ANGLES))))
+    def stacked(labels: tuple[str, ...]) -> NDArray[np.float64]:
+        return np.stack([values.get(label, none) for label in labels], axis=1)
 
-    if all(label in rows for label in _CENTRED):
-        positions = columns(_CENTRED)
+    if all(label in values for label in _CENTRED):
+        positions = stacked(_CENTRED)
     else:
-        positions = (columns(_CORNERED) - series.centre(where)) * series.pixel_size
+        positions = (stacked(_CORNERED) - series.centre(where)) * series.pixel_size
     return _Placed(
-        rotations("rlnTomoSubtomogram"),
-        rotations("rlnAngle"),
-        columns(("rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst")),
+        rotations_from_euler(np.deg2rad(stacked(_SUBTOMOGRAM))),
+        rotations_from_euler(np.deg2rad(stacked(_PARTICLE))),
+        stacked(_ORIGIN),
         positions,
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
 from ..errors import SettingsError
+from ..optics import OpticsGroup
 from .values import Particles
 
 SMALLEST_BOX = 16
@@ -15,8 +17,9 @@ SMALLEST_BOX = 16
 def downsampled(particles: Particles, box_size: int) -> Particles:
     """The particles with images of ``box_size`` pixels in the same physical box.
 
-    ``box_size`` is that of the optics group with most particles; groups with another box are
-    cropped by the same factor, to an even number of pixels. Poses and CTFs are in Angstrom and stay.
+    ``box_size`` is that of the optics group with most particles. Groups with another box get, as
+    nearly as an even number of pixels allows, its new pixels and none larger; those whose pixels
+    are larger already stay as they are. Poses and CTFs are in Angstrom and stay.
 
     Raises
     ------
@@ -29,9 +32,9 @@ def downsampled(particles: Particles, box_size: int) -> Particles:
             f"--downsample {box_size}: expected an even number of pixels from {SMALLEST_BOX} to "
             f"{stored}, the images' own box."
         )
-    factor = box_size / stored
+    pixel_size = particles.pixel_size * stored / box_size
     boxes = np.unique(particles.images.box_sizes).tolist()
-    crops = {box: max(SMALLEST_BOX, 2 * round(0.5 * factor * box)) for box in boxes}
+    crops = {box: _crop(box, particles.optics.groups, pixel_size) for box in boxes}
     crops[stored] = box_size
     groups = tuple(
         replace(
@@ -47,3 +50,10 @@ def downsampled(particles: Particles, box_size: int) -> Particles:
         optics=replace(particles.optics, groups=groups),
         notes=(*particles.notes, note),
     )
+
+
+def _crop(box: int, groups: tuple[OpticsGroup, ...], pixel_size: float) -> int:
+    """The smallest even box that gives no group of ``box`` pixels larger ones than ``pixel_size``."""
+    sides = [group.pixel_size * box for group in groups if group.box_size == box]
+    enough = 2 * math.ceil(0.5 * max(sides, default=0.0) / pixel_size - 1e-6)
+    return min(box, max(SMALLEST_BOX, enough))

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ImageError, MrcError, StackError
 from ..io.mrc import StackFile
-from .resolving import resolve_all, respelling_notes
+from .faults import AbsentStack, StackFaults
+from .resolving import resolve, resolve_all, respelling_notes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,7 @@ class ImageSource:
     Fourier space; ``notes`` say where files of other names were taken.
     """
 
-    stacks: tuple[StackFile, ...]
+    stacks: tuple[StackFile | AbsentStack, ...]
     stack: NDArray[np.int64]
     section: NDArray[np.int64]
     row: NDArray[np.int64]
@@ -71,6 +72,12 @@ class ImageSource:
         """
         index = np.asarray(index, dtype=np.int64)
         stack, section = self.stack[index], self.section[index]
+        stored = np.array([s.shape[0] for s in self.stacks])[stack]
+        if len(np.unique(stored)) > 1:  # different crops that lead to one box
+            images = torch.empty(len(index), *(int(self.box_sizes[index[0]]),) * 2)
+            for side in np.unique(stored):
+                images[torch.from_numpy(stored == side)] = self.read(index[stored == side])
+            return images
         ends = [0, *(np.flatnonzero(np.diff(stack)) + 1), len(index)]
         parts = [self.stacks[stack[a]].read(section[a:b]) for a, b in pairwise(ends) if b > a]
         images = torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
@@ -116,16 +123,21 @@ def fourier_cropped(images: torch.Tensor, box_size: int) -> torch.Tensor:
 
 def open_images(
     names: ArrayLike, section: NDArray[np.int64], table: Path, where: str, datadir: Path | None,
-    sign: NDArray[np.float32] | None = None,
+    sign: NDArray[np.float32] | None = None, faults: StackFaults | None = None,
 ) -> ImageSource:  # fmt: skip
     """Find, open and check all stacks of a table: names (n,) of files and sections from 0 (n,).
 
     Raises `StackError` for stacks that are missing or cut short, images that are not square, and
-    rows that point past the end of their stack.
+    rows that point past the end of their stack; or collects them in ``faults``.
     """
     stack, unique = pd.factorize(np.asarray(names, dtype=object))
     stack = stack.astype(np.int64)
     rows = np.bincount(stack).tolist()
+    if faults is not None:
+        stacks = _open_tolerantly(list(unique), stack, table, where, datadir, faults)
+        _collect_past_the_end(unique, stack, section, stacks, faults)
+        numbers = np.arange(1, len(stack) + 1)
+        return ImageSource(stacks, stack, section, numbers, where, sign)
     paths = resolve_all(list(unique), rows, table, where, datadir)
     stacks = tuple(_open(path, n, where) for path, n in zip(paths, rows, strict=True))
     held = np.array([s.n_images for s in stacks])[stack]
@@ -140,6 +152,54 @@ def open_images(
         )
     notes = tuple(respelling_notes(list(unique), paths))
     return ImageSource(stacks, stack, section, np.arange(1, len(stack) + 1), where, sign, notes)
+
+
+def _open_tolerantly(
+    names: list[str], stack: NDArray[np.int64], table: Path, where: str, datadir: Path | None,
+    faults: StackFaults,
+) -> tuple[StackFile | AbsentStack, ...]:  # fmt: skip
+    """The stacks that can be opened; the others are absent, of the size the table tells."""
+    rows = np.bincount(stack).tolist()
+    opened: list[StackFile | None] = []
+    for name, n in zip(names, rows, strict=True):
+        path = resolve(name, table, datadir)
+        file = None
+        if path is None:
+            faults.missing[name] = n
+        else:
+            try:
+                file = _open(path, n, where)
+            except StackError as error:
+                faults.unreadable[name] = n, str(error)
+        opened.append(file)
+    present = [file.shape[0] for file in opened if file is not None]
+    usual = int(np.bincount(present).argmax()) if present else 0
+    _, first = np.unique(stack, return_index=True)
+    stacks = []
+    for number, (name, file) in enumerate(zip(names, opened, strict=True)):
+        told = faults.told_boxes
+        box = usual if told is None else int(told[first[number]])
+        if file is None and box < 1:
+            raise StackError(
+                f"{where}: none of the {len(names)} stacks can be read, the first is {name}, and "
+                f"the table does not tell the size of the images.\n  Remedy: --datadir FOLDER"
+            )
+        reason = "missing" if name in faults.missing else "unreadable"
+        stacks.append(AbsentStack(Path(name), (box, box), reason) if file is None else file)
+    return tuple(stacks)
+
+
+def _collect_past_the_end(
+    names: ArrayLike, stack: NDArray[np.int64], section: NDArray[np.int64],
+    stacks: tuple[StackFile | AbsentStack, ...], faults: StackFaults,
+) -> None:  # fmt: skip
+    held = np.array([s.n_images for s in stacks])[stack]
+    past = (section < 0) | (section >= held)
+    faults.without_image = past
+    for number, n in enumerate(np.bincount(stack[past], minlength=len(stacks))):
+        file = stacks[number]
+        if n and isinstance(file, StackFile):
+            faults.past_the_end[str(np.asarray(names)[number])] = int(n), file.n_images
 
 
 def _open(path: Path, rows: int, where: str) -> StackFile:

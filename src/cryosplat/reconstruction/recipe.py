@@ -26,6 +26,7 @@ from ..validation.mask_checks import read_mask, resolutions_by_mask
 from ._clock import Clock, peak_memory
 from ._controls import Subject, control, remarks_on
 from ._data import (
+    HalfSet,
     accumulated,
     digest_of_half_sets,
     held_out_sets,
@@ -34,6 +35,7 @@ from ._data import (
     with_half_sets,
 )
 from ._fits import Parts, fitted_side, fitted_to_statistics
+from ._grey_scales import matched
 from ._image_fits import fitted_to_images, image_data
 from ._quality import (
     against_model,
@@ -95,12 +97,21 @@ def reconstruct(
         halves = accumulated(batches, sets, grid, noise, progress, settings.symmetry)
     with clock("contrast"):
         halves, contrast = upright(halves, settings, progress)
-    with clock("baseline"), progress.stage("voxel baseline", 5, "maps") as stage:
-        voxels = voxel_maps((halves[0].whole(), halves[1].whole()), stage.advance)
+    with clock("baseline"):
+        voxels = _baseline(halves, progress)
+    with clock("grey scale"):
+        sign = -1.0 if contrast["used"] == "dark" else 1.0
+        seen = sign * voxels[1], sign * voxels[2]
+        rescaled = matched(particles, seen, grid, noise, progress)
+        if rescaled is not None:
+            particles = rescaled
+            again = particles.batches()
+            halves = accumulated(again, sets, grid, noise, progress, settings.symmetry)
+            halves = [half.inverted() for half in halves] if sign < 0.0 else halves
+            voxels = _baseline(halves, progress)
     side = fitted_side(voxels[0], grid)
     parts = Parts((halves[0] + halves[1], halves[0], halves[1]), side, earlier, clock)
     if settings.solver == "images":
-        sign = -1.0 if contrast["used"] == "dark" else 1.0
         data = image_data(particles, grid, noise, sign)
         fitted = fitted_to_images(parts, data, settings, folder.checkpoint, progress)
     else:
@@ -161,6 +172,11 @@ def reconstruct(
     result.summary["timings"] = clock.seconds | {"total": clock.total()}
     result.summary["peak_memory_bytes"] = peak_memory()
     return result
+
+
+def _baseline(halves: list[HalfSet], progress: Progress) -> list[Tensor]:
+    with progress.stage("voxel baseline", 5, "maps") as stage:
+        return voxel_maps((halves[0].whole(), halves[1].whole()), stage.advance)
 
 
 def _report(result: Reconstruction, comparison: Comparison, grid: Grid) -> None:

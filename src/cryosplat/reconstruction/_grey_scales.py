@@ -1,0 +1,77 @@
+"""One grey scale for images of several pixel sizes.
+
+Images are normalised to noise of deviation 1 in each pixel, so those of smaller pixels hold less signal
+than their projection says, by a factor that the table does not tell. It is measured: images of each
+pixel size are held against the map of the half-set they are not in, at frequencies that all of them
+have, and the least-squares factors are made equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..grid import Grid
+from ..noise import NoiseModel
+from ..particles import Particles
+from ..progress import Progress
+from ..statistics import fourier_cropped
+from ..validation.agreement import particle_agreement
+
+SAMPLE = 600  # images of each pixel size
+WORTH = 0.03  # smaller differences are not worth a second pass over the images
+CERTAIN = 4.0  # standard deviations
+
+
+def matched(
+    particles: Particles,
+    halves: tuple[Tensor, Tensor],
+    grid: Grid,
+    noise: NoiseModel,
+    progress: Progress,
+) -> Particles | None:
+    """The particles with the scale of each pixel size in their CTFs; None where nothing is to do.
+
+    ``halves``: voxel maps (d, d, d) of half 1 and 2, in the images' sign. The pixel size of most
+    particles keeps its scale.
+    """
+    pixels = particles.optics.of_group("pixel_size")
+    sizes = pixels.unique().tolist()
+    if len(sizes) == 1:
+        return None
+    box = min(grid.box_size, 2 * int(0.5 * grid.side / max(sizes)))
+    shared = Grid(box, grid.side / box)
+    low, high = (half if box == grid.box_size else fourier_cropped(half, box) for half in halves)
+    gains = {}
+    for size in sizes:
+        members = (pixels == size).nonzero().squeeze(1)
+        sample = members[:: max(1, len(members) // SAMPLE)][:SAMPLE]
+        generator = torch.Generator().manual_seed(0)
+        found = particle_agreement(
+            particles.batches(sample), particles.half_sets, (low, high), shared, noise, generator
+        )
+        gains[size] = found.gain, found.gain_deviation
+    main, main_error = gains[particles.pixel_size]
+    scale = particles.optics.scale.clone()
+    told = []
+    for size, (gain, error) in gains.items():
+        if main <= CERTAIN * main_error or gain <= CERTAIN * error:
+            progress.warn(
+                f"The grey scale of images with pixels of {size:.4g} Å cannot be told from that of "
+                f"the others: there is too little signal. It is taken to be the same."
+            )
+            return None
+        ratio = gain / main
+        doubt = ratio * ((error / gain) ** 2 + (main_error / main) ** 2) ** 0.5
+        if abs(ratio - 1.0) > max(WORTH, CERTAIN * doubt):
+            scale[pixels == size] *= ratio
+            told.append(f"{ratio:.3f} ± {doubt:.3f} for pixels of {size:.4g} Å")
+    if not told:
+        return None
+    progress.say(
+        f"Grey scale: images of {particles.pixel_size:.4g} Å a pixel count as 1, "
+        f"{', '.join(told)}; their CTFs are scaled so, and the images are read again."
+    )
+    return replace(particles, optics=replace(particles.optics, scale=scale))
