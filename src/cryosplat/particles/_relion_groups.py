@@ -33,7 +33,8 @@ def table_groups(table: StarTable) -> TableGroups:
     """The groups of the optics table.
 
     Rows of one group that differ in an aberration, as in RELION 3.0, which has no optics table,
-    are different groups; unless they are so many that each particle seems to have its own.
+    are different groups; unless they are so many that each particle seems to have its own. What the
+    optics table says is not taken from the rows: RELION does not either, unlike for the CTF.
     """
     if "rlnOpticsGroupName" in table.optics:
         names = table.optics["rlnOpticsGroupName"].astype(str).tolist()
@@ -41,7 +42,7 @@ def table_groups(table: StarTable) -> TableGroups:
         names = [f"opticsGroup{i}" for i in table.optics["rlnOpticsGroup"]]
     else:
         names = ["opticsGroup"] * len(table.optics)
-    own = [label for label in OPTICS_COLUMNS if label in table.rows]
+    own = [c for c in OPTICS_COLUMNS if c in table.rows and c not in table.optics]
     if not own:
         return TableGroups(names, table.optics_row, [], [])
     divided = pd.concat(
@@ -60,8 +61,12 @@ def with_table_effects(
     table: StarTable, held: TableGroups, optics: Optics, first: NDArray[np.int64], notes: list[str]
 ) -> Optics:
     """``optics``, whose groups have the rows ``first``, with the aberrations, magnification and
-    processing that the table gives them: the row's own, or else the optics table's."""
-    told = {c: table.text(c)[first] for c in OPTICS_COLUMNS if table.has(c) and c not in held.left}
+    processing that the table gives them: those of the optics table, or else the row's own."""
+    of_group = table.optics_row[first]
+    told = {c: table.optics[c].astype(str).to_numpy()[of_group] for c in OPTICS_COLUMNS
+            if c in table.optics}  # fmt: skip
+    told |= {c: table.text(c)[first] for c in held.shared}
+    notes.extend(_unheard(table))
     effects = [
         relion_effects({c: column[i] for c, column in told.items()}, group, table.where)
         for i, group in enumerate(optics.groups)
@@ -70,6 +75,28 @@ def with_table_effects(
     notes.extend(effect_notes(groups, effects))
     notes.extend(_left_notes(table, held, optics))
     return replace(optics, groups=groups)
+
+
+def _unheard(table: StarTable) -> Iterator[str]:
+    """Warnings for columns of the rows that say something else than the optics table."""
+    for label in (c for c in OPTICS_COLUMNS if c in table.rows and c in table.optics):
+        rows = _plain(table.rows[label])
+        told = _plain(table.optics[label])[table.optics_row]
+        different = np.flatnonzero(rows != told)
+        if len(different):
+            i = different[0]
+            yield (
+                f"warning: {label} of the particle rows is not used where the optics table has it, "
+                f"as in RELION; {len(different)} rows differ (row {i + 1} says {rows[i][:40]}, its "
+                f"optics group {told[i][:40]})."
+            )
+
+
+def _plain(column: pd.Series) -> NDArray[np.object_]:
+    """The words of a column; numbers that are equal are the same word."""
+    found = pd.to_numeric(column, errors="coerce")
+    words = column.astype(str)
+    return np.where(found.notna(), found.astype(str), words)
 
 
 def _left_notes(table: StarTable, held: TableGroups, optics: Optics) -> Iterator[str]:

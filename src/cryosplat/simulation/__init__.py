@@ -5,6 +5,7 @@
 """
 
 from .atoms import mixture_from_atoms, scattering_amplitude
+from .optics import anisotropic_magnification, tetrafoil, trefoil
 from .particles import simulate_particles
 from .phantom import phantom
 from .rendering import band_limited_map
@@ -12,9 +13,12 @@ from .settings import SimulationSettings
 
 __all__ = [
     "SimulationSettings",
+    "anisotropic_magnification",
     "band_limited_map",
     "mixture_from_atoms",
     "phantom",
     "scattering_amplitude",
     "simulate_particles",
+    "tetrafoil",
+    "trefoil",
 ]

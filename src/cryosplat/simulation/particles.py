@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,9 +21,17 @@ from ..grid import Grid
 from ..io.mrc import write_map, write_stack
 from ..io.star import write_star
 from ..mixture import GaussianMixture
-from ..optics import Optics, OpticsGroup
+from ..optics import Optics, ctf
 from ..poses import Poses, euler_from_rotations, random_poses
 from .background import coloured_gain, draw_noise
+from .optics import (
+    draw_optics,
+    grid_of_particles,
+    image_grids,
+    on_grid,
+    optics_table,
+    unprocessed,
+)
 from .rendering import band_limited_map
 from .settings import SimulationSettings
 
@@ -30,6 +39,15 @@ PIXELS_AT_ONCE = 1 << 21
 """Image pixels formed in one batch."""
 CALIBRATION_IMAGES = 256
 """Images whose variance sets the noise level; all of them when there are fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The particles ``members`` whose images of ``grid`` go to the file ``stack``, in order."""
+
+    grid: Grid
+    stack: str
+    members: Tensor
 
 
 def simulate_particles(
@@ -43,11 +61,13 @@ def simulate_particles(
 ) -> Path:
     """Simulate particles of a map or a mixture; returns the path of ``particles.star``.
 
-    Writes ``particles.star`` (RELION 3.1), ``particles.mrcs`` (float32) and ``truth.mrc`` into the
-    new folder ``out_dir``, which appears complete or not at all. Background noise has variance 1
-    (RELION's normalisation) and ``truth.mrc`` the images' grey scale: an image is its projection
-    under the CTF, plus that noise. ``progress`` is called with the images done and their number.
-    ``projector`` makes the images; by default the map's slices, by gridding.
+    Writes ``particles.star`` (RELION 3.1), ``particles.mrcs`` (float32; ``particles1.mrcs`` and so
+    on, where the images have several boxes or pixel sizes) and ``truth.mrc`` into the new folder
+    ``out_dir``, which appears complete or not at all. Background noise has variance 1 (RELION's
+    normalisation) and ``truth.mrc`` the images' grey scale: an image is its projection under the
+    CTF, plus that noise. Phases are flipped, or the CTF multiplied once more, with the noise in
+    place. ``progress`` is called with the images done and their number. ``projector`` makes the
+    images; by default the map's slices, by gridding.
 
     Raises
     ------
@@ -103,24 +123,35 @@ def _simulate(
     progress: Callable[[int, int], None],
 ) -> None:
     true, recorded = _poses(settings, generator)
-    optics = _optics(settings, grid, generator)
-    scale = 1.0 / _noise_deviation(projector, grid, settings, true, optics)
-    gain = coloured_gain(grid) if settings.noise == "coloured" else None
+    optics = draw_optics(settings, grid, generator)
+    plan = _plan(settings, grid, optics)
+    taken = unprocessed(optics)
+    scale = 1.0 / _noise_deviation(projector, grid, settings, true, taken)
     sign = 1.0 if settings.contrast == "bright" else -1.0
+    done = 0
 
-    def images() -> Iterator[ArrayLike]:
-        for index in _batches(settings.n, grid):
-            clean = _form(projector, grid.box_size, true.select(index), optics.select(index))
-            noise = draw_noise(len(index), grid.box_size, gain, generator)
-            yield (sign * (scale * clean + noise)).float().numpy()
-            progress(int(index[-1]) + 1, settings.n)
+    def images(part: _Part) -> Iterator[ArrayLike]:
+        nonlocal done
+        own = part.grid
+        gain = coloured_gain(own) if settings.noise == "coloured" else None
+        for index in _batches(part.members, own):
+            clean = _form(projector, own.box_size, true.select(index), taken.select(index))
+            noise = draw_noise(len(index), own.box_size, gain, generator)
+            noisy = _processed(scale * clean + noise, optics.select(index), own)
+            yield (sign * noisy).float().numpy()
+            done += len(index)
+            progress(done, settings.n)
 
-    label = "simulated particles"
-    write_stack(folder / "particles.mrcs", images(), grid.pixel_size, label)
+    for part in plan:
+        write_stack(folder / part.stack, images(part), part.grid.pixel_size, "simulated particles")
     truth = (scale * volume).numpy()
     write_map(folder / "truth.mrc", truth, grid.pixel_size, "truth of simulated particles")
     half_sets = torch.randint(1, 3, (settings.n,), generator=generator)
-    write_star(folder / "particles.star", _tables(settings, recorded, optics, half_sets))
+    tables = {
+        "optics": optics_table(settings, optics),
+        "particles": _particle_table(settings, recorded, optics, half_sets, _image_names(plan)),
+    }
+    write_star(folder / "particles.star", tables)
 
 
 def _volume(source: Tensor | GaussianMixture, grid: Grid) -> Tensor:
@@ -134,8 +165,19 @@ def _volume(source: Tensor | GaussianMixture, grid: Grid) -> Tensor:
     return source
 
 
-def _batches(n: int, grid: Grid) -> tuple[Tensor, ...]:
-    return torch.arange(n).split(max(1, PIXELS_AT_ONCE // grid.box_size**2))
+def _plan(settings: SimulationSettings, grid: Grid, optics: Optics) -> tuple[_Part, ...]:
+    """The stacks: one for each image grid that particles have."""
+    grids = image_grids(settings, grid)
+    mine = grid_of_particles(settings, grid, optics)
+    names = ["particles.mrcs"] if len(grids) == 1 else [
+        f"particles{i}.mrcs" for i in range(1, len(grids) + 1)
+    ]  # fmt: skip
+    members = [(mine == i).nonzero()[:, 0] for i in range(len(grids))]
+    return tuple(_Part(*part) for part in zip(grids, names, members, strict=True) if len(part[2]))
+
+
+def _batches(members: Tensor, grid: Grid) -> tuple[Tensor, ...]:
+    return members.split(max(1, PIXELS_AT_ONCE // grid.box_size**2))
 
 
 def _form(projector: Projector, box_size: int, poses: Poses, optics: Optics) -> Tensor:
@@ -146,6 +188,22 @@ def _form(projector: Projector, box_size: int, poses: Poses, optics: Optics) -> 
         formed = form_images(projector, poses.select(index), optics.select(index), box_size)
         images[index] = formed.to(images)
     return images
+
+
+def _processed(images: Tensor, optics: Optics, grid: Grid) -> Tensor:
+    """The images as they are stored, all of one processing: the CTF's values, not its scale."""
+    processing = optics.groups[0].processing
+    if processing == "none":
+        return images
+    d = grid.box_size
+    frequencies = torch.stack(
+        torch.meshgrid(torch.fft.rfftfreq(d), torch.fft.fftfreq(d), indexing="xy"), -1
+    )
+    bare = replace(optics, scale=torch.ones_like(optics.scale))
+    filters = ctf(bare, frequencies.double() / grid.pixel_size)
+    if processing == "phase-flipped":
+        filters = torch.where(filters < 0.0, -1.0, 1.0)
+    return torch.fft.irfft2(torch.fft.rfft2(images) * filters.float(), s=(d, d))
 
 
 def _poses(settings: SimulationSettings, generator: torch.Generator) -> tuple[Poses, Poses]:
@@ -160,32 +218,6 @@ def _poses(settings: SimulationSettings, generator: torch.Generator) -> tuple[Po
     return Poses(torch.from_numpy(turn) @ recorded.rotations, shifts), recorded
 
 
-def _optics(settings: SimulationSettings, grid: Grid, generator: torch.Generator) -> Optics:
-    def uniform(low: float, high: float) -> Tensor:
-        draw = torch.rand(settings.n, generator=generator, dtype=torch.float64)
-        return low + (high - low) * draw
-
-    groups = tuple(
-        OpticsGroup(
-            f"opticsGroup{i}", grid.pixel_size, grid.box_size, voltage,
-            settings.spherical_aberration, settings.amplitude_contrast,
-        )
-        for i, voltage in enumerate(settings.voltages, 1)
-    )  # fmt: skip
-    micrograph = torch.arange(settings.n) // settings.particles_per_micrograph
-    defocus_u = uniform(*settings.defocus)
-    return Optics(
-        groups=groups,
-        group=micrograph % len(groups),
-        defocus_u=defocus_u,
-        defocus_v=defocus_u - uniform(0.0, settings.astigmatism),
-        defocus_angle=uniform(0.0, math.pi),
-        phase_shift=uniform(*settings.phase_shift),
-        b_factor=torch.zeros(settings.n, dtype=torch.float64),
-        scale=torch.ones(settings.n, dtype=torch.float64),
-    )
-
-
 def _noise_deviation(
     projector: Projector,
     grid: Grid,
@@ -193,12 +225,13 @@ def _noise_deviation(
     poses: Poses,
     optics: Optics,
 ) -> float:
-    """Standard deviation of the noise that gives the wanted SNR.
+    """Standard deviation of the noise that gives images on the map's grid the wanted SNR.
 
     Poses and defoci are drawn independently, so the first images are a fair sample of all.
     """
     total, squares, count = 0.0, 0.0, 0
-    for index in _batches(min(settings.n, CALIBRATION_IMAGES), grid):
+    optics = on_grid(optics, grid)
+    for index in _batches(torch.arange(min(settings.n, CALIBRATION_IMAGES)), grid):
         clean = _form(projector, grid.box_size, poses.select(index), optics.select(index))
         total += float(clean.double().sum())
         squares += float(clean.double().square().sum())
@@ -212,30 +245,30 @@ def _noise_deviation(
     return math.sqrt(variance / settings.snr)
 
 
-def _tables(
-    settings: SimulationSettings, recorded: Poses, optics: Optics, half_sets: Tensor
-) -> dict[str, pd.DataFrame]:
-    """The blocks of a RELION 3.1 STAR file, in its units: degree, kV, mm, Angstrom."""
-    groups = pd.DataFrame(
-        {
-            "rlnOpticsGroupName": [g.name for g in optics.groups],
-            "rlnOpticsGroup": range(1, len(optics.groups) + 1),
-            "rlnVoltage": [g.voltage / 1e3 for g in optics.groups],
-            "rlnSphericalAberration": [g.spherical_aberration / 1e7 for g in optics.groups],
-            "rlnAmplitudeContrast": [g.amplitude_contrast for g in optics.groups],
-            "rlnImagePixelSize": [g.pixel_size for g in optics.groups],
-            "rlnImageSize": [g.box_size for g in optics.groups],
-            "rlnImageDimensionality": 2,
-        }
-    )
+def _image_names(plan: tuple[_Part, ...]) -> list[str]:
+    names = [""] * sum(len(part.members) for part in plan)
+    for part in plan:
+        for section, i in enumerate(part.members.tolist(), 1):
+            names[i] = f"{section:06d}@{part.stack}"
+    return names
+
+
+def _particle_table(
+    settings: SimulationSettings,
+    recorded: Poses,
+    optics: Optics,
+    half_sets: Tensor,
+    names: list[str],
+) -> pd.DataFrame:
+    """The particles of a RELION 3.1 STAR file, in its units: degree, Angstrom."""
     degrees = 180.0 / math.pi
     angles = (euler_from_rotations(recorded.rotations.numpy()) * degrees).round(6)
-    number = range(settings.n)
-    particles = pd.DataFrame(
+    table = pd.DataFrame(
         {
-            "rlnImageName": [f"{i + 1:06d}@particles.mrcs" for i in number],
+            "rlnImageName": names,
             "rlnMicrographName": [
-                f"micrograph{i // settings.particles_per_micrograph + 1:05d}.mrc" for i in number
+                f"micrograph{i // settings.particles_per_micrograph + 1:05d}.mrc"
+                for i in range(settings.n)
             ],
             "rlnAngleRot": angles[:, 0],
             "rlnAngleTilt": angles[:, 1],
@@ -250,4 +283,6 @@ def _tables(
             "rlnOpticsGroup": optics.group.numpy() + 1,
         }
     )
-    return {"optics": groups, "particles": particles}
+    if bool((optics.scale != 1.0).any()):
+        table["rlnCtfScalefactor"] = optics.scale.numpy()
+    return table

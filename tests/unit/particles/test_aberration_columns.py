@@ -86,9 +86,19 @@ def test_the_largest_of_many_groups_is_told_in_one_line(data_set: DataSet, star:
     assert note.endswith("(the largest of 12 optics groups).")
 
 
-def test_the_row_comes_before_the_optics_table(data_set: DataSet, star: Star) -> None:
+def test_the_optics_table_comes_before_the_rows_and_that_is_said(
+    data_set: DataSet, star: Star
+) -> None:
+    """As in RELION, whose aberrations are those of the optics table where there is one."""
     path = star(optics_rlnEvenZernike=["[1,2]"], rlnEvenZernike=["[3,4]"] * data_set.n)
-    assert _group(read_particles(path)).even == (3.0, 4.0)
+    particles = read_particles(path)
+    assert _group(particles).even == (1.0, 2.0)
+    assert any("rlnEvenZernike of the particle rows is not used" in n for n in particles.notes)
+
+
+def test_rows_that_repeat_the_optics_table_are_not_mentioned(data_set: DataSet, star: Star) -> None:
+    path = star(optics_rlnBeamTiltX=["0.50"], rlnBeamTiltX=["0.5"] * data_set.n)
+    assert not any("not used" in note for note in read_particles(path).notes)
 
 
 def test_a_beam_tilt_takes_the_place_of_coma(star: Star) -> None:
