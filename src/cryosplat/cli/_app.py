@@ -25,8 +25,10 @@ from ._options import (
     PixelSize,
     PosesFiles,
     Preset,
+    Processing,
     Seed,
     Solver,
+    Symmetry,
     Threads,
 )
 
@@ -72,8 +74,10 @@ def reconstruct(
         Path | None, typer.Option("--settings", help="TOML file; options override what it says.")
     ] = None,
     gaussians: Annotated[
-        int | None, typer.Option(help="Their number; default: chosen by held-out particles.")
+        int | None,
+        typer.Option(help="Their number in the whole map; default: held-out particles choose."),
     ] = None,
+    symmetry: Symmetry = None,
     start: Annotated[
         str | None,
         typer.Option(help="First Gaussians: statistics (default), random, or an earlier run."),
@@ -137,7 +141,7 @@ def reconstruct(
             "gaussians": gaussians, "start": start, "steps": steps, "seed": seed,
             "contrast": None if invert is None else "dark" if invert else "bright",
             "mask": mask and str(mask), "model": model and str(model),
-            "quick": quick or None, "solver": solver and solver.value,
+            "quick": quick or None, "solver": solver and solver.value, "symmetry": symmetry,
         },
         {
             "epochs": epochs, "batch_size": batch_size, "rate": rate,
@@ -195,20 +199,89 @@ def simulate(
     ] = None,
     noise: Annotated[Noise, typer.Option(help="Its spectrum.")] = Noise.WHITE,
     contrast: Annotated[Contrast, typer.Option(help="Of the molecule.")] = Contrast.BRIGHT,
+    beam_tilt: Annotated[
+        str | None, typer.Option(metavar="X,Y", help="Of all images, in milliradian.")
+    ] = None,
+    trefoil: Annotated[
+        str | None, typer.Option(metavar="PHASE,ANGLE", help="Phase at Nyquist, in degrees.")
+    ] = None,
+    tetrafoil: Annotated[
+        str | None, typer.Option(metavar="PHASE,ANGLE", help="Phase at Nyquist, in degrees.")
+    ] = None,
+    magnification_anisotropy: Annotated[
+        str | None, typer.Option(metavar="PERCENT,ANGLE", help="Of all images, angle in degrees.")
+    ] = None,
+    pixel_sizes: Annotated[
+        str | None,
+        typer.Option(metavar="A,A", help="Of the images: an optics group and a stack each."),
+    ] = None,
+    boxes: Annotated[
+        str | None, typer.Option(metavar="PX,PX", help="With --pixel-sizes. [default: one field]")
+    ] = None,
+    processing: Annotated[
+        Processing, typer.Option(help="Done to the images by their CTF.")
+    ] = Processing.NONE,
     seed: Seed = 0,
 ) -> None:
     """Simulate particles with CTFs, noise and pose errors: a RELION star file and a stack."""
     import math
 
     from ..simulation import SimulationSettings
-    from ._simulate import run_simulate
+    from ._simulate import Imperfections, run_simulate
 
     settings = SimulationSettings(
         n, snr, shift=shift, angle_error=math.radians(angle_error_deg), shift_error=shift_error,
         defocus=defocus, voltages=tuple(v * 1e3 for v in voltage_kv or (300.0,)),
-        noise=noise.value, contrast=contrast.value,
+        noise=noise.value, contrast=contrast.value, processing=processing.value,
     )  # fmt: skip
-    run_simulate(model, out, settings, box, pixel_size, b_factor, seed)
+    imperfections = Imperfections(
+        beam_tilt, trefoil, tetrafoil, magnification_anisotropy, pixel_sizes, boxes
+    )
+    run_simulate(model, out, settings, imperfections, box, pixel_size, b_factor, seed)
+
+
+@app.command()
+def check(
+    particles: Particles,
+    datadir: Datadir = None,
+    poses: PosesFiles = None,
+    ctf: CtfFile = None,
+    pixel_size: GivenPixelSize = None,
+    first: First = None,
+    indices: Indices = None,
+    selection: Chosen = None,
+    classes: Classes = None,
+    alignment_class: AlignmentClass = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT.star", help="Write a corrected file.")
+    ] = None,
+    drop_missing: Annotated[
+        bool, typer.Option("--drop-missing", help="Leave out of it what has no usable image.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write what was found.")
+    ] = None,
+    no_trial: Annotated[
+        bool, typer.Option("--no-trial", help="Leave out the trial of signs and conventions.")
+    ] = False,
+    threads: Threads = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of --fix and --json.")
+    ] = False,
+) -> None:
+    """What is wrong with a particle set: files, table, images, signs, units, conventions.
+
+    Exit code 0 without an alarm, 1 with one, 2 where the input cannot be read.
+    """
+    from ..particles.selecting import parse_selection
+    from ._check import Outputs, run_check
+    from ._reconstruct import ParticleFiles
+
+    chosen = parse_selection(first, indices, selection, classes)
+    files = ParticleFiles(
+        particles, datadir, tuple(poses or ()), ctf, pixel_size, alignment_class, chosen
+    )
+    run_check(files, Outputs(fix, drop_missing, json, overwrite), not no_trial, threads)
 
 
 @app.command()

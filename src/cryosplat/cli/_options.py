@@ -38,6 +38,18 @@ class Contrast(str, Enum):
     DARK = "dark"
 
 
+class Processing(str, Enum):
+    """What simulated images went through before they were stored."""
+
+    NONE = "none"
+    PHASE_FLIPPED = "phase-flipped"
+    PREMULTIPLIED = "premultiplied"
+
+
+Symmetry = Annotated[
+    str | None,
+    typer.Option(metavar="C1|D7|O|...", help="Point group, RELION's axes: Cn, Dn, T, O, I1 to I4."),
+]
 Seed = Annotated[int, typer.Option(help="Of every random choice.")]
 Threads = Annotated[int | None, typer.Option(help="Threads to use; default: all cores.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run at OUT.")]

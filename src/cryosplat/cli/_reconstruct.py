@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import OutputError
 from ..estimate import expected_cost
 from ..particles import Particles, Selection, downsampled, read_particles
+from ..particles.faults import StackFaults
 from ..reconstruction import Reconstruction, reconstruct
 from ..report.run import finish_run
 from ..run_folder import RunFolder
@@ -31,12 +32,12 @@ class ParticleFiles:
     selection: Selection = field(default_factory=Selection)
     downsample: int | None = None
 
-    def read(self) -> Particles:
-        """The particles that are selected; no pixel is read."""
+    def read(self, faults: StackFaults | None = None) -> Particles:
+        """The particles that are selected; no pixel is read. ``faults`` as `read_particles`."""
         ctf = "none" if self.ctf is not None and str(self.ctf) == "none" else self.ctf
         particles = read_particles(
             self.particles, datadir=self.datadir, poses=self.poses or None, ctf=ctf,
-            pixel_size=self.pixel_size, alignment_class=self.alignment_class,
+            pixel_size=self.pixel_size, alignment_class=self.alignment_class, faults=faults,
         )  # fmt: skip
         particles = self.selection.apply(particles)
         return particles if self.downsample is None else downsampled(particles, self.downsample)
@@ -55,7 +56,7 @@ def run_reconstruct(
     with RunFolder.create(out, overwrite) as folder:
         _check_checkpoint(folder.checkpoint, resume, overwrite)
         particles = files.read()
-        cost = expected_cost(len(particles), particles.box_size, threads)
+        cost = expected_cost(len(particles), particles.box_size, threads, settings.symmetry)
         print_preflight(particles, cost, threads)
         folder.check_space(cost.disk)
         reconstruct_into(folder, particles, settings)

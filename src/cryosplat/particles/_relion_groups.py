@@ -94,7 +94,7 @@ def _unheard(table: StarTable) -> Iterator[str]:
 
 def _plain(column: pd.Series) -> NDArray[np.object_]:
     """The words of a column; numbers that are equal are the same word."""
-    found = pd.to_numeric(column, errors="coerce")
+    found = pd.Series(pd.to_numeric(column, errors="coerce"))
     words = column.astype(str)
     return np.where(found.notna(), found.astype(str), words)
 

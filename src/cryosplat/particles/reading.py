@@ -10,6 +10,7 @@ from ..errors import InputError
 from ._cryodrgn import read_stack
 from ._cryosparc import read_cryosparc
 from ._relion import read_relion
+from .faults import StackFaults
 from .values import Particles
 
 PathLike = str | os.PathLike[str]
@@ -23,6 +24,7 @@ def read_particles(
     ctf: PathLike | None = None,
     pixel_size: float | None = None,
     alignment_class: int | None = None,
+    faults: StackFaults | None = None,
 ) -> Particles:
     """Particles of a RELION ``.star``, a cryoSPARC ``.cs``, or a stack with cryoDRGN pickles.
 
@@ -33,7 +35,8 @@ def read_particles(
     may be passthrough ``.cs`` files. ``ctf="none"`` says that the images have no CTF (it is 1
     everywhere). ``pixel_size``: Angstrom, where the file has none or a wrong one.
     ``alignment_class``: the class whose poses to use, where a ``.cs`` file has poses in several;
-    default: each particle's class of highest posterior.
+    default: each particle's class of highest posterior. ``faults`` collects what is wrong with the
+    stacks; without it that raises.
 
     Raises `InputError` or one of its kinds, naming file, row and remedy.
     """
@@ -54,11 +57,13 @@ def read_particles(
             f"{path} has not.\n  Remedy: --classes {alignment_class} keeps the particles of a class."
         )
     if suffix == ".star":
-        return read_relion(path, folder, pose_paths, ctf_path, pixel_size)
+        return read_relion(path, folder, pose_paths, ctf_path, pixel_size, faults)
     if suffix in (".cs", ".csg"):
-        return read_cryosparc(path, folder, pose_paths, ctf_path, pixel_size, alignment_class)
+        return read_cryosparc(
+            path, folder, pose_paths, ctf_path, pixel_size, alignment_class, faults
+        )
     if suffix in (".mrcs", ".mrc", ".txt", ".st"):
-        return read_stack(path, folder, pose_paths, ctf_path, pixel_size)
+        return read_stack(path, folder, pose_paths, ctf_path, pixel_size, faults)
     raise InputError(
         f"{path}: particles are not read from {suffix or 'a file without suffix'}; expected .star "
         f"(RELION), .cs or .csg (cryoSPARC), or .mrcs, .mrc or .txt with poses.pkl and ctf.pkl "

@@ -40,8 +40,8 @@ class Aberrations:
     """The aberrations of n particles as the kernels read them.
 
     ``plane`` (n,): the plane of each particle, -1 for none; ``even`` (m, d, d // 2 + 1) float32: what
-    they add to ``gamma / (2 pi)`` but for whole turns, gamma in the sign of `optics.ctf`; ``odd`` (m, d, d // 2 + 1) complex64: the
-    factor of a particle's transform. ``rfft2`` layout.
+    they add to ``gamma / (2 pi)`` but for whole turns, gamma in the sign of `optics.ctf`; ``odd``
+    (m, d, d // 2 + 1) complex64: the factor of a particle's transform. ``rfft2`` layout.
     """
 
     plane: NDArray[np.int64]

@@ -1,0 +1,189 @@
+"""The pixels of a sample of images: unusable, unlike the others, or not normalised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..noise import LEVEL_LIMIT, MEAN_LIMIT, background_levels
+from ..particles import Particles
+from ..validation.findings import Finding
+from .values import Item, listed
+
+SAMPLE = 2000
+SECONDS = 15.0
+OUTLYING = 12.0  # robust deviations of the logarithm of an image's deviation
+SPIKE = 20.0  # an extreme pixel in deviations of its image, beside the sample's usual one
+AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """What was measured on the images ``positions`` (m,): whether they are ``finite`` and ``varied``;
+    ``mean`` and ``deviation`` of their background, ``spread`` of the whole, ``extreme`` pixel over
+    that, all (m,); ``unread``: positions that could not be read, and ``complete`` whether all that
+    were asked for were looked at in time."""
+
+    positions: NDArray[np.int64]
+    finite: NDArray[np.bool_]
+    varied: NDArray[np.bool_]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    extreme: NDArray[np.float64]
+    unread: NDArray[np.int64]
+    complete: bool
+
+    @property
+    def usable(self) -> NDArray[np.int64]:
+        """Positions of images without fault, sorted."""
+        return np.sort(self.positions[self.finite & self.varied])
+
+    @property
+    def unusable(self) -> NDArray[np.int64]:
+        """Positions of images that no reconstruction can use, sorted."""
+        bad = self.positions[~(self.finite & self.varied)]
+        return np.sort(np.concatenate([bad, self.unread]))
+
+
+def spread_evenly(members: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most ``most`` of ``members``, evenly spread."""
+    if len(members) <= most:
+        return members
+    return members[np.linspace(0, len(members) - 1, most).astype(np.int64)]
+
+
+def measure(particles: Particles, positions: NDArray[np.int64], seconds: float = SECONDS) -> Pixels:
+    """Look at the images ``positions``, stack after stack in random order, for ``seconds`` at most."""
+    images = particles.images
+    order = images.file_order(positions)
+    stack = images.stack[order]
+    ends = [0, *(np.flatnonzero(np.diff(stack)) + 1).tolist(), len(order)]
+    runs = [order[a:b] for a, b in pairwise(ends) if b > a]
+    begin = time.perf_counter()
+    waiting: dict[int, list[NDArray[np.float32]]] = {}
+    rows: dict[int, list[NDArray[np.int64]]] = {}
+    measured, seen, unread = [], [], []
+    complete = True
+
+    def measure_waiting(box: int) -> None:
+        measured.append(_measured(np.concatenate(waiting.pop(box))))
+        seen.extend(rows.pop(box))
+
+    for number in np.random.default_rng(0).permutation(len(runs)):
+        if time.perf_counter() - begin > seconds:
+            complete = False
+            break
+        for part in np.array_split(runs[number], -(-len(runs[number]) // AT_ONCE)):
+            try:
+                pixels = images.stacks[images.stack[part[0]]].read(images.section[part])
+            except (InputError, OSError, ValueError):  # a file that was cut since it was opened
+                unread.append(part)
+                continue
+            box = pixels.shape[-1]
+            waiting.setdefault(box, []).append(pixels)
+            rows.setdefault(box, []).append(part)
+            if sum(map(len, waiting[box])) >= AT_ONCE:
+                measure_waiting(box)
+    for box in tuple(waiting):
+        measure_waiting(box)
+    columns = np.concatenate(measured) if measured else np.zeros((0, 6))
+    finite, varied, mean, deviation, spread, extreme = columns.T
+    nothing = np.empty(0, np.int64)
+    return Pixels(
+        np.concatenate([nothing, *seen]), finite > 0, varied > 0, mean, deviation, spread, extreme,
+        np.concatenate([nothing, *unread]), complete,
+    )  # fmt: skip
+
+
+def _measured(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
+    flat = pixels.reshape(len(pixels), -1)
+    finite = np.all(np.isfinite(flat), axis=1)
+    whole = np.where(finite[:, None], flat, 0.0).astype(np.float32)
+    low, high = whole.min(1), whole.max(1)
+    centre, spread = whole.mean(1, dtype=np.float64), whole.std(1, dtype=np.float64)
+    mean, deviation = background_levels(torch.from_numpy(whole.reshape(pixels.shape)))
+    extreme = np.maximum(high - centre, centre - low) / np.maximum(spread, 1e-30)
+    varied = ~finite | (high > low)
+    columns = finite, varied, mean.numpy(), deviation.numpy(), spread, extreme
+    return np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
+
+
+def image_items(particles: Particles, pixels: Pixels) -> list[Item]:
+    """Items on the images that were looked at."""
+    n = len(pixels.positions)
+    text = f"{n:,} of {len(particles):,} looked at" + ("" if pixels.complete else ", time was up")
+    findings = [*_unusable(particles, pixels), *_outlying(particles, pixels)]
+    items = [Item("images", text, tuple(findings))]
+    good = pixels.finite & pixels.varied
+    if good.any():
+        items.append(_background(pixels, good))
+    return items
+
+
+def _name(particles: Particles, position: int) -> str:
+    images = particles.images
+    stack = images.stacks[images.stack[position]].path.name
+    return f"row {images.row[position]:,} (image {images.section[position] + 1} of {stack})"
+
+
+def _unusable(particles: Particles, pixels: Pixels) -> Iterator[Finding]:
+    n = len(pixels.positions) + len(pixels.unread)
+    drop = (
+        f"cryosplat check {particles.source} --fix OUT.star --drop-missing looks at all images and "
+        f"leaves these out"
+    )
+    for code, bad, what in (
+        ("images-nan", pixels.positions[~pixels.finite], "have pixels that are NaN or infinite"),
+        ("images-constant", pixels.positions[~pixels.varied], "have one value everywhere"),
+        ("images-unreadable", pixels.unread, "cannot be read"),
+    ):
+        if len(bad):
+            named = [_name(particles, int(i)) for i in np.sort(bad)]
+            yield Finding(
+                code, "alarm", f"{len(bad):,} of {n:,} images {what}: {listed(named)}.", drop
+            )
+
+
+def _outlying(particles: Particles, pixels: Pixels) -> Iterator[Finding]:
+    good = pixels.finite & pixels.varied
+    if good.sum() < 20:
+        return
+    with np.errstate(divide="ignore"):
+        level = np.log(np.maximum(pixels.spread, 1e-30))
+    level -= np.median(level[good])
+    width = max(1.4826 * float(np.median(np.abs(level[good]))), 0.02)
+    usual = float(np.median(pixels.extreme[good]))
+    strange = good & ((np.abs(level) > OUTLYING * width) | (pixels.extreme > usual + SPIKE))
+    if strange.any():
+        worst = np.argsort(-np.where(strange, np.abs(level) / width + pixels.extreme, -1.0))
+        named = [_name(particles, int(pixels.positions[i])) for i in worst[: int(strange.sum())]]
+        yield Finding(
+            "images-outlying", "warning",
+            f"{int(strange.sum()):,} of {int(good.sum()):,} images are unlike the others, in their "
+            f"contrast or by an extreme pixel: {listed(named)}.",
+            "Look at them; ice, carbon edges and hot pixels look so.",
+        )  # fmt: skip
+
+
+def _background(pixels: Pixels, good: NDArray[np.bool_]) -> Item:
+    mean, deviation = pixels.mean[good], pixels.deviation[good]
+    typical = float(np.median(deviation))
+    text = f"mean {np.median(mean):.3g}, deviation {typical:.3g} in the corners"
+    off = float(np.median(np.abs(mean))) > MEAN_LIMIT * typical or abs(typical - 1) > LEVEL_LIMIT
+    findings = ()
+    if off:
+        findings = (Finding(
+            "background", "note",
+            f"The images are not normalised: {text}, expected 0 and 1. Each is normalised by its "
+            f"own background as it is read.",
+            "None needed.",
+        ),)  # fmt: skip
+    return Item("background", text, findings)

@@ -1,0 +1,237 @@
+"""Which of several readings of a table do the images prefer? Held-out likelihood says.
+
+A hypothesis is another reading of the poses and optics of the same images. Under each one a small
+voxel map is made from one half of a sample, and every image of the other half is held against its
+projection; then the halves change places. With the prediction ``x`` of an image ``y`` the
+log-likelihood over that of an empty map is ``<y, x> - |x|^2 / 2``, both weighed by the noise. It
+needs no parameters to be counted, as no image judges a map that it is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..batch import Batch
+from ..formation import VolumeProjector, form_spectra
+from ..grid import Grid, radial_shells
+from ..noise import NoiseModel, estimate_noise
+from ..optics import Optics
+from ..particles import Particles, downsampled
+from ..particles.processing import recorded
+from ..poses import Poses
+from ..statistics import Accumulator, QuadraticForm, Statistics, shell_means, solve
+from ..validation.fsc import fourier_shell_correlation
+
+BOX = 48  # pixels; what is wrong with a table shows at low resolution
+SMALLEST_BOX = 16
+FIRST_STEPS, STEPS = 3, 4  # of conjugate gradients, for the FSC of the folds and for their maps
+FIRST_PENALTY = 0.1
+LEAST_FSC = 0.01
+AT_ONCE = 512  # images predicted in one go
+
+Transform = Callable[[Poses, Optics], tuple[Poses, Optics]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A reading of the table: what ``name`` says was done to the poses and optics as given.
+
+    Several ``transforms`` are as many views of each image, as symmetry has them: the map is made
+    from all of them, and an image's likelihood is the mean over its views. A transform may change
+    the optics groups but not their number, box or pixel size, and return the optics it was given
+    where it leaves them as they are.
+    """
+
+    name: str
+    transforms: tuple[Transform, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Images to judge by: cropped to a small box, in two folds (n,) of 0 and 1, with their noise.
+
+    ``units`` (n,): images of equal number belong together, as the tilts of one particle do; they are
+    in one fold and count once.
+    """
+
+    batches: tuple[Batch, ...]
+    units: Tensor
+    folds: Tensor
+    noise: NoiseModel
+    grid: Grid
+
+    def __len__(self) -> int:
+        return len(self.folds)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a hypothesis is worth: ``gains`` (n,), each held-out image's log-likelihood in nats over
+    an empty map's, in the order of the sample; ``statistics`` of all its images."""
+
+    hypothesis: Hypothesis
+    gains: Tensor
+    statistics: Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A log-likelihood ratio of held-out images: ``nats``, its standard ``error``, and the least of
+    the two folds' own ratios over their errors."""
+
+    nats: float
+    error: float
+    worse_fold: float
+
+    @property
+    def deviations(self) -> float:
+        """The ratio in standard errors."""
+        return self.nats / self.error if self.error > 0.0 else 0.0
+
+
+def as_given(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+    """The table as it stands."""
+    return poses, optics
+
+
+GIVEN = Hypothesis("as given", (as_given,))
+
+
+def independent_units(particles: Particles) -> NDArray[np.int64]:
+    """Equal numbers (n,) from 0 for tilt images of one particle, and for rows with one image."""
+    images = particles.images
+    image = images.stack * (int(images.section.max(initial=0)) + 1) + images.section
+    tilts = particles.tilt_particles
+    return np.unique(image if tilts is None else tilts, return_inverse=True)[1].astype(np.int64)
+
+
+def draw_sample(particles: Particles, positions: Tensor, box_size: int = BOX) -> Sample:
+    """Read the images ``positions`` of ``particles``, cropped to at most ``box_size`` pixels."""
+    positions = positions.sort().values
+    chosen = particles.select(positions)
+    box = min(box_size, chosen.box_size // 2 * 2)
+    if box >= SMALLEST_BOX and box < chosen.box_size:
+        chosen = downsampled(chosen, box)
+    batches = tuple(chosen.batches())
+    generator = torch.Generator().manual_seed(0)
+    units = torch.from_numpy(independent_units(chosen))
+    n_units = int(units.max()) + 1
+    fold = torch.empty(n_units, dtype=torch.int64)
+    fold[torch.randperm(n_units, generator=generator)] = torch.arange(n_units) % 2
+    noise = estimate_noise(batches)
+    grid = Grid(chosen.box_size // 2 * 2, chosen.pixel_size * chosen.box_size
+                / (chosen.box_size // 2 * 2))  # fmt: skip
+    return Sample(batches, units, fold[units], noise, grid)
+
+
+def evaluate(sample: Sample, hypothesis: Hypothesis) -> Outcome:
+    """Make maps of both folds under a hypothesis and hold each against the other fold's images."""
+    viewed = [
+        [seen(batch, transform) for batch in sample.batches] for transform in hypothesis.transforms
+    ]
+    parts = [_accumulated(sample, viewed, fold) for fold in (0, 1)]
+    maps = _maps(parts)
+    gains = torch.zeros(len(sample), dtype=torch.float64)
+    for views in viewed:
+        for batch in views:
+            for fold in (0, 1):
+                mine = sample.folds[batch.index] == fold
+                gains[batch.index[mine]] += _gains(maps[1 - fold], batch.select(mine), sample.noise)
+    return Outcome(hypothesis, gains / len(viewed), parts[0] + parts[1])
+
+
+def compare(
+    sample: Sample, hypotheses: Sequence[Hypothesis], on_one: Callable[[int], None] = lambda n: None
+) -> list[Outcome]:
+    """`evaluate` for each of ``hypotheses``, in their order."""
+    outcomes = []
+    for hypothesis in hypotheses:
+        outcomes.append(evaluate(sample, hypothesis))
+        on_one(1)
+    return outcomes
+
+
+def ratio(outcome: Outcome, reference: Outcome, sample: Sample) -> Ratio:
+    """How much more likely the images are under ``outcome`` than under ``reference``, pairwise."""
+    difference = outcome.gains - reference.gains
+    n_units = int(sample.units.max()) + 1
+    sums = torch.zeros(n_units, dtype=torch.float64).index_add(0, sample.units, difference)
+    fold = torch.zeros(n_units, dtype=torch.int64)
+    fold[sample.units] = sample.folds
+    if n_units < 4:
+        return Ratio(float(sums.sum()), 0.0, 0.0)
+    single = []
+    for own in (sums[fold == 0], sums[fold == 1]):
+        error = float(own.std()) * len(own) ** 0.5
+        single.append(float(own.sum()) / error if error > 0.0 else 0.0)
+    return Ratio(float(sums.sum()), float(sums.std()) * n_units**0.5, min(single))
+
+
+def seen(batch: Batch, transform: Transform) -> Batch:
+    """A batch as a reading has it; images that it calls phase-flipped are flipped back by its CTF."""
+    poses, optics = transform(batch.poses, batch.optics)
+    images = batch.images
+    if optics is not batch.optics:
+        # the reader has undone what the table said was done; that goes first
+        for told in (batch.optics, optics):
+            images = recorded(images, _flipped_only(told))
+    return Batch(batch.index, images, poses, optics)
+
+
+def _flipped_only(optics: Optics) -> Optics:
+    groups = tuple(
+        g if g.processing == "phase-flipped" else replace(g, processing="none")
+        for g in optics.groups
+    )
+    return replace(optics, groups=groups)
+
+
+def _accumulated(sample: Sample, viewed: Sequence[Sequence[Batch]], fold: int) -> Statistics:
+    accumulator = Accumulator(sample.grid, sample.noise)
+    for views in viewed:
+        for batch in views:
+            mine = sample.folds[batch.index] == fold
+            if bool(mine.any()):
+                accumulator.add(batch.select(mine))
+    return accumulator.result()
+
+
+def _maps(parts: Sequence[Statistics]) -> list[VolumeProjector]:
+    """Wiener-filtered maps of the folds; their FSC says how far each shell can be trusted."""
+    side = parts[0].grid.box_size
+    forms = [QuadraticForm(part, side) for part in parts]
+    first = [solve(form, FIRST_PENALTY * shell_means(form), FIRST_STEPS) for form in forms]
+    fsc = fourier_shell_correlation(*first).double().numpy()
+    trusted = np.clip(np.convolve(np.pad(fsc, 1, mode="edge"), np.ones(3) / 3, "valid"),
+                      LEAST_FSC, 0.9999)  # fmt: skip
+    maps = []
+    for form in forms:
+        means = shell_means(form)
+        penalty = means * ((1.0 - trusted) / trusted)[: len(means)]
+        maps.append(VolumeProjector(solve(form, penalty, STEPS), form.grid))
+    return maps
+
+
+def _gains(projector: VolumeProjector, batch: Batch, noise: NoiseModel) -> Tensor:
+    """``<y, x> - |x|^2 / 2`` of each image of a batch with its prediction, (n,) float64."""
+    gains = torch.zeros(len(batch), dtype=torch.float64)
+    box = batch.box_size
+    shells = radial_shells((box, box)).clamp(max=box // 2)
+    pairs = torch.full(shells.shape, 2.0)
+    pairs[:, 0] = 1.0
+    for group in torch.unique(batch.optics.group).tolist():
+        members = (batch.optics.group == group).nonzero().squeeze(1)
+        weights = torch.from_numpy(noise.precision(box)[group])[shells] * pairs
+        for rows in members.split(AT_ONCE):
+            part = batch.select(rows)
+            predicted = form_spectra(projector, part.poses, part.optics, box)
+            given = torch.fft.rfft2(noise.normalised(part)).to(predicted)
+            agreement = (given.conj() * predicted).real - 0.5 * predicted.abs().square()
+            gains[rows] = (agreement * weights).sum((1, 2), dtype=torch.float64)
+    return gains

@@ -1,0 +1,104 @@
+"""``cryosplat check``: what is wrong with a particle set, and a corrected file of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..checking import Report, check_particles, check_target, unreadable, write_fixed
+from ..errors import InputError, OutputError, SettingsError
+from ..io._atomic import replacing
+from ._console import console_progress, duration
+from ._outcome import USER
+from ._reconstruct import ParticleFiles
+from ._threads import use_threads
+
+ALARM = 1
+STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "alarm": "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What to write beside the table on the terminal."""
+
+    fix: Path | None = None
+    drop_missing: bool = False
+    json: Path | None = None
+    overwrite: bool = False
+
+
+def run_check(files: ParticleFiles, outputs: Outputs, trial: bool, threads: int | None) -> None:
+    """Check ``files``, print and write what was found; exits with 1 where there is an alarm."""
+    use_threads(threads)
+    _check_outputs(files, outputs)
+    with console_progress(Path(os.devnull)) as progress:
+        try:
+            particles, checked = check_particles(
+                files.read, progress, all_images=outputs.drop_missing, trial=trial
+            )
+        except InputError as error:
+            if not files.particles.exists():
+                raise
+            _tell(unreadable(files.particles, error), outputs.json)
+            raise typer.Exit(USER) from None
+    _tell(checked.report, outputs.json)
+    if outputs.fix is not None:
+        n, changes = write_fixed(
+            particles, outputs.fix, checked.readings, checked.useless, outputs.drop_missing
+        )
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(f"\n{n:,} of {len(particles):,} particles in {outputs.fix}", markup=False)
+        for change in changes or ["nothing had to be changed"]:
+            console.print(f"  · {change}", markup=False)
+    if checked.report.has_alarm:
+        raise typer.Exit(ALARM)
+
+
+def _check_outputs(files: ParticleFiles, outputs: Outputs) -> None:
+    if outputs.drop_missing and outputs.fix is None:
+        raise SettingsError("--drop-missing: say with --fix OUT.star where the file is to go.")
+    if outputs.fix is not None:
+        check_target(outputs.fix, files.particles, outputs.overwrite)
+    if outputs.json is not None and outputs.json.exists() and not outputs.overwrite:
+        raise OutputError(f"--json {outputs.json}: exists.\n  Remedy: another name or --overwrite.")
+
+
+def _tell(report: Report, path: Path | None) -> None:
+    _print(report)
+    if path is not None:
+        with replacing(path) as stream:
+            stream.write(json.dumps(report.to_dict(), indent=1).encode())
+
+
+def _print(report: Report) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for item in report.items:
+        table.add_row(Text(item.status, STYLES[item.status]), item.title, Text(item.text))
+        for finding in item.findings:
+            said = Text(finding.text, STYLES[finding.severity])
+            if finding.remedy != "None needed.":
+                said.append(f"\n→ {finding.remedy}", "dim")
+            table.add_row("", "", said)
+    console.print(Text(f"\n{report.source}: {report.n_particles:,} particles\n"))
+    console.print(table)
+    console.print(_summary(report))
+
+
+def _summary(report: Report) -> Text:
+    counts = {kind: sum(f.severity == kind for f in report.findings())
+              for kind in ("alarm", "warning", "note")}  # fmt: skip
+    told = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.items() if n]
+    style = STYLES["alarm" if counts["alarm"] else "warning" if counts["warning"] else "ok"]
+    text = ", ".join(told) if told else "nothing to complain of"
+    return Text(f"\n{text}; {duration(report.seconds)}", style)

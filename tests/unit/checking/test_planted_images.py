@@ -1,0 +1,89 @@
+"""Faults that only the pixels show: each planted alone in a clean set, each found and listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from planted import PlantedSet
+
+from cryosplat.checking import _images
+from cryosplat.particles import read_particles
+
+Damage = Callable[[np.ndarray], np.ndarray | None]
+
+
+def not_numbers(images: np.ndarray) -> None:
+    images[[3, 17], 5, 5] = np.nan, np.inf
+
+
+def constant(images: np.ndarray) -> None:
+    images[9] = 1.0
+
+
+def hot_pixel(images: np.ndarray) -> None:
+    images[11, 4, 4] = 300.0
+
+
+def bright_image(images: np.ndarray) -> None:
+    images[12] *= 30.0
+
+
+def raw_levels(images: np.ndarray) -> None:
+    images *= 12.0
+    images += 100.0
+
+
+FAULTS: dict[str, tuple[str, str, Damage]] = {
+    "images-nan": ("alarm", "2 of 240 images have pixels that are NaN or infinite: row 4", not_numbers),
+    "images-constant": ("alarm", "1 of 240 images have one value everywhere: row 10 ", constant),
+    "images-outlying": ("warning", "row 12 (image 12 of particles.mrcs)", hot_pixel),
+    "background": ("note", "mean 100, deviation 12 in the corners, expected 0 and 1", raw_levels),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_a_planted_fault_is_found(clean: PlantedSet, code: str) -> None:
+    severity, said, damage = FAULTS[code]
+    images = clean.images()
+    damage(images)
+    clean.restack(images)
+    _, checked = clean.check()
+    found = {finding.code: finding for finding in checked.report.findings()}
+    assert found[code].severity == severity
+    assert said in found[code].text
+    assert checked.report.codes("alarm") <= {code}
+
+
+def test_an_image_of_another_scale_is_an_outlier(clean: PlantedSet) -> None:
+    images = clean.images()
+    bright_image(images)
+    clean.restack(images)
+    _, checked = clean.check()
+    (finding,) = (f for f in checked.report.findings() if f.code == "images-outlying")
+    assert finding.text.startswith("1 of 240 images")
+    assert "row 13 (image 13 of particles.mrcs)" in finding.text
+
+
+def test_unusable_images_are_useless_and_do_not_stop_the_check(clean: PlantedSet) -> None:
+    images = clean.images()
+    not_numbers(images)
+    constant(images)
+    clean.restack(images)
+    _, checked = clean.check(trial=True)
+    np.testing.assert_array_equal(np.flatnonzero(checked.useless), [3, 9, 17])
+    (trial,) = (item for item in checked.report.items if item.title == "trial")
+    assert trial.text.startswith("237 particles at 24 px")
+    assert trial.status != "alarm"
+
+
+def test_a_stack_cut_after_it_was_opened_is_listed(clean: PlantedSet) -> None:
+    path = clean.restack(clean.images())
+    particles = read_particles(clean.write())
+    path.write_bytes(path.read_bytes()[:-1000])
+    pixels = _images.measure(particles, np.arange(clean.n))
+    assert len(pixels.unread) > 0
+    assert clean.n - 1 in pixels.unusable
+    (item, *_) = _images.image_items(particles, pixels)
+    assert "images-unreadable" in {finding.code for finding in item.findings}
