@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..batch import Batch
-from ..formation import VolumeProjector, form_spectra
-from ..grid import Grid, radial_shells
+from ..formation import VolumeProjector
+from ..grid import Grid
 from ..noise import NoiseModel, estimate_noise
 from ..optics import Optics
 from ..particles import Particles, downsampled
@@ -27,13 +27,13 @@ from ..particles.processing import recorded
 from ..poses import Poses
 from ..statistics import Accumulator, QuadraticForm, Statistics, shell_means, solve
 from ..validation.fsc import fourier_shell_correlation
+from ..validation.likelihood import log_likelihoods
 
 BOX = 48  # pixels; what is wrong with a table shows at low resolution
 SMALLEST_BOX = 16
 FIRST_STEPS, STEPS = 3, 4  # of conjugate gradients, for the FSC of the folds and for their maps
 FIRST_PENALTY = 0.1
 LEAST_FSC = 0.01
-AT_ONCE = 512  # images predicted in one go
 
 Transform = Callable[[Poses, Optics], tuple[Poses, Optics]]
 
@@ -142,7 +142,8 @@ def evaluate(sample: Sample, hypothesis: Hypothesis) -> Outcome:
         for batch in views:
             for fold in (0, 1):
                 mine = sample.folds[batch.index] == fold
-                gains[batch.index[mine]] += _gains(maps[1 - fold], batch.select(mine), sample.noise)
+                part = batch.select(mine.nonzero().squeeze(1))
+                gains[part.index] += log_likelihoods(maps[1 - fold], part, sample.noise)
     return Outcome(hypothesis, gains / len(viewed), parts[0] + parts[1])
 
 
@@ -216,22 +217,3 @@ def _maps(parts: Sequence[Statistics]) -> list[VolumeProjector]:
         penalty = means * ((1.0 - trusted) / trusted)[: len(means)]
         maps.append(VolumeProjector(solve(form, penalty, STEPS), form.grid))
     return maps
-
-
-def _gains(projector: VolumeProjector, batch: Batch, noise: NoiseModel) -> Tensor:
-    """``<y, x> - |x|^2 / 2`` of each image of a batch with its prediction, (n,) float64."""
-    gains = torch.zeros(len(batch), dtype=torch.float64)
-    box = batch.box_size
-    shells = radial_shells((box, box)).clamp(max=box // 2)
-    pairs = torch.full(shells.shape, 2.0)
-    pairs[:, 0] = 1.0
-    for group in torch.unique(batch.optics.group).tolist():
-        members = (batch.optics.group == group).nonzero().squeeze(1)
-        weights = torch.from_numpy(noise.precision(box)[group])[shells] * pairs
-        for rows in members.split(AT_ONCE):
-            part = batch.select(rows)
-            predicted = form_spectra(projector, part.poses, part.optics, box)
-            given = torch.fft.rfft2(noise.normalised(part)).to(predicted)
-            agreement = (given.conj() * predicted).real - 0.5 * predicted.abs().square()
-            gains[rows] = (agreement * weights).sum((1, 2), dtype=torch.float64)
-    return gains

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..formation import VolumeProjector, form_spectra
+from ..formation import VolumeProjector
 from ..grid import Grid
 from ..noise import NoiseModel
 from ..statistics import Statistics, accumulate
 from ..symmetry import subgroups
-from .agreement import coefficient_weights
 from .baseline import voxel_maps
 from .fsc import fourier_shell_correlation
+from .likelihood import log_likelihoods
 
 CLEAR = 0.143
 """Half-map FSC of a rival's maps, up to the last shell above which maps are compared."""
@@ -113,11 +113,11 @@ def check_symmetry(
         box = _clear_box(other)
         ours, theirs = _maps(given, box), _maps(other, box)
         parts = [
-            _log_likelihoods(theirs[2 - half], batch.select(chosen), noise)
-            - _log_likelihoods(ours[2 - half], batch.select(chosen), noise)
+            log_likelihoods(theirs[2 - half], mine, noise)
+            - log_likelihoods(ours[2 - half], mine, noise)
             for batch in batches
             for half in (1, 2)
-            for chosen in _members(batch, half_sets == half)
+            for mine in [batch.select((half_sets[batch.index] == half).nonzero().squeeze(1))]
         ]
         rivals.append(Rival(name, box, torch.cat(parts)))
     return SymmetryCheck(symmetry, sum(map(len, batches)), tuple(rivals))
@@ -135,20 +135,3 @@ def _maps(halves: list[Statistics], box: int) -> list[VolumeProjector]:
     small = [half.downsampled(box) for half in halves]
     maps = voxel_maps((small[0], small[1]))[1:]
     return [VolumeProjector(volume, small[0].grid) for volume in maps]
-
-
-def _members(batch: Batch, wanted: Tensor) -> list[Tensor]:
-    """Positions in the batch of the ``wanted`` particles (n,), of one optics group each."""
-    mine = wanted[batch.index]
-    groups = batch.optics.group
-    found = [(mine & (groups == group)).nonzero().squeeze(1) for group in groups.unique()]
-    return [chosen for chosen in found if len(chosen)]
-
-
-def _log_likelihoods(projector: VolumeProjector, batch: Batch, noise: NoiseModel) -> Tensor:
-    """``<y, x> - |x|^2 / 2`` of every image of one optics group, in nats, (n,) float64."""
-    spectra = torch.fft.rfft2(noise.normalised(batch))
-    x = form_spectra(projector, batch.poses, batch.optics, batch.box_size)
-    product = spectra.real * x.real + spectra.imag * x.imag
-    power = x.real.square() + x.imag.square()
-    return (coefficient_weights(batch, noise) * (product - 0.5 * power)).double().sum((1, 2))
