@@ -43,10 +43,14 @@ def downsampled(particles: Particles, box_size: int) -> Particles:
         )
         for group in particles.optics.groups
     )  # fmt: skip
+    # what is cropped already is cropped further, and on disk it has its own size
+    before = dict(particles.images.crops)
+    sides = {stack.shape[0] for stack in particles.images.stacks}
+    onto = {side: crops.get(before.get(side, side), before.get(side, side)) for side in sides}
     note = f"Images are downsampled from {stored} to {box_size} pixels as they are read."
     return replace(
         particles,
-        images=replace(particles.images, crops=tuple(crops.items())),
+        images=replace(particles.images, crops=tuple(onto.items())),
         optics=replace(particles.optics, groups=groups),
         notes=(*particles.notes, note),
     )

@@ -66,3 +66,14 @@ def test_other_boxes_get_the_same_pixels_and_none_larger(tmp_path: Path) -> None
     for batch in smaller.batches():
         group = smaller.optics.groups[int(batch.optics.group[0])]
         assert batch.box_size == group.box_size
+
+
+def test_downsampling_twice_is_downsampling_once(tmp_path: Path) -> None:
+    particles = read_particles(write_set(tmp_path, (Grid(32, 3.0), Grid(28, 3.6)), 20))
+    once, twice = downsampled(particles, 20), downsampled(downsampled(particles, 26), 20)
+    assert twice.optics.groups[0].box_size == 20
+    for a, b in zip(once.batches(), twice.batches(), strict=True):
+        boxes = {twice.optics.groups[g].box_size for g in b.optics.group.tolist()}
+        assert boxes == {b.box_size}
+        if a.box_size == b.box_size:
+            torch.testing.assert_close(a.images, b.images)
