@@ -84,6 +84,71 @@ _rlnHelicalTubeID
 1@p.mrcs\t1\t2\t3\t0.5\t0\t1e4\t300\t2.7\t.1\t40000\t6\t1
 2@p.mrcs\t1\t2\t3\t0.5\t0\t1e4\t300\t2.7\t.1\t40000\t6\t1
 """
+STAR_TILTS = b"""
+data_
+_rlnTomoParticlesFile fuzzed.star
+_rlnTomoTomogramsFile fuzzed.star
+
+data_general
+_rlnTomoSubTomosAre2DStacks 1
+
+data_global
+loop_
+_rlnTomoName
+_rlnTomoHand
+_rlnTomoTiltSeriesPixelSize
+_rlnTomoSizeX
+_rlnTomoSizeY
+_rlnTomoSizeZ
+TS1 -1 0.75 900 900 300
+
+data_TS1
+loop_
+_rlnTomoXTilt
+_rlnTomoYTilt
+_rlnTomoZRot
+_rlnDefocusU
+_rlnDefocusV
+_rlnDefocusAngle
+_rlnMicrographPreExposure
+_rlnCtfScalefactor
+0 -3 85 11000 10000 30 3 0.9
+0 0 85 11000 10000 30 0 1
+0 3 85 11000 10000 30 6 0.9
+
+data_optics
+loop_
+_rlnOpticsGroup
+_rlnVoltage
+_rlnSphericalAberration
+_rlnAmplitudeContrast
+_rlnImagePixelSize
+_rlnImageSize
+_rlnImageDimensionality
+_rlnTomoSubtomogramBinning
+1 300 2.7 0.1 1.5 8 2 2
+
+data_particles
+loop_
+_rlnTomoName
+_rlnImageName
+_rlnTomoVisibleFrames
+_rlnCoordinateX
+_rlnCoordinateY
+_rlnCoordinateZ
+_rlnTomoSubtomogramRot
+_rlnTomoSubtomogramTilt
+_rlnTomoSubtomogramPsi
+_rlnAngleRot
+_rlnAngleTilt
+_rlnAnglePsi
+_rlnOriginXAngst
+_rlnOriginYAngst
+_rlnOriginZAngst
+_rlnOpticsGroup
+_rlnRandomSubset
+TS1 p.mrcs [1,1,1] 400 420 150 5 6 7 10 20 -30 1 2 3 1 1
+"""
 STAR_SINGLE = b"data_general\n_rlnFinalResolution 3.5\n_rlnName 'a b' # c\n\ndata_\nloop_\n_a\n"
 STAR_COMMENTS = b"data_x\n" + b"# a " * 30 + b"\nx\n"
 GROUP = b"""created: 2026-01-02
@@ -153,8 +218,8 @@ def gather() -> None:
 def main() -> None:
     """Write all of it."""
     n = targets.IMAGES
-    for name, content in (("relion31", STAR_31), ("relion30", STAR_30), ("single", STAR_SINGLE),
-                          ("comments", STAR_COMMENTS)):  # fmt: skip
+    for name, content in (("relion31", STAR_31), ("relion30", STAR_30), ("tilts", STAR_TILTS),
+                          ("single", STAR_SINGLE), ("comments", STAR_COMMENTS)):  # fmt: skip
         write("star", f"{name}.star", content)
     single = {"alignments3D/pose": np.full((n, 3), 0.3, "f4"),
               "alignments3D/shift": np.full((n, 2), 0.5, "f4"),

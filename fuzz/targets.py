@@ -57,7 +57,8 @@ def _file(name: str, content: bytes) -> Path:
 def star(content: bytes) -> None:
     """A star file: its tables, the particles they describe, and their images."""
     path = _file("fuzzed.star", content)
-    if any("rlnImageName" in table for table in read_star(path).values()):
+    tables = read_star(path).values()
+    if any("rlnImageName" in table or "rlnTomoTomogramsFile" in table for table in tables):
         next(read_particles(path).batches())
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from ..appearance import BLACK, BLUE, GREEN, VERMILION
@@ -60,7 +60,7 @@ def _draw_steps(axes: Axes, trials: list[NDArray[np.float64]]) -> None:
     axes.set_ylim(lowest, -0.06 * lowest)
     axes.set_xlim(0.0, last)
     axes.set_xlabel("step")
-    axes.set_ylabel("held out (%)")
+    _label_held_out(axes)
 
 
 def _draw_numbers(axes: Axes, sets: list[NDArray[np.float64]]) -> None:
@@ -77,6 +77,12 @@ def _draw_numbers(axes: Axes, sets: list[NDArray[np.float64]]) -> None:
     axes.set_xticks(_round_numbers(low, high))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("Gaussians")
+    _label_held_out(axes)
+
+
+def _label_held_out(axes: Axes) -> None:
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("held out (%)")
 
 
@@ -166,10 +172,11 @@ def uncertainty_panel(run: Evidence) -> Panel | None:
     path = run.figure("uncertainty")
     with panel(path) as (_, axes):
         bins = np.linspace(0.0, float(np.percentile(sigma, 99)) or 1.0, 40)
-        axes.hist(sigma, bins.tolist(), color="#8fc2ad", lw=0)
+        each = np.full(len(sigma), 100.0 / len(sigma))
+        axes.hist(sigma, bins.tolist(), weights=each, color="#8fc2ad", lw=0)
         axes.axvline(float(np.median(sigma)), color=GREEN, lw=1.2)
         axes.set_xlabel("standard error of a Gaussian’s position (Å)")
-        axes.set_ylabel("Gaussians")
+        axes.set_ylabel("% of the Gaussians")
         axes.set_xlim(bins[0], bins[-1])
     amplitude = run.number("uncertainty", "median_amplitude")
     told = f", an amplitude to {100 * amplitude:.0f} %" if np.isfinite(amplitude) else ""

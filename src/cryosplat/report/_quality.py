@@ -6,6 +6,7 @@ import csv
 import math
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from ..appearance import BLUE, SKY, VERMILION, on_scale
 from ._curves import fsc_panel
@@ -38,6 +39,7 @@ def guinier_panel(run: Evidence) -> Panel | None:
                 label=f"fit from {max(limits):.1f} to {min(limits):.1f} Å",
             )  # fmt: skip
         axes.set_xlim(0.0, float(x[-1]))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlabel("1/d² (1/Å²)")
         axes.set_ylabel("ln amplitude")
         legend(drawing, axes)

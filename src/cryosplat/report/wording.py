@@ -177,10 +177,14 @@ def data_table(run: Evidence) -> list[tuple[str, str]]:
 
 
 def settings_table(run: Evidence) -> list[tuple[str, str]]:
-    """All settings of the run."""
+    """All settings of the run; the image solver's, a table of their own, where it was used."""
+    settings = dict(run.section("settings"))
+    schedule = settings.pop("images", {})
+    if settings.get("solver") == "images":
+        settings |= schedule
     return [
-        (key.replace("_", " "), "from the data" if value is None else _plain(value))
-        for key, value in run.section("settings").items()
+        (key.replace("_", " "), "from the data" if value in (None, []) else _plain(value))
+        for key, value in settings.items()
     ]
 
 
