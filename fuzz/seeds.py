@@ -149,6 +149,32 @@ _rlnOpticsGroup
 _rlnRandomSubset
 TS1 p.mrcs [1,1,1] 400 420 150 5 6 7 10 20 -30 1 2 3 1 1
 """
+STAR_CISTEM = b"""# Written by cisTEM
+data_
+loop_
+_cisTEMPositionInStack #1
+_cisTEMAnglePsi #2
+_cisTEMAngleTheta #3
+_cisTEMAnglePhi #4
+_cisTEMXShift #5
+_cisTEMYShift #6
+_cisTEMDefocus1 #7
+_cisTEMDefocus2 #8
+_cisTEMDefocusAngle #9
+_cisTEMPhaseShift #10
+_cisTEMImageActivity #11
+_cisTEMOccupancy #12
+_cisTEMPixelSize #13
+_cisTEMMicroscopeVoltagekV #14
+_cisTEMMicroscopeCsMM #15
+_cisTEMAmplitudeContrast #16
+_cisTEMBeamTiltX #17
+_cisTEMBeamTiltY #18
+_cisTEMStackFilename #19
+_cisTEMAssignedSubset #20
+1 10 20 30 1.5 -2 11000 10000 30 0.5 1 100 1.5 300 2.7 0.1 0.1 0 'p.mrcs' 1
+3 10 20 30 1.5 -2 11000 10000 30 0.0 -1 20 1.5 300 2.7 0.1 0.1 0 'p.mrcs' 2
+"""
 STAR_SINGLE = b"data_general\n_rlnFinalResolution 3.5\n_rlnName 'a b' # c\n\ndata_\nloop_\n_a\n"
 STAR_COMMENTS = b"data_x\n" + b"# a " * 30 + b"\nx\n"
 GROUP = b"""created: 2026-01-02
@@ -218,8 +244,9 @@ def gather() -> None:
 def main() -> None:
     """Write all of it."""
     n = targets.IMAGES
-    for name, content in (("relion31", STAR_31), ("relion30", STAR_30), ("tilts", STAR_TILTS),
-                          ("single", STAR_SINGLE), ("comments", STAR_COMMENTS)):  # fmt: skip
+    stars = {"relion31": STAR_31, "relion30": STAR_30, "tilts": STAR_TILTS, "cistem": STAR_CISTEM,
+             "single": STAR_SINGLE, "comments": STAR_COMMENTS}  # fmt: skip
+    for name, content in stars.items():
         write("star", f"{name}.star", content)
     single = {"alignments3D/pose": np.full((n, 3), 0.3, "f4"),
               "alignments3D/shift": np.full((n, 2), 0.5, "f4"),

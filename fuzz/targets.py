@@ -58,7 +58,8 @@ def star(content: bytes) -> None:
     """A star file: its tables, the particles they describe, and their images."""
     path = _file("fuzzed.star", content)
     tables = read_star(path).values()
-    if any("rlnImageName" in table or "rlnTomoTomogramsFile" in table for table in tables):
+    labels = ("rlnImageName", "rlnTomoTomogramsFile", "cisTEMPositionInStack")
+    if any(label in table for table in tables for label in labels):
         next(read_particles(path).batches())
 
 

@@ -272,3 +272,39 @@ def cryodrgn(told: Told, folder: Path) -> Path:
     ):
         (folder / f"{name}.pkl").write_bytes(pickle.dumps(value))
     return folder / "particles.mrcs"
+
+
+def cistem_columns(told: Told, stack: str = "particles.mrc") -> dict[str, object]:
+    """The columns of cisTEM's tables: where the particle lies, not how to move it back."""
+    return {
+        "cisTEMPositionInStack": np.arange(1, told.n + 1),
+        "cisTEMAnglePsi": told.angles[:, 2],
+        "cisTEMAngleTheta": told.angles[:, 1],
+        "cisTEMAnglePhi": told.angles[:, 0],
+        "cisTEMXShift": -told.origins[:, 0],
+        "cisTEMYShift": -told.origins[:, 1],
+        "cisTEMDefocus1": told.defocus[:, 0],
+        "cisTEMDefocus2": told.defocus[:, 1],
+        "cisTEMDefocusAngle": told.defocus[:, 2],
+        "cisTEMPhaseShift": told.phase,
+        "cisTEMImageActivity": np.ones(told.n, int),
+        "cisTEMOccupancy": np.full(told.n, 100.0),
+        "cisTEMScore": np.linspace(10, 20, told.n),
+        "cisTEMPixelSize": np.full(told.n, PIXEL),
+        "cisTEMMicroscopeVoltagekV": told.of_group(VOLTAGES),
+        "cisTEMMicroscopeCsMM": told.of_group(ABERRATIONS),
+        "cisTEMAmplitudeContrast": told.of_group(CONTRASTS),
+        "cisTEMBeamTiltX": np.zeros(told.n),
+        "cisTEMBeamTiltY": np.zeros(told.n),
+        "cisTEMImageShiftX": np.zeros(told.n),
+        "cisTEMImageShiftY": np.zeros(told.n),
+        "cisTEMStackFilename": [f"'{stack}'"] * told.n,
+        "cisTEMAssignedSubset": told.half,
+    }
+
+
+def cistem(told: Told, folder: Path) -> Path:
+    write_mrc(folder / "particles.mrc", told.images)
+    path = folder / "refinement.star"
+    path.write_text("# Written by cisTEM\n" + star_block("", cistem_columns(told)))
+    return path

@@ -57,7 +57,8 @@ Box = Annotated[int, typer.Option("--box", help="Side of the map in pixels.")]
 PixelSize = Annotated[float, typer.Option("--pixel-size", help="Angstrom per pixel.")]
 
 Particles = Annotated[
-    Path, typer.Argument(help="RELION .star, cryoSPARC .cs, or a stack with cryoDRGN pickles.")
+    Path,
+    typer.Argument(help="RELION or cisTEM .star, cryoSPARC .cs, or a stack with cryoDRGN pickles."),
 ]
 Datadir = Annotated[
     Path | None, typer.Option(help="Where relative stack names are looked for last.")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import StarError
 from ..io.star import read_star
+from ._cistem import is_cistem, relion_columns
 from ._columns import integers, numbers
 from ._tilt_series import files_of, optimisation_set, read_tomograms, tomograms_of
 from ._tomography import tilt_image_rows
@@ -69,11 +70,6 @@ class StarTable:
             return
         names = list(dict.fromkeys(self.missing))
         remedies = dict.fromkeys(_remedy(name) for name in names)
-        if any(str(label).startswith("cisTEM") for label in self.rows.columns):
-            remedies = {
-                "this is cisTEM's own table; export the refinement to RELION (in which direction "
-                "cisTEM's shifts move a particle is not documented, so the table is not read)": None
-            }
         raise StarError(
             f"{self.where}: missing {', '.join(names)} ({len(self.rows)} rows).\n"
             f"  The table has {', '.join(map(str, self.rows.columns[:40]))}.\n"
@@ -95,7 +91,8 @@ def _remedy(label: str) -> str:
 
 def open_star(path: Path) -> StarTable:
     """The particle table of a star file, or of the one that RELION's optimisation set names, joined
-    to its optics table by group id; tilt images of RELION 5's stacks have a row each."""
+    to its optics table by group id; tilt images of RELION 5's stacks have a row each, and cisTEM's
+    tables have RELION's columns."""
     blocks, tomograms = read_star(path), None
     entries = optimisation_set(blocks)
     if entries is not None:
@@ -115,6 +112,8 @@ def open_star(path: Path) -> StarTable:
             f"  Remedy: check the selection that wrote it."
         )
     notes, tilted = [], _tilt_stacks(blocks)
+    if is_cistem(rows):
+        rows, notes = relion_columns(rows, path, block)
     if tilted:
         rows, notes = _with_tilt_images(path, tomograms, rows)
     optics = blocks.get("optics")

@@ -83,13 +83,6 @@ def test_precedence_of_keys_is_that_of_relion(star: Star, first: str) -> None:
     np.testing.assert_array_equal(optics.phase_shift, np.full(12, expected))
 
 
-def test_tables_of_cistem_are_named(data_set: DataSet) -> None:
-    path = data_set.folder / "a.star"
-    path.write_text("data_\nloop_\n_cisTEMPositionInStack #1\n_cisTEMAnglePsi #2\n1 2.5\n")
-    with pytest.raises(StarError, match="cisTEM's own table; export the refinement to RELION"):
-        read_particles(path)
-
-
 def test_a_magnification_of_0_is_refused(star: Star) -> None:
     path = star(optics_rlnImagePixelSize=None, rlnDetectorPixelSize=[5] * 12,
                 rlnMagnification=[40000] * 11 + [0])  # fmt: skip

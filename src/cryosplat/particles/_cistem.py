@@ -1,0 +1,167 @@
+"""cisTEM's own star files, in RELION's columns.
+
+The signs are those with which cisTEM writes a refinement for RELION: phi, theta and psi are rot, tilt
+and psi, and the origin is the shift with the other sign, in Angstrom; its stacks show dark protein.
+(cisTEM 2, ``src/gui/ExportRefinementPackageWizard.cpp``, ``src/core/cistem_parameters.cpp``.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import SettingsError, StarError
+from ..optics import OpticsGroup, beam_tilt
+from ._aberrations import Aberration, largest_turn
+from ._columns import integers, numbers
+
+_SAME = {
+    "cisTEMAnglePhi": "rlnAngleRot",
+    "cisTEMAngleTheta": "rlnAngleTilt",
+    "cisTEMAnglePsi": "rlnAnglePsi",
+    "cisTEMDefocus1": "rlnDefocusU",
+    "cisTEMDefocus2": "rlnDefocusV",
+    "cisTEMDefocusAngle": "rlnDefocusAngle",
+    "cisTEMMicroscopeVoltagekV": "rlnVoltage",
+    "cisTEMMicroscopeCsMM": "rlnSphericalAberration",
+    "cisTEMAmplitudeContrast": "rlnAmplitudeContrast",
+}
+_PIXEL = {"cisTEMPixelSize": "rlnImagePixelSize"}
+_OPTIONAL = {
+    "cisTEMOriginalImageFilename": "rlnMicrographName",
+    "cisTEMPreExposure": "rlnMicrographPreExposure",
+}
+_SHIFTS = {"cisTEMXShift": "rlnOriginXAngst", "cisTEMYShift": "rlnOriginYAngst"}
+_POSITION, _STACK = "cisTEMPositionInStack", "cisTEMStackFilename"
+_PHASE, _ACTIVE = "cisTEMPhaseShift", "cisTEMImageActivity"
+_OCCUPANCY, _SUBSET = "cisTEMOccupancy", "cisTEMAssignedSubset"
+_TILTS = ("cisTEMBeamTiltX", "cisTEMBeamTiltY")
+_TILT_SHIFTS = ("cisTEMImageShiftX", "cisTEMImageShiftY")
+
+
+def is_cistem(rows: pd.DataFrame) -> bool:
+    """Whether a table of particles is cisTEM's own."""
+    return "rlnImageName" not in rows and any(str(c).startswith("cisTEM") for c in rows)
+
+
+def relion_columns(rows: pd.DataFrame, path: Path, block: str) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of the particles in use with RELION's columns, and what the user should know.
+
+    Columns of other meaning are kept as they are. Raises `StarError` where a column is missing or
+    is not known to be readable.
+    """
+    where = f"{path}, data_{block}"
+    missing = [c for c in (_POSITION, *_SAME, *_SHIFTS) if c not in rows]
+    if missing:
+        raise StarError(
+            f"{where}: missing {', '.join(missing)} ({len(rows)} rows of cisTEM).\n"
+            f"  Remedy: give the star file of a 3-D refinement, or export it to RELION."
+        )
+    notes: list[str] = []
+    if _ACTIVE in rows:
+        active = numbers(rows[_ACTIVE], _ACTIVE, where, StarError) >= 0.0
+        if not active.any():
+            raise StarError(f"{where}: no row is active ({_ACTIVE} is negative in all).")
+        if not active.all():
+            notes.append(
+                f"{int((~active).sum())} of {len(rows)} rows are inactive ({_ACTIVE} below 0) "
+                f"and left out, as in cisTEM."
+            )
+            rows = rows.loc[active].reset_index(drop=True)
+    positions = integers(rows[_POSITION], _POSITION, where, StarError)
+    stacks = _stacks(rows, path, where)
+    told: dict[str, Any] = {
+        "rlnImageName": [f"{p:06d}@{s}" for p, s in zip(positions, stacks, strict=True)]
+    }
+    used = {_POSITION, _STACK, *_SHIFTS}
+    for label, relion in (_SAME | _PIXEL | _OPTIONAL).items():
+        if label in rows:
+            told[relion] = rows[label].to_numpy()
+            used.add(label)
+    for label, relion in _SHIFTS.items():
+        told[relion] = -numbers(rows[label], label, where, StarError)
+    if _PHASE in rows:
+        told["rlnPhaseShift"] = _degrees(rows, where, notes)
+        used.add(_PHASE)
+    if _SUBSET in rows and set(numbers(rows[_SUBSET], _SUBSET, where, StarError)) == {1.0, 2.0}:
+        told["rlnRandomSubset"] = rows[_SUBSET].to_numpy()
+        used.add(_SUBSET)
+    notes.extend(_unapplied(rows, where))
+    kept = rows.drop(columns=[c for c in rows if c in used])
+    return pd.concat([pd.DataFrame(told), kept], axis=1), notes
+
+
+def _stacks(rows: pd.DataFrame, path: Path, where: str) -> NDArray[np.object_]:
+    """The stack (n,) of each row: the one of its column, or that which lies beside the table."""
+    if _STACK in rows:
+        names = rows[_STACK].astype(str).to_numpy(object)
+        if all(names):
+            return names
+    beside = [path.with_suffix(s) for s in (".mrc", ".mrcs") if path.with_suffix(s).is_file()]
+    if len(beside) != 1:
+        raise StarError(
+            f"{where}: no {_STACK} says in which stack the {len(rows)} particles are, and "
+            f"{len(beside)} lie beside the table under its name.\n"
+            f"  Remedy: link the refinement package's particle stack to {path.with_suffix('.mrc')}."
+        )
+    return np.full(len(rows), beside[0].name, dtype=object)
+
+
+def _degrees(rows: pd.DataFrame, where: str, notes: list[str]) -> NDArray[np.float64]:
+    """The phase plate's shifts in degrees. Versions of cisTEM write them in radian or in degrees."""
+    phases = numbers(rows[_PHASE], _PHASE, where, StarError)
+    most = float(np.abs(phases).max())
+    if most == 0.0 or most > math.pi:
+        return phases
+    notes.append(
+        f"{_PHASE} is taken to be in radian, as it does not exceed {most:.3g}: phase plates shift "
+        f"by more than that many degrees."
+    )
+    return np.rad2deg(phases)
+
+
+def _unapplied(rows: pd.DataFrame, where: str) -> Iterator[str]:
+    """Warnings, with the size of the effect, for columns that change images and are not applied."""
+    if _OCCUPANCY in rows:
+        low = numbers(rows[_OCCUPANCY], _OCCUPANCY, where, StarError) < 50.0
+        if low.any():
+            yield (
+                f"warning: {int(low.sum())} of {len(rows)} particles have an occupancy below 50 % "
+                f"({_OCCUPANCY}), so they fit another class better; all count in full. "
+                f"Remedy: --indices with the rows of this class."
+            )
+    tilts = np.stack([_or_zero(rows, label, where) for label in _TILTS], axis=1)
+    shifts = np.stack([_or_zero(rows, label, where) for label in _TILT_SHIFTS], axis=1)
+    if tilts.any() or shifts.any():
+        i = int(np.argmax(np.linalg.norm(tilts, axis=1)))
+        x, y = 1e-3 * tilts[i]
+        yield (
+            f"warning: beam tilt ({', '.join(_TILTS)}, up to {1e3 * math.hypot(x, y):.3g} mrad"
+            f"{_turned(rows.iloc[[i]], math.hypot(x, y), where)}) and its image shift (up to "
+            f"{np.linalg.norm(shifts, axis=1).max():.3g} A) are not applied: their sign differs "
+            f"between versions of cisTEM. Remedy: cryosplat convert, and CTF refinement in RELION."
+        )
+
+
+def _or_zero(rows: pd.DataFrame, label: str, where: str) -> NDArray[np.float64]:
+    if label not in rows:
+        return np.zeros(len(rows))
+    return numbers(rows[label], label, where, StarError)
+
+
+def _turned(row: pd.DataFrame, tilt: float, where: str) -> str:
+    """How far a beam tilt in radian turns phases at Nyquist, where the one row tells it."""
+    labels = (*_PIXEL, "cisTEMMicroscopeVoltagekV", "cisTEMMicroscopeCsMM")
+    pixel, voltage, aberration = (float(_or_zero(row, label, where)[0]) for label in labels)
+    try:
+        group = OpticsGroup("1", pixel, 4, 1e3 * voltage, 1e7 * aberration, 0.1)
+    except SettingsError:
+        return ""  # refused later, by name
+    part = Aberration("beam tilt", "", odd=beam_tilt(group, tilt, 0.0))
+    return f", {math.degrees(largest_turn(group, part)):.3g} degrees at Nyquist ({2 * pixel:.3g} A)"
