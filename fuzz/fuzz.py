@@ -1,5 +1,7 @@
 """Coverage-guided fuzzing of one reader: ``python fuzz/fuzz.py READER [libFuzzer options]``.
 
+With a file among the options it runs that input again.
+
 New inputs of interest go to ``build/fuzz/READER``, findings to ``build/fuzz/READER-findings``.
 Needs ``pip install atheris`` (Linux); see README.md.
 """
@@ -35,10 +37,11 @@ def main() -> None:
         path.mkdir(parents=True, exist_ok=True)
     words = HERE / "words" / f"{reader}.txt"
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    again = any(Path(option).is_file() for option in options)
+    folders = [] if again else [str(found), str(HERE / "corpus" / reader)]
     arguments = [
         sys.argv[0], *options, f"-timeout={SECONDS}", "-rss_limit_mb=3000", "-max_len=8192",
-        f"-artifact_prefix={findings}/", *([f"-dict={words}"] if words.exists() else []),
-        str(found), str(HERE / "corpus" / reader),
+        f"-artifact_prefix={findings}/", *([f"-dict={words}"] if words.exists() else []), *folders,
     ]  # fmt: skip
     atheris.Setup(arguments, lambda content: targets.survives(reader, content) and None)
     atheris.Fuzz()
