@@ -64,6 +64,7 @@ class TiltSet:
     particles: dict[str, object]
     """columns of the particles' table"""
     n_images: int
+    premultiplied: bool = False
 
 
 def _translation(vector: object) -> np.ndarray:
@@ -72,8 +73,15 @@ def _translation(vector: object) -> np.ndarray:
     return matrix
 
 
-def make_tilt_set(folder: Path, n: int = 24) -> TiltSet:
-    """n particles of two tilt series; stacks and tables as RELION 5 writes them."""
+def make_tilt_set(
+    folder: Path, n: int = 24, premultiplied: bool = False, noise: float = 0.0
+) -> TiltSet:
+    """n particles of two tilt series; stacks and tables as RELION 5 writes them.
+
+    ``premultiplied``: as it does without further options (``subtomo.cpp``): images of twice the box
+    times CTF and dose weight, cut out, without the mean outside a circle, cut to it, in 16 bits.
+    ``noise`` is the deviation of white noise in them before.
+    """
     random = np.random.default_rng(8)
     points = random.normal(size=(40, 3)) * [12, 9, 7] + [4, -3, 2]
     weights = random.uniform(0.5, 1.5, 40)
@@ -91,9 +99,14 @@ def make_tilt_set(folder: Path, n: int = 24) -> TiltSet:
         for frame in np.flatnonzero(visible[i]):
             seen, depth = _seen(series[name], int(frame), centred[i], origins[i], subtomogram,
                                 particle, points)  # fmt: skip
-            images.append(_image(seen, weights, series[name], int(frame), depth, VOLTAGES[name]))
+            box = 2 * BOX if premultiplied else BOX
+            contrast, image = _image(seen, weights, series[name], int(frame), depth,
+                                     VOLTAGES[name], box)  # fmt: skip
+            image = image + noise * random.normal(size=image.shape)
+            images.append(_relion5(image, contrast) if premultiplied else image)
         write_mrc(folder / f"Extract/job009/Subtomograms/{name}/{i + 1}_stack2d.mrcs",
-                  np.stack(images).astype(np.float32), PIXEL * BINNING)  # fmt: skip
+                  np.stack(images).astype(np.float16 if premultiplied else np.float32),
+                  PIXEL * BINNING)  # fmt: skip
         total += len(images)
     particles = {
         "rlnTomoName": names,
@@ -110,7 +123,7 @@ def make_tilt_set(folder: Path, n: int = 24) -> TiltSet:
         "rlnOpticsGroup": [1 + i % 2 for i in range(n)],
         "rlnRandomSubset": random.permutation(np.arange(n) % 2 + 1),
     }
-    made = TiltSet(folder, points, weights, series, particles, total)
+    made = TiltSet(folder, points, weights, series, particles, total, premultiplied)
     write_particles_star(made)
     write_tomograms(made)
     return made
@@ -146,12 +159,13 @@ def _seen(
 
 
 def _image(
-    seen: np.ndarray, weights: np.ndarray, series: Series, frame: int, depth: float, voltage: float
-) -> np.ndarray:
-    """The image of points under CTF and damage, its transform zero from the Nyquist frequency on."""
+    seen: np.ndarray, weights: np.ndarray, series: Series, frame: int, depth: float, voltage: float,
+    box: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """CTF and damage, and the image of points under them, its transform zero from Nyquist on."""
     pixel = PIXEL * BINNING
-    ky = np.fft.fftfreq(BOX)[:, None]
-    kx = np.fft.rfftfreq(BOX)[None]
+    ky = np.fft.fftfreq(box)[:, None]
+    kx = np.fft.rfftfreq(box)[None]
     x, y = kx / pixel, ky / pixel
     squared = x**2 + y**2
     phases = np.exp(-2j * np.pi * (x[..., None] * seen[:, 0] + y[..., None] * seen[:, 1]))
@@ -165,9 +179,21 @@ def _image(
     gamma = gamma - 0.5 * np.pi * CS * 1e7 * wavelength**3 * squared**2 + np.arcsin(CONTRAST)
     with np.errstate(divide="ignore"):
         damage = np.exp(-0.5 * series.dose[frame] / (0.245 * np.sqrt(squared) ** -1.665 + 2.81))
-    transform = transform * np.sin(gamma) * series.scale[frame] * damage
-    centre = np.exp(-2j * np.pi * (kx + ky) * (BOX // 2))
-    return np.fft.irfft2(transform * centre * (kx**2 + ky**2 < 0.25), s=(BOX, BOX))
+    contrast = np.sin(gamma) * series.scale[frame] * damage
+    centre = np.exp(-2j * np.pi * (kx + ky) * (box // 2))
+    spectrum = transform * contrast * centre * (kx**2 + ky**2 < 0.25)
+    return contrast, np.fft.irfft2(spectrum, s=(box, box))
+
+
+def _relion5(image: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    """What RELION's extraction makes of an image of twice the box."""
+    image = np.fft.irfft2(np.fft.rfft2(image) * contrast, s=image.shape)
+    first = (len(image) - BOX) // 2
+    axis = np.arange(len(image)) - len(image) // 2
+    radius, circle = np.hypot(axis[:, None], axis[None]), BOX // 2
+    edge = 0.5 - 0.5 * np.cos(np.pi * np.clip((circle - radius) / 5.0, 0.0, 1.0))
+    image = (image - image[radius > circle].mean()) * edge
+    return image[first : first + BOX, first : first + BOX]
 
 
 def write_particles_star(made: TiltSet, **replaced: object) -> Path:
@@ -179,7 +205,7 @@ def write_particles_star(made: TiltSet, **replaced: object) -> Path:
         "rlnSphericalAberration": [CS, CS],
         "rlnAmplitudeContrast": [CONTRAST, CONTRAST],
         "rlnTomoTiltSeriesPixelSize": [PIXEL, PIXEL],
-        "rlnCtfDataAreCtfPremultiplied": [0, 0],
+        "rlnCtfDataAreCtfPremultiplied": [int(made.premultiplied)] * 2,
         "rlnImageDimensionality": [2, 2],
         "rlnTomoSubtomogramBinning": [BINNING, BINNING],
         "rlnImagePixelSize": [PIXEL * BINNING] * 2,

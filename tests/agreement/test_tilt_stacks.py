@@ -22,9 +22,15 @@ from tilt_sets import (
 
 from cryosplat.errors import StackError, StarError
 from cryosplat.formation import MixtureProjector, form_images
+from cryosplat.grid import Grid
 from cryosplat.io.star import read_star
+from cryosplat.noise import estimate_noise
 from cryosplat.particles import Particles, read_particles, split_half_sets, write_particles
 from cryosplat.simulation.atoms import spheres
+from cryosplat.splatting import voxelize
+from cryosplat.statistics import accumulate
+from cryosplat.validation.baseline import voxel_maps
+from cryosplat.validation.fsc import fourier_shell_correlation
 
 
 @pytest.fixture
@@ -141,3 +147,58 @@ def test_a_tilt_series_that_is_not_there_is_named(made: TiltSet) -> None:
     names = ["TS_09"] * 24
     with pytest.raises(StarError, match="tilt series 'TS_09' is not among the 2"):
         read_particles(write_particles_star(made, rlnTomoName=names))
+
+
+def test_odd_aberrations_are_those_that_extraction_has_corrected(made: TiltSet) -> None:
+    path = made.folder / "Extract/job009/particles.star"
+    text = path.read_text()
+    assert "_rlnImageSize #11" in text
+    text = text.replace("_rlnImageSize #11", "_rlnImageSize #11\n_rlnOddZernike\n_rlnEvenZernike")
+    lines = [
+        f"{line} [0,0,0,40,-20,0] [0,0,9]" if line.startswith(("1 TS_", "2 TS_")) else line
+        for line in text.splitlines()
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    particles = read_particles(path)
+    for group in particles.optics.groups:
+        assert group.odd == () and any(group.even)
+    assert any(
+        "odd aberrations (rlnOddZernike), which the extraction of tilt images has corrected "
+        "already, are not applied; at Nyquist" in note for note in particles.notes
+    )  # fmt: skip
+
+
+def test_images_as_relion_5_extracts_them(tmp_path: Path) -> None:
+    """Premultiplied, cut out of larger ones and to a circle: noise and map as of recorded images."""
+    noise = 0.4
+    folders = [tmp_path / name for name in ("recorded", "extracted")]
+    found = []
+    for folder, premultiplied in zip(folders, (False, True), strict=True):
+        made = make_tilt_set(folder, 80, premultiplied, noise)
+        particles = read_particles(folder / "Extract/job009/particles.star")
+        assert particles.cut_to_circle() == premultiplied
+        model = estimate_noise(particles.batches(), premultiplied)
+        found.append((made, particles, model))
+    (_, _, recorded), (made, _, extracted) = found
+    assert recorded.circles == ()
+    assert extracted.circles == pytest.approx((BOX // 2 - 3.2,) * 2, abs=0.5)
+    assert recorded.normalise and extracted.normalise
+    for _, particles, model in found:
+        deviation = torch.cat([model.levels(batch)[1] for batch in particles.batches()])
+        assert float(deviation.median()) == pytest.approx(noise, rel=0.05)
+    mixture = spheres(
+        torch.from_numpy(made.points),
+        torch.full((len(made.points),), WIDTH, dtype=torch.float64),
+        torch.from_numpy(made.weights),
+    )
+    grid = Grid(BOX, PIXEL * BINNING)
+    truth = voxelize(mixture, grid)
+    curves = []
+    for _, own, model in found:
+        halves = accumulate(own.batches(), own.half_sets.long() - 1, 2, grid, model)
+        volume = voxel_maps((halves[0], halves[1]))[0]
+        curves.append(fourier_shell_correlation(volume, truth)[2:11])
+    # a larger image was multiplied: what defocus had moved out of the small one is back in it
+    assert float((curves[1] - curves[0]).mean()) > 0.02
+    assert float((curves[1] - curves[0]).min()) > -0.03
+    assert float(curves[1][0]) > 0.98

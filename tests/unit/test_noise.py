@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import tolerances
 import torch
-from problems import GROUP, blobs, no_optics, noise_model, random_batch, simulated_batch
+from problems import (
+    GROUP,
+    blobs,
+    no_optics,
+    noise_model,
+    random_batch,
+    random_optics,
+    simulated_batch,
+)
 from torch import Tensor
 
 from cryosplat.batch import Batch
 from cryosplat.errors import ImageError
 from cryosplat.grid import Grid, radial_shells
-from cryosplat.noise import NoiseModel, background_levels, estimate_noise
-from cryosplat.optics import OpticsGroup
+from cryosplat.noise import NoiseModel, background_levels, blank_corners, estimate_noise
+from cryosplat.optics import OpticsGroup, ctf
+from cryosplat.particles.processing import recorded
 from cryosplat.poses import random_poses
 from cryosplat.splatting import voxelize
 
 BOX = 32
 N = 120
+EDGE = 3.2  # from half power to the end of an edge of five pixels
 
 
 @pytest.fixture
@@ -118,6 +130,61 @@ def test_constant_backgrounds_do_not_divide_by_zero() -> None:
     model = estimate_noise([_batch(images)])
     assert bool(torch.isfinite(model.normalised(_batch(images))).all())
     assert bool((model.variance[0] > 0).all()) and bool(torch.isfinite(model.variance[0]).all())
+
+
+def _cut(images: Tensor, radius: float) -> Tensor:
+    """Images cut to a circle, over five pixels."""
+    axis = torch.arange(images.shape[-1]) - images.shape[-1] // 2
+    distance = torch.hypot(axis[:, None].float(), axis[None].float())
+    return images * (0.5 - 0.5 * torch.cos(torch.pi * ((radius - distance) / 5).clamp(0, 1)))
+
+
+@pytest.mark.parametrize(("box", "radius"), [(48, 24.0), (64, 32.0), (64, 27.0)])
+def test_noise_of_images_cut_to_a_circle_is_that_inside(
+    box: int, radius: float, generator: torch.Generator
+) -> None:
+    whole, cut = _white(generator, box), _cut(_white(generator, box), radius)
+    model = estimate_noise([_batch(cut + 0.05)], cut=True)
+    assert model.circles == pytest.approx((radius - EDGE,), abs=0.5) and not model.normalise
+    mean, deviation = model.levels(_batch(cut + 0.05))
+    torch.testing.assert_close(mean, torch.full((N,), 0.05))
+    assert float(deviation.median()) == pytest.approx(1.0, abs=0.05)
+    area = float(_cut(torch.ones_like(whole), radius)[0].square().sum())
+    found = model.variance[0][4:]
+    torch.testing.assert_close(
+        found / area, torch.ones_like(found), rtol=0.25, atol=0.0
+    )  # a narrow ring
+    assert float(found.mean()) == pytest.approx(area, rel=0.08)
+    assert estimate_noise([_batch(whole)], cut=True).circles == ()
+    assert bool(blank_corners(cut + 0.05).all()) and not bool(blank_corners(whole).any())
+
+
+@pytest.mark.parametrize("radius", [0.0, 24.0])
+def test_noise_of_premultiplied_images_is_that_before(
+    radius: float, generator: torch.Generator
+) -> None:
+    """Noise times the CTF of larger images, cut out, and as it is given once that was undone."""
+    box, large = 48, 96
+    optics = random_optics(
+        N, (replace(GROUP, box_size=box, processing="premultiplied"),), generator
+    )
+    cycles = torch.stack(
+        torch.meshgrid(torch.fft.rfftfreq(large), torch.fft.fftfreq(large), indexing="xy"), -1
+    )
+    transfer = ctf(optics, cycles.double() / GROUP.pixel_size).float()
+    white = 0.5 * _white(generator, large)
+    stored = torch.fft.irfft2(torch.fft.rfft2(white) * transfer, s=(large, large))
+    stored = stored[:, 24:72, 24:72]
+    images = recorded(_cut(stored, radius) if radius else stored, optics)
+    batch = Batch(torch.arange(N), images, random_poses(N, generator), optics)
+    model = estimate_noise([batch], cut=radius > 0.0)
+    assert model.normalise
+    assert model.circles == (pytest.approx((radius - EDGE,), abs=0.5) if radius else ())
+    assert float(model.levels(batch)[1].median()) == pytest.approx(0.5, rel=0.05)
+    shown = float(_cut(torch.ones(1, box, box), radius).square().sum()) if radius else box**2
+    found = model.variance[0][4:]
+    assert float(found.mean()) == pytest.approx(shown, rel=0.1)
+    assert float((found / shown - 1).abs().max()) < 0.4
 
 
 def test_images_without_noise_get_a_finite_weight(generator: torch.Generator) -> None:

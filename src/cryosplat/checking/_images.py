@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..noise import LEVEL_LIMIT, MEAN_LIMIT, background_levels
+from ..noise import LEVEL_LIMIT, MEAN_LIMIT, background_levels, blank_corners
 from ..particles import Particles
 from ..validation.findings import Finding
 from .values import Item, listed
@@ -27,15 +27,16 @@ AT_ONCE = 64
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
     """What was measured on the images ``positions`` (m,): whether they are ``finite`` and ``varied``;
-    ``mean`` and ``deviation`` of their background, ``spread`` of the whole, ``extreme`` pixel over
-    that, all (m,); ``unread``: positions that could not be read, and ``complete`` whether all that
-    were asked for were looked at in time."""
+    ``mean`` and ``deviation`` of their background and whether it is ``blank``, ``spread`` of the
+    whole, ``extreme`` pixel over that, all (m,); ``unread``: positions that could not be read, and
+    ``complete`` whether all that were asked for were looked at in time."""
 
     positions: NDArray[np.int64]
     finite: NDArray[np.bool_]
     varied: NDArray[np.bool_]
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
+    blank: NDArray[np.bool_]
     spread: NDArray[np.float64]
     extreme: NDArray[np.float64]
     unread: NDArray[np.int64]
@@ -94,12 +95,12 @@ def measure(particles: Particles, positions: NDArray[np.int64], seconds: float =
                 measure_waiting(box)
     for box in tuple(waiting):
         measure_waiting(box)
-    columns = np.concatenate(measured) if measured else np.zeros((0, 6))
-    finite, varied, mean, deviation, spread, extreme = columns.T
+    columns = np.concatenate(measured) if measured else np.zeros((0, 7))
+    finite, varied, mean, deviation, blank, spread, extreme = columns.T
     nothing = np.empty(0, np.int64)
     return Pixels(
-        np.concatenate([nothing, *seen]), finite > 0, varied > 0, mean, deviation, spread, extreme,
-        np.concatenate([nothing, *unread]), complete,
+        np.concatenate([nothing, *seen]), finite > 0, varied > 0, mean, deviation, blank > 0,
+        spread, extreme, np.concatenate([nothing, *unread]), complete,
     )  # fmt: skip
 
 
@@ -112,7 +113,8 @@ def _measured(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
     mean, deviation = background_levels(torch.from_numpy(whole.reshape(pixels.shape)))
     extreme = np.maximum(high - centre, centre - low) / np.maximum(spread, 1e-30)
     varied = ~finite | (high > low)
-    columns = finite, varied, mean.numpy(), deviation.numpy(), spread, extreme
+    blank = blank_corners(torch.from_numpy(whole.reshape(pixels.shape)))
+    columns = finite, varied, mean.numpy(), deviation.numpy(), blank.numpy(), spread, extreme
     return np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
 
 
@@ -176,6 +178,9 @@ def _outlying(particles: Particles, pixels: Pixels) -> Iterator[Finding]:
 def _background(pixels: Pixels, good: NDArray[np.bool_]) -> Item:
     mean, deviation = pixels.mean[good], pixels.deviation[good]
     typical = float(np.median(deviation))
+    if float(np.median(pixels.blank[good])) > 0.5:
+        text = "blank outside a circle; noise is measured in a ring inside it"
+        return Item("background", text)
     text = f"mean {np.median(mean):.3g}, deviation {typical:.3g} in the corners"
     off = float(np.median(np.abs(mean))) > MEAN_LIMIT * typical or abs(typical - 1) > LEVEL_LIMIT
     findings = ()

@@ -124,7 +124,7 @@ def draw_sample(particles: Particles, positions: Tensor, box_size: int = BOX) ->
     n_units = int(units.max()) + 1
     fold = torch.empty(n_units, dtype=torch.int64)
     fold[torch.randperm(n_units, generator=generator)] = torch.arange(n_units) % 2
-    noise = estimate_noise(batches)
+    noise = estimate_noise(batches, chosen.cut_to_circle())
     grid = Grid(chosen.box_size // 2 * 2, chosen.pixel_size * chosen.box_size
                 / (chosen.box_size // 2 * 2))  # fmt: skip
     return Sample(batches, units, fold[units], noise, grid)

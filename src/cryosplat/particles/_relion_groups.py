@@ -71,10 +71,25 @@ def with_table_effects(
         relion_effects({c: column[i] for c, column in told.items()}, group, table.where)
         for i, group in enumerate(optics.groups)
     ]
+    if table.tilt_stacks:
+        effects = [_extracted(effect) for effect in effects]
     groups = with_effects(optics.groups, effects, table.where, StarError)
     notes.extend(effect_notes(groups, effects))
     notes.extend(_left_notes(table, held, optics))
     return replace(optics, groups=groups)
+
+
+def _extracted(effect: Effects) -> Effects:
+    """The effect on tilt images as RELION 5 extracts them, without their odd aberrations
+    (``src/jaz/tomography/programs/subtomo.cpp``)."""
+    odd = tuple(part for part in effect.aberrations if part.odd)
+    told = "which the extraction of tilt images has corrected already,"
+    done = tuple(
+        replace(part, text=f"{part.text.rsplit(' ', 1)[0]}, {told} {part.text.rsplit(' ', 1)[1]}")
+        for part in odd
+    )
+    left = tuple(part for part in effect.aberrations if not part.odd)
+    return replace(effect, aberrations=left, unused=(*effect.unused, *done))
 
 
 def _unheard(table: StarTable) -> Iterator[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..errors import SettingsError
+from ..noise import blank_corners
 from ..optics import Optics, OpticsGroup
 from ..poses import Poses
 from ._read_ahead import read_ahead
@@ -93,6 +94,14 @@ class Particles:
             filaments=None if self.filaments is None else self.filaments[at],
             tilt_particles=None if self.tilt_particles is None else self.tilt_particles[at],
         )
+
+    def cut_to_circle(self) -> bool:
+        """Whether stored images are blank outside a circle, as RELION 5 cuts tilt images: whether
+        most of 64 of them have blank corners."""
+        looked_at = np.unique(np.linspace(0, len(self) - 1, 64).astype(np.int64))
+        places = zip(self.images.stack[looked_at], self.images.section[looked_at], strict=True)
+        images = (torch.from_numpy(self.images.stacks[s].read([i])) for s, i in places)
+        return float(np.mean([bool(blank_corners(image)) for image in images])) > 0.5
 
     def batches(self, indices: Tensor | None = None, size: int | None = None) -> Iterator[Batch]:
         """The particles ``indices`` (default all) in file order, ``size`` at a time.

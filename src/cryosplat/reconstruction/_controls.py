@@ -92,12 +92,13 @@ def control(
         comparison,
         agreement,
         subject.fingerprints.share_in_both(subject.particles.half_sets),
-        noise_correlation(subject.voxels[1], subject.voxels[2], subject.maps[0], subject.grid),
+        _noise_correlation(subject),
         choices[1].history if choices else (),
         choices[1].gaussians if choices else None,
         _suggested(parts) if subject.settings.gaussians is not None else None,
         remarks,
         symmetry,
+        bool(subject.noise.circles),
     )
     findings = diagnose(evidence)
     for finding in findings:
@@ -122,6 +123,13 @@ def control(
         "symmetry_control": None if symmetry is None else symmetry.summary(),
     }
     return Controlled(comparison, findings, summary)
+
+
+def _noise_correlation(subject: Subject) -> float | None:
+    """That of the voxel half-maps; None where images are cut to a circle, whose edge they share."""
+    if subject.noise.circles:
+        return None
+    return noise_correlation(subject.voxels[1], subject.voxels[2], subject.maps[0], subject.grid)
 
 
 def remarks_on(mask: Tensor, found: MaskedFsc, volume: Tensor, grid: Grid) -> list[str]:

@@ -76,7 +76,13 @@ def digest_of_half_sets(particles: Particles) -> str:
 def measured_noise(particles: Particles, progress: Progress) -> NoiseModel:
     """The noise model from a sample of the images."""
     with progress.stage("noise from image corners", None, "images"):
-        noise = estimate_noise(particles.batches(_noise_sample(particles.optics.group)))
+        sample = particles.batches(_noise_sample(particles.optics.group))
+        noise = estimate_noise(sample, particles.cut_to_circle())
+    if noise.circles:
+        progress.say(
+            "Images are blank outside a circle: their noise is measured in a ring inside it, and "
+            "whether the half-sets share noise cannot be told."
+        )
     if noise.normalise:
         progress.say(
             "The images' backgrounds are not at mean 0 and deviation 1: each image is normalised "

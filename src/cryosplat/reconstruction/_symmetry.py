@@ -28,7 +28,7 @@ def look_at_symmetry(
     grid = Grid(sample.box_size, sample.pixel_size)
     with progress.stage(f"asking particles about {symmetry}", None, "images"):
         batches = list(sample.batches())
-        noise = estimate_noise(batches)
+        noise = estimate_noise(batches, sample.cut_to_circle())
         found = check_symmetry(batches, sample.half_sets, symmetry, grid, noise)
     rival = found.strongest
     better, worse = (rival.symmetry, symmetry) if rival.nats > 0.0 else (symmetry, rival.symmetry)

@@ -40,6 +40,8 @@ TELLING = 6.0
 """Standard deviations that one particle must be able to show before single ones are judged."""
 WORSE = 0.03
 """FSC by which Gaussians may fall behind plain voxels in the data of the other half-set."""
+CUT_SHELLS = 8
+"""Of images cut to a circle the first of so many parts of the shells is not compared."""
 WHERE_CLEAR = 0.5
 """Voxel half-map FSC above which they are compared; below, three shells say too little."""
 STILL_RISING = 3e-3
@@ -77,19 +79,21 @@ class Evidence:
 
     ``shared_images``, ``noise_correlation``: as in `independence`; ``history``: (step, gain, held-out
     gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit; ``mask_remarks``: what
-    is wrong with the mask, each in words; ``symmetry``: what particles say of the one given.
+    is wrong with the mask, each in words; ``symmetry``: what particles say of the one given;
+    ``cut``: images are blank outside a circle, and the lowest shells of all voxel maps share its edge.
     """
 
     grid: Grid
     comparison: Comparison
     agreement: Agreement | None = None
     shared_images: float = 0.0
-    noise_correlation: float = 0.0
+    noise_correlation: float | None = None
     history: Sequence[tuple[int, float, float]] = ()
     gaussians: int | None = None
     suggested: int | None = None
     mask_remarks: Sequence[str] = ()
     symmetry: SymmetryCheck | None = None
+    cut: bool = False
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
@@ -125,7 +129,7 @@ def _dependent(evidence: Evidence) -> Iterator[Finding]:
             f"{what}: they share noise, and every half-map FSC of this run is too high.",
             "Remove the duplicates, or keep them on one side, and run again.",
         )  # fmt: skip
-    elif evidence.noise_correlation > SHARED_NOISE:
+    elif (evidence.noise_correlation or 0.0) > SHARED_NOISE:
         yield Finding(
             "half-sets-share-noise", "alarm",
             f"The noise of the two half-sets correlates ({evidence.noise_correlation:.2f} far from "
@@ -178,7 +182,8 @@ def _badly_fitted(evidence: Evidence) -> Iterator[Finding]:
             "Leave --steps out, or give more.",
         )  # fmt: skip
         return
-    worst, shell = _behind_voxels(evidence.comparison)
+    first = evidence.grid.n_shells // CUT_SHELLS if evidence.cut else 1
+    worst, shell = _behind_voxels(evidence.comparison, first)
     if worst >= -WORSE:
         return
     where = f"FSC with the other half's data lower by {-worst:.2f} at {_angstrom(shell, evidence)}"
@@ -209,17 +214,18 @@ def _rise(history: Sequence[tuple[int, float, float]]) -> float | None:
     return (higher - lower) / higher / (step - before)
 
 
-def _behind_voxels(comparison: Comparison) -> tuple[float, int]:
-    """The worst mean over three shells of cross-FSC minus the voxels' own, and its middle shell."""
+def _behind_voxels(comparison: Comparison, first: int) -> tuple[float, int]:
+    """The worst mean over three shells, from ``first`` on, of cross-FSC minus the voxels' own, and
+    its middle shell."""
     cross, voxels = comparison.curves[CROSS_MASKED], comparison.curves[VOXELS_MASKED]
     lost = (voxels[1:] < WHERE_CLEAR).nonzero()
     last = int(lost[0]) + 1 if len(lost) else len(voxels)
-    difference = (cross - voxels)[1:last]
+    difference = (cross - voxels)[first:last]
     if len(difference) < 3:
         return 0.0, 0
     means = difference.unfold(0, 3, 1).mean(1)
     worst = int(means.argmin())
-    return float(means[worst]), worst + 2
+    return float(means[worst]), worst + first + 1
 
 
 def _asymmetric(evidence: Evidence) -> Iterator[Finding]:

@@ -56,6 +56,17 @@ def test_a_planted_fault_is_found(clean: PlantedSet, code: str) -> None:
     assert checked.report.codes("alarm") <= {code}
 
 
+def test_images_cut_to_a_circle_are_no_fault_and_said(clean: PlantedSet) -> None:
+    images = clean.images()
+    axis = np.arange(images.shape[-1]) - images.shape[-1] // 2
+    images[:, np.hypot(axis[:, None], axis[None]) > images.shape[-1] // 2 - 1] = 0.0
+    clean.restack(images)
+    _, checked = clean.check(trial=True)
+    (item,) = (item for item in checked.report.items if item.title == "background")
+    assert item.text == "blank outside a circle; noise is measured in a ring inside it"
+    assert checked.report.codes("alarm") == checked.report.codes("warning") == set()
+
+
 def test_an_image_of_another_scale_is_an_outlier(clean: PlantedSet) -> None:
     images = clean.images()
     bright_image(images)

@@ -105,6 +105,15 @@ def test_where_voxels_are_noise_gaussians_may_be_behind() -> None:
     assert _codes(_evidence(**{CROSS_MASKED: cross})) == []
 
 
+def test_the_lowest_shells_of_cut_images_are_not_compared() -> None:
+    cross = FALLING.clone()
+    cross[: len(cross) // findings.CUT_SHELLS] = 0.0
+    behind = _evidence(**{CROSS_MASKED: cross})
+    assert _codes(behind) == ["fit-stuck"]
+    assert _codes(replace(behind, cut=True)) == []
+    assert _codes(replace(_evidence(**{CROSS_MASKED: 0.7 * FALLING}), cut=True)) == ["fit-stuck"]
+
+
 def test_remarks_on_the_mask_become_alarms() -> None:
     found = diagnose(replace(_evidence(), mask_remarks=["The mask cuts the molecule."]))
     assert [(f.code, f.severity, f.text) for f in found] == [
