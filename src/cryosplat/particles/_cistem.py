@@ -67,7 +67,10 @@ def relion_columns(rows: pd.DataFrame, path: Path, block: str) -> tuple[pd.DataF
     if _ACTIVE in rows:
         active = numbers(rows[_ACTIVE], _ACTIVE, where, StarError) >= 0.0
         if not active.any():
-            raise StarError(f"{where}: no row is active ({_ACTIVE} is negative in all).")
+            raise StarError(
+                f"{where}: no row is active ({_ACTIVE} is negative in all).\n"
+                f"  Remedy: activate particles in cisTEM, or correct the column."
+            )
         if not active.all():
             notes.append(
                 f"{int((~active).sum())} of {len(rows)} rows are inactive ({_ACTIVE} below 0) "
@@ -81,7 +84,7 @@ def relion_columns(rows: pd.DataFrame, path: Path, block: str) -> tuple[pd.DataF
     }
     used = {_POSITION, _STACK, *_SHIFTS}
     for label, relion in (_SAME | _PIXEL | _OPTIONAL).items():
-        if label in rows:
+        if label in rows and (rows[label].astype(str) != "").all():
             told[relion] = rows[label].to_numpy()
             used.add(label)
     for label, relion in _SHIFTS.items():

@@ -90,6 +90,15 @@ def test_phase_shifts_are_radians_or_degrees(table: Table) -> None:
     assert not any("in radian" in note for note in degrees.notes)
 
 
+@pytest.mark.parametrize("names", [[f"'mic {i % 3}.mrc'" for i in range(N)], ["''"] * N])
+def test_micrographs_are_known_where_they_are_named(table: Table, names: list[str]) -> None:
+    micrographs = read_particles(table(cisTEMOriginalImageFilename=names)).micrographs
+    if names[0] == "''":
+        assert micrographs is None
+    else:
+        assert micrographs is not None and micrographs.tolist() == [i % 3 for i in range(N)]
+
+
 def test_what_is_not_applied_is_said_with_its_size(table: Table) -> None:
     particles = read_particles(
         table(cisTEMOccupancy=[10.0] * 4 + [90.0] * 8, cisTEMBeamTiltX=np.full(N, 1.0))
