@@ -29,6 +29,7 @@ INNER = 0.9  # the background begins at this fraction of half the box, and is wh
 MEAN_LIMIT, SPREAD_LIMIT, LEVEL_LIMIT = 0.2, 0.15, 0.25
 FLOOR = 1e-3  # of the images' own power: noise-free images still get a finite weight
 CIRCLE_EDGE = 6  # pixels over which images that are cut to a circle fall to nothing
+LEAST_CIRCLE = 0.35  # of the box: its radius
 RING = 0.7  # of the radius inside which they are whole: from there on they are background
 # power, in parts of that near the centre, below which pixels are blank: what was done to images that
 # were has put something there again
@@ -202,7 +203,9 @@ def _circle(sample: list[Batch]) -> float:
     whole = max(last - CIRCLE_EDGE - 2, 0)
     half = 0.5 * profile[whole]
     i = whole + int((profile[whole:] > half).long().cumprod(0).sum()) - 1
-    return i + float((profile[i] - half) / (profile[i] - profile[i + 1]))
+    circle = i + float((profile[i] - half) / (profile[i] - profile[i + 1]))
+    # a particle without noise ends as well, but it does not fill the box
+    return circle if circle > LEAST_CIRCLE * d else 0.0
 
 
 def _group_variance(model: NoiseModel, sample: list[Batch], circle: float) -> Tensor:

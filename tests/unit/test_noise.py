@@ -159,6 +159,17 @@ def test_noise_of_images_cut_to_a_circle_is_that_inside(
     assert bool(blank_corners(cut + 0.05).all()) and not bool(blank_corners(whole).any())
 
 
+def test_a_particle_without_noise_is_no_circle(generator: torch.Generator) -> None:
+    grid = Grid(48, 2.0)
+    for extent in (4.0, 8.0, 14.0):
+        volume = voxelize(blobs(40, extent, generator), grid).float()
+        batch = simulated_batch(volume, grid, 20, 0.0, generator)
+        small = batch.images.abs() > 1e-2 * batch.images.abs().amax()
+        batch = replace(batch, images=batch.images * small)
+        assert bool(blank_corners(batch.images).all())
+        assert estimate_noise([batch], cut=True).circles == ()
+
+
 @pytest.mark.parametrize("radius", [0.0, 24.0])
 def test_noise_of_premultiplied_images_is_that_before(
     radius: float, generator: torch.Generator
