@@ -66,7 +66,7 @@ def read_particles(
         return read_stack(path, folder, pose_paths, ctf_path, pixel_size, faults)
     raise InputError(
         f"{path}: particles are not read from {suffix or 'a file without suffix'}; expected .star "
-        f"(RELION), .cs or .csg (cryoSPARC), or .mrcs, .mrc or .txt with poses.pkl and ctf.pkl "
+        f"(RELION, cisTEM), .cs or .csg (cryoSPARC), or .mrcs, .mrc or .txt with poses.pkl and ctf.pkl "
         f"(cryoDRGN).\n  Remedy: give the particles.star of the last refinement."
     )
 
