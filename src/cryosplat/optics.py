@@ -52,7 +52,7 @@ class OpticsGroup:
             ("box_size", self.box_size, self.box_size >= 4, "at least 4 pixels"),
             ("voltage", self.voltage, 1e4 <= self.voltage <= 3e6, "10 to 3000 kV"),
             ("spherical_aberration", self.spherical_aberration,
-             0.0 <= self.spherical_aberration < 1e9, "0 to 100 mm"),
+             abs(self.spherical_aberration) < 1e9, "-100 to 100 mm"),
             ("amplitude_contrast", self.amplitude_contrast,
              0.0 <= self.amplitude_contrast <= 1.0, "0 to 1"),
             ("magnification", self.magnification,

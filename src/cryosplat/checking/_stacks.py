@@ -25,7 +25,7 @@ def stack_items(particles: Particles, faults: StackFaults) -> list[Item]:
 
 def _paths(particles: Particles, faults: StackFaults) -> Item:
     stacks = particles.images.stacks
-    lost = len(faults.missing) + len(faults.unreadable)
+    lost = len(faults.missing) + len(faults.unreadable) + len(faults.ambiguous)
     findings = [*_absent(particles, faults), *_past_the_end(particles, faults),
                 *_elsewhere(particles)]  # fmt: skip
     text = (
@@ -45,6 +45,15 @@ def _absent(particles: Particles, faults: StackFaults) -> Iterator[Finding]:
             f"{listed(list(faults.missing))}.",
             f"--datadir FOLDER, where FOLDER/{next(iter(faults.missing)).lstrip('/')} exists; or "
             f"{drop}",
+        )  # fmt: skip
+    if faults.ambiguous:
+        rows = sum(k for k, _ in faults.ambiguous.values())
+        path = next(iter(faults.ambiguous.values()))[1]
+        yield Finding(
+            "stacks-ambiguous", "alarm",
+            f"{len(faults.ambiguous):,} different stacks were found as one and the same file "
+            f"({rows:,} of {n:,} rows): {listed(list(faults.ambiguous))} as {path}.",
+            f"--datadir FOLDER, the folder that the names are relative to; or {drop}",
         )  # fmt: skip
     if faults.unreadable:
         rows = sum(k for k, _ in faults.unreadable.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..errors import SettingsError
-from ..particles import write_cryodrgn, write_particles
+from ..particles import star_losses, write_cryodrgn, write_particles
 from ._reconstruct import ParticleFiles
 
 
@@ -27,7 +27,9 @@ def run_convert(files: ParticleFiles, out: Path) -> None:
         console.print(note, markup=False)
     if suffix == ".star":
         write_particles(particles, out)
+        losses = [*star_losses(particles)]
     else:
-        for loss in write_cryodrgn(particles, out):
-            console.print(loss, markup=False)
+        losses = write_cryodrgn(particles, out)
+    for loss in losses:
+        console.print(loss, markup=False)
     console.print(f"{len(particles)} particles in {out}", markup=False)

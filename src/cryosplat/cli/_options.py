@@ -65,13 +65,15 @@ Datadir = Annotated[
 ]
 PosesFiles = Annotated[
     list[Path] | None,
-    typer.Option(metavar="PATH", help="cryoDRGN poses .pkl, or a passthrough .cs."),
+    typer.Option(metavar="PATH", help="cryoDRGN poses .pkl; for a .cs, another .cs."),
 ]
 CtfFile = Annotated[
-    Path | None, typer.Option(help="cryoDRGN CTF .pkl; 'none' for images without a CTF.")
+    Path | None,
+    typer.Option(help="cryoDRGN CTF .pkl; for a .cs, another .cs; 'none': images without a CTF."),
 ]
 GivenPixelSize = Annotated[
-    float | None, typer.Option(help="Angstrom, where the file has none or a wrong one.")
+    float | None,
+    typer.Option(help="Angstrom, where the file has none or a wrong one; shifts stay in pixels."),
 ]
 First = Annotated[int | None, typer.Option(metavar="N", help="Only the first N particles.")]
 Indices = Annotated[

@@ -90,7 +90,7 @@ def _text(path: Path) -> str:
             f"{path}: not a STAR file but binary data ({len(raw)} bytes).\n"
             f"  Remedy: give the particles.star that lists the images, not the image stack."
         )
-    return raw.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    return raw.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from .images import ImageSource
 from .reading import read_particles
 from .selecting import Selection
 from .values import Particles
-from .writing import write_particles
+from .writing import star_losses, write_particles
 from .writing_cryodrgn import write_cryodrgn
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "downsampled",
     "read_particles",
     "split_half_sets",
+    "star_losses",
     "write_cryodrgn",
     "write_particles",
 ]

@@ -99,8 +99,24 @@ def stretches(magnification: Matrix) -> tuple[float, float]:
     return float(values[-1]), float(values[0])
 
 
-def effect_notes(groups: Sequence[OpticsGroup], effects: Sequence[Effects]) -> Iterator[str]:
-    """One sentence for each kind of effect that is applied: the group where it is largest."""
+def on_images_without_ctf(effects: Sequence[Effects], notes: list[str]) -> list[Effects]:
+    """What ``effects`` do to images that are said to have no CTF: their magnification only."""
+    done = sorted({e.processing for e in effects} - {"none"})
+    if done:
+        notes.append(
+            f"warning: that the images are stored {' and '.join(done)} is not used, as they have no "
+            f"CTF."
+        )
+    return [
+        replace(e, aberrations=(), unused=(*e.unused, *e.aberrations), processing="none")
+        for e in effects
+    ]
+
+
+def effect_notes(
+    groups: Sequence[OpticsGroup], effects: Sequence[Effects], why_unused: str = ""
+) -> Iterator[str]:
+    """One sentence for each kind of effect: the group where it is largest."""
     held = list(zip(groups, effects, strict=True))
     for kind in dict.fromkeys(part.kind for _, effect in held for part in effect.aberrations):
         parts = [(g, p) for g, e in held for p in e.aberrations if p.kind == kind]
@@ -111,9 +127,10 @@ def effect_notes(groups: Sequence[OpticsGroup], effects: Sequence[Effects]) -> I
             f"{_largest_of(len(parts))}."
         )
     unused = [(largest_turn(g, p), g, p) for g, e in held for p in e.unused]
-    if unused:
-        _, group, part = max(unused, key=lambda each: each[0])
-        yield unapplied_note(group, part, "")
+    for kind in dict.fromkeys(part.kind for _, _, part in unused):
+        own = [each for each in unused if each[2].kind == kind]
+        _, group, part = max(own, key=lambda each: each[0])
+        yield unapplied_note(group, part, why_unused)
     yield from _stretch_notes(held)
     yield from _processing_notes(held)
 

@@ -53,6 +53,23 @@ def codes(values: Any) -> NDArray[np.int64]:
     return pd.factorize(pd.Series(np.asarray(values)))[0].astype(np.int64)
 
 
+def scales(
+    values: NDArray[np.float64], label: str, where: str, error: type[InputError], notes: list[str]
+) -> NDArray[np.float64]:
+    """Scale factors of the CTF (n,). Raises ``error`` where all are 0, ``notes`` is told of some."""
+    silent = int((values == 0.0).sum())
+    if silent == len(values):
+        raise error(
+            f"{where}: {label} is 0 in every row, so that no image says anything.\n"
+            f"  Remedy: leave the column out."
+        )
+    if silent:
+        notes.append(
+            f"warning: {label} is 0 for {silent} of {len(values)} images; they do not count."
+        )
+    return values
+
+
 def signs(values: NDArray[np.floating], notes: list[str]) -> NDArray[np.float32] | None:
     """cryoSPARC's data signs (n,), None where they do not differ: the data decide the common one."""
     if np.all(np.sign(values) == np.sign(values[0])):

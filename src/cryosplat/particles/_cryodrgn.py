@@ -91,17 +91,28 @@ def without_ctf(ctf: Path) -> bool:
 
 
 def optics_without_ctf(
-    pixel_size: NDArray[np.float64], boxes: NDArray[np.int64], where: str, notes: list[str]
-) -> tuple[Optics, NDArray[np.int64]]:
-    """Optics whose CTF is 1 at every frequency: all contrast is amplitude contrast."""
+    pixel_size: NDArray[np.float64], boxes: NDArray[np.int64], where: str, notes: list[str],
+    names: Sequence[str] = ("no CTF",), key: NDArray[np.int64] | None = None,
+) -> tuple[Optics, NDArray[np.int64]]:  # fmt: skip
+    """Optics whose CTF is 1 at every frequency, as `pickled_optics`: all contrast is amplitude
+    contrast."""
     notes.append("the images are taken to have no CTF, as given.")
     held = {
         "pixel_size": pixel_size, "box_size": boxes, "voltage": 3e5, "spherical_aberration": 0.0,
         "amplitude_contrast": 1.0,
     }  # fmt: skip
-    groups, group, first = group_rows(["no CTF"], np.zeros_like(boxes), held, where, InputError)
+    key = np.zeros_like(boxes) if key is None else key
+    groups, group, first = group_rows(names, key, held, where, InputError)
     zero = torch.zeros(len(boxes), dtype=torch.float64)
     return Optics(groups, torch.from_numpy(group), zero, zero, zero, zero, zero, zero + 1), first
+
+
+def pixel_size_note(given: float, source: Path) -> str:
+    """What a pixel size that the user gives does to that of a file."""
+    return (
+        f"pixel size {given:g} A as given; the one in {source} is not used. Shifts keep their number "
+        f"of pixels."
+    )
 
 
 def pickled_optics(
@@ -127,7 +138,7 @@ def pickled_optics(
     }
     pixels = columns["box size"] * decimal(columns["pixel size"]) / boxes
     if pixel_size is not None:
-        notes.append(f"pixel size {pixel_size:g} A as given; the one in {path} is not used.")
+        notes.append(pixel_size_note(pixel_size, path))
         pixels = np.full(len(boxes), pixel_size)
     held = {
         "pixel_size": pixels,
@@ -246,7 +257,10 @@ def _pixel_size(path: Path, given: float | None) -> float:
 def _listed(path: Path, datadir: Path | None) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     """Stack names (n,) and sections from 0 (n,) of all images of all listed stacks."""
     if path.suffix.lower() == ".txt":
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise StackError(f"{path}: cannot be read ({error.strerror}).") from None
         listed = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not listed:
             raise StackError(f"{path}: lists no stacks; expected one file name a line.")

@@ -7,6 +7,7 @@ RELION has 1 or 2, ``blob/idx`` counts from 0 and ``blob/path`` is relative to t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,14 @@ from ..errors import CsError, InputError, StackError
 from ..io.cs import read_cs, read_csg
 from ..optics import Optics
 from ..poses import Poses, rotations_from_vectors
-from ._columns import codes, decimal, numbers, signs
-from ._cryodrgn import optics_without_ctf, pickled_optics, pickled_poses, without_ctf
+from ._columns import codes, decimal, numbers, scales, signs
+from ._cryodrgn import (
+    optics_without_ctf,
+    pickled_optics,
+    pickled_poses,
+    pixel_size_note,
+    without_ctf,
+)
 from ._cryosparc_aberrations import ExposureGroups, fitting_groups, rows_values, with_fields
 from ._cryosparc_fields import POSE, check_types, has, kept_table, one_alignment, texts
 from ._exposure import decaying
@@ -32,6 +39,7 @@ from .values import Particles
 _BLOB = ("blob/path", "blob/idx", "blob/psize_A")
 _CTF = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast", "ctf/df1_A", "ctf/df2_A",
         "ctf/df_angle_rad")  # fmt: skip
+_ALIGNMENTS = ("alignments3D/", "alignments3D_multi/", "alignments_class_")
 _READ = frozenset((*_BLOB, *_CTF, *POSE, "blob/shape", "alignments3D/psize_A",
                    "alignments3D/split", "ctf/phase_shift_rad", "ctf/bfactor", "ctf/scale",
                    "ctf/exp_group_id"))  # fmt: skip
@@ -43,17 +51,23 @@ def read_cryosparc(
 ) -> Particles:  # fmt: skip
     """Particles of a ``.cs`` file and its passthroughs, or of a ``.csg`` group.
 
-    Pickles ``poses`` and ``ctf`` replace the file's own fields, row by row; ``.cs`` files among
-    them are passthroughs.
+    Pickles ``poses`` and ``ctf`` replace the file's own fields, row by row. So do the alignments
+    and CTF fields of ``.cs`` files among them, by uid; such a file is a passthrough besides.
     """
-    given = [p for p in (*poses, *([ctf] if ctf else [])) if p.suffix.lower() == ".cs"]
+    given: dict[Path, tuple[str, ...]] = {}
+    for file, kinds in (*((p, _ALIGNMENTS) for p in poses), *([(ctf, ("ctf/",))] if ctf else [])):
+        if file.suffix.lower() == ".cs":
+            given[file] = (*given.get(file, ()), *kinds)
     poses = tuple(p for p in poses if p not in given)
     ctf = None if ctf in given else ctf
     group = path.suffix.lower() == ".csg"
     if group and given:
-        raise CsError(f"{path}: a group names its own files; {given[0]} cannot be added to it.")
-    rows = read_csg(path) if group else read_cs(path, list(dict.fromkeys(given)) or None)
+        raise CsError(
+            f"{path}: a group names its own files; {next(iter(given))} cannot be added to it.\n"
+            f"  Remedy: give the job's particles .cs file in place of the .csg."
+        )
     notes: list[str] = []
+    rows = read_csg(path, notes) if group else read_cs(path, given, notes)
     rows = rows if poses else one_alignment(path, rows, alignment_class, notes)
     check_types(path, rows)
     _require(path, rows, _BLOB + (() if ctf else _CTF) + (() if poses else POSE))
@@ -61,20 +75,21 @@ def read_cryosparc(
     names, images = _images(path, rows, datadir, notes, faults)
     boxes = images.box_sizes
     ignored = ctf is not None and without_ctf(ctf)
-    held = fitting_groups(_exposure_groups(rows), {} if ignored else rows_values(path, rows))
+    held = fitting_groups(_exposure_groups(rows), rows_values(path, rows))
     if ctf is None:
         optics, first = _optics(path, rows, boxes, pixel_size, held, notes)
     elif ignored:
         pixels = _pixel_sizes(path, rows, pixel_size, notes)
-        optics, first = optics_without_ctf(pixels, boxes, str(path), notes)
+        optics, first = optics_without_ctf(pixels, boxes, str(path), notes, held.names, held.key)
     else:
         optics, first = pickled_optics(ctf, boxes, pixel_size, notes, held.names, held.key)
-    if not ignored:
-        optics = with_fields(path, rows, held, optics, first, notes)
+    if ctf is not None:
+        notes.extend(_replaced(path, rows, ctf))
+    optics = with_fields(path, rows, held, optics, first, notes, not ignored)
     if poses:
         placed = pickled_poses(poses, optics.of_group("pixel_size").numpy() * boxes, notes)
     else:
-        placed = _poses(path, rows)
+        placed = _poses(path, rows, pixel_size)
     return Particles(
         images=images, poses=placed, optics=optics, half_sets=half_sets, names=names, source=path,
         table=kept_table(rows, names, _READ | frozenset(held.values)),
@@ -132,7 +147,7 @@ def _pixel_sizes(
     path: Path, rows: np.ndarray, given: float | None, notes: list[str]
 ) -> NDArray[np.float64]:
     if given is not None:
-        notes.append(f"pixel size {given:g} A as given; the one in {path} is not used.")
+        notes.append(pixel_size_note(given, path))
         return np.full(len(rows), given)
     return decimal(_numbers(path, rows, "blob/psize_A"))
 
@@ -170,7 +185,8 @@ def _exposure_groups(rows: np.ndarray) -> tuple[list[str], NDArray[np.int64]]:
 
 def _scales(path: Path, rows: np.ndarray, notes: list[str]) -> NDArray[np.float64]:
     """The scale of each particle's image: ``ctf/scale`` times ``alignments3D/alpha``."""
-    scale = _numbers(path, rows, "ctf/scale", 1.0)
+    label = "ctf/scale"
+    scale = scales(_numbers(path, rows, label, 1.0), label, str(path), CsError, notes)
     alpha = _numbers(path, rows, "alignments3D/alpha", 1.0)
     if np.all(alpha == 1.0):
         return scale
@@ -184,13 +200,26 @@ def _scales(path: Path, rows: np.ndarray, notes: list[str]) -> NDArray[np.float6
     return scale * alpha
 
 
-def _poses(path: Path, rows: np.ndarray) -> Poses:
+def _replaced(path: Path, rows: np.ndarray, ctf: Path) -> Iterator[str]:
+    """What of the table a pickle's CTF, or none, replaces without having columns for it."""
+    neutral = {"ctf/bfactor": 0.0, "ctf/scale": 1.0, "alignments3D/alpha": 1.0}
+    held = [c for c, one in neutral.items() if np.any(_numbers(path, rows, c, one) != one)]
+    if held:
+        why = "the images have no CTF" if without_ctf(ctf) else f"{ctf} replaces them"
+        yield f"{', '.join(held)} of {path} are not used: {why}, as given."
+
+
+def _poses(path: Path, rows: np.ndarray, pixel_size: float | None) -> Poses:
+    """Poses of the table; of a given ``pixel_size`` shifts keep their number of pixels."""
     vectors = np.stack([numbers(rows["alignments3D/pose"][:, i], "alignments3D/pose", str(path),
                                 CsError) for i in range(3)], axis=1)  # fmt: skip
     pixels = np.stack([numbers(rows["alignments3D/shift"][:, i], "alignments3D/shift", str(path),
                                CsError) for i in range(2)], axis=1)  # fmt: skip
     own = "alignments3D/psize_A"
     size = decimal(_numbers(path, rows, own if has(rows, own) else "blob/psize_A"))
+    if pixel_size is not None and has(rows, "blob/psize_A"):
+        told = _numbers(path, rows, "blob/psize_A")
+        size = size * np.where(told > 0.0, pixel_size / np.where(told > 0.0, told, 1.0), 1.0)
     rotations = torch.from_numpy(rotations_from_vectors(vectors))
     return Poses(rotations, torch.from_numpy(pixels * size[:, None]))
 

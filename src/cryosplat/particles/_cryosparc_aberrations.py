@@ -31,6 +31,7 @@ from ._aberrations import (
     Effects,
     effect_notes,
     in_degrees,
+    on_images_without_ctf,
     unapplied_note,
     with_effects,
 )
@@ -115,24 +116,40 @@ def cryosparc_effects(values: dict[str, NDArray[np.float64]], row: int, group: O
 
 def _in_mrad(tilt: list[float], group: OpticsGroup) -> str:
     cs = group.spherical_aberration
-    if cs == 0.0 or max(map(abs, tilt)) > 0.1 * cs:
+    if cs == 0.0 or max(map(abs, tilt)) > 0.1 * abs(cs):
         return ""
     return " ({:.3g}, {:.3g} mrad)".format(*(1e3 * math.asin(t / cs) for t in tilt))
 
 
 def with_fields(
     path: Path, rows: np.ndarray, held: ExposureGroups, optics: Optics, first: NDArray[np.int64],
-    notes: list[str],
+    notes: list[str], ctf: bool = True,
 ) -> Optics:  # fmt: skip
-    """``optics``, whose groups have the rows ``first``, with the aberrations of their fields."""
-    pairs = zip(optics.groups, first.tolist(), strict=True)
+    """``optics``, whose groups have the rows ``first``, with the aberrations of their fields; the
+    magnification only where the images have no ``ctf``."""
+    lenses = optics if ctf else _with_lenses(path, rows, optics, first)
+    pairs = zip(lenses.groups, first.tolist(), strict=True)
     effects = [cryosparc_effects(held.values, row, group) for group, row in pairs]
+    if not ctf:
+        effects = on_images_without_ctf(effects, notes)
     groups = with_effects(optics.groups, effects, str(path), CsError)
-    notes.extend(effect_notes(groups, effects))
+    notes.extend(effect_notes(lenses.groups, effects, "" if ctf else ", as there is no CTF"))
     notes.extend(_undefined(effects))
-    notes.extend(_too_many(held.left, optics))
+    notes.extend(_too_many(held.left, lenses))
     notes.extend(_left_out(path, rows, optics))
     return replace(optics, groups=groups)
+
+
+def _with_lenses(path: Path, rows: np.ndarray, optics: Optics, first: NDArray[np.int64]) -> Optics:
+    """Optics without a CTF, with the table's voltage: aberrations have a size by it."""
+    voltage = np.full(len(rows), 300.0)
+    if has(rows, "ctf/accel_kv"):
+        voltage = numbers(rows["ctf/accel_kv"], "ctf/accel_kv", str(path), CsError)
+    groups = (
+        replace(group, voltage=1e3 * float(v))
+        for group, v in zip(optics.groups, voltage[first], strict=True)
+    )
+    return replace(optics, groups=tuple(groups))
 
 
 def _undefined(effects: Sequence[Effects]) -> Iterator[str]:
@@ -164,8 +181,8 @@ def _left_out(path: Path, rows: np.ndarray, optics: Optics) -> Iterator[str]:
         constant = np.abs(numbers(rows["ctf/scale_const"], "ctf/scale_const", str(path), CsError))
         if constant.any():
             yield (
-                f"warning: a constant added to the CTF (ctf/scale_const) of up to "
-                f"{constant.max():.3g} is not applied; the CTF itself reaches 1."
+                f"warning: ctf/scale_const of up to {constant.max():.3g} is not applied: cryoSPARC "
+                f"does not document it. By its name it is a constant beside the CTF, which reaches 1."
             )
 
 

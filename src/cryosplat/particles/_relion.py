@@ -1,29 +1,43 @@
 """RELION star files, versions 3.0 to 5: what their columns mean.
 
-A key is looked for in the particle's row first, then in its optics group (RELION, ``src/ctf.cpp``,
-``CTF::readValue``); where RELION would then assume a value, voltage, Cs and amplitude contrast are
-required here. Files without optics groups (3.0) give the pixel size as detector pixel over
-magnification and origins in pixels.
+A key of the CTF is looked for in the particle's row first, then in its optics group (RELION,
+``src/ctf.cpp``, ``CTF::readValue``), pixel and box sizes in the optics group; where RELION would
+then assume a value, voltage, Cs and amplitude contrast are required here. Files without optics
+groups (3.0) give the pixel size as detector pixel over magnification and origins in pixels.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from ..errors import StackError, StarError
 from ..optics import Optics
 from ..poses import Poses, rotations_from_euler
-from ._columns import codes, integers, signs
-from ._cryodrgn import optics_without_ctf, pickled_optics, pickled_poses, without_ctf
+from ._columns import codes, integers, scales, signs
+from ._cryodrgn import (
+    optics_without_ctf,
+    pickled_optics,
+    pickled_poses,
+    pixel_size_note,
+    without_ctf,
+)
 from ._exposure import damage, tilt_images
 from ._groups import group_rows
-from ._relion_groups import TableGroups, groups_table, table_groups, with_table_effects
+from ._relion_groups import (
+    TableGroups,
+    groups_table,
+    table_groups,
+    unheard_notes,
+    with_table_effects,
+)
 from ._relion_notes import column_notes
 from ._star_table import StarTable, open_star
 from ._tomography import check_whole_stacks
@@ -31,6 +45,9 @@ from .faults import StackFaults
 from .half_sets import checked_half_sets
 from .images import ImageSource, open_images
 from .values import Particles
+
+# RELION's way to say a file's format, whatever its suffix.
+_FORMAT = re.compile(r":mrcs?$")
 
 
 def read_relion(
@@ -40,7 +57,7 @@ def read_relion(
     """Particles of a star file. Pickles ``poses`` and ``ctf`` replace the table's own columns, row
     by row, and ``pixel_size`` in Angstrom its pixel size."""
     table = open_star(path)
-    notes = [*table.notes, *column_notes(table)]
+    notes = [*table.notes, *column_notes(table), *unheard_notes(table)]
     files, sections = _image_names(table)
     own_pixels = ctf is None or without_ctf(ctf)
     pixels = _pixel_sizes(table, pixel_size, notes) if own_pixels else np.empty(0)
@@ -62,19 +79,23 @@ def read_relion(
         optics, first = _optics(table, pixels, images.box_sizes, columns, groups)
         optics = _damaged(table, optics, notes)
     elif own_pixels:
-        optics, first = optics_without_ctf(pixels, images.box_sizes, table.where, notes)
+        optics, first = optics_without_ctf(
+            pixels, images.box_sizes, table.where, notes, groups.names, groups.key
+        )
     else:
         optics, first = pickled_optics(
             ctf, images.box_sizes, pixel_size, notes, groups.names, groups.key
         )
+    if ctf is not None:
         notes.extend(_replaced(table, ctf))
-    if ctf is None or not own_pixels:
-        optics = with_table_effects(table, groups, optics, first, notes)
+    optics = with_table_effects(
+        table, groups, optics, first, notes, ctf is None or not without_ctf(ctf)
+    )
     pixels = optics.of_group("pixel_size").numpy()
     if poses:
         placed = pickled_poses(poses, pixels * images.box_sizes, notes)
     else:
-        origins = torch.from_numpy(_origins(table, pixels, notes))
+        origins = torch.from_numpy(_origins(table, pixels, pixel_size is not None, notes))
         placed = Poses(torch.from_numpy(rotations_from_euler(angles)), origins)
     if images.n_repeated:
         notes.append(f"{images.n_repeated} rows repeat an image that an earlier row lists.")
@@ -89,7 +110,7 @@ def read_relion(
 def _pixel_sizes(table: StarTable, given: float | None, notes: list[str]) -> NDArray[np.float64]:
     if given is not None:
         if table.has("rlnImagePixelSize") or table.has("rlnDetectorPixelSize"):
-            notes.append(f"pixel size {given:g} A as given; the one in {table.path} is not used.")
+            notes.append(pixel_size_note(given, table.path))
         return np.full(len(table.rows), float(given))
     if table.has("rlnDetectorPixelSize") and not table.has("rlnImagePixelSize"):
         detector = table.numbers("rlnDetectorPixelSize")  # micrometre
@@ -101,6 +122,20 @@ def _pixel_sizes(table: StarTable, given: float | None, notes: list[str]) -> NDA
             )
         return detector * 1e4 / magnification
     return table.numbers("rlnImagePixelSize")
+
+
+def _told_pixel_sizes(table: StarTable) -> NDArray[np.float64]:
+    """The table's own pixel sizes (n,), NaN where it tells none, or none that can be."""
+
+    def told(label: str) -> NDArray[np.float64]:
+        text = table.text(label) if table.has(label) else np.full(len(table.rows), np.nan)
+        return np.array(pd.to_numeric(pd.Series(text), errors="coerce"), np.float64)
+
+    if table.has("rlnImagePixelSize"):
+        return told("rlnImagePixelSize")
+    magnification = told("rlnMagnification")
+    magnification[magnification <= 0.0] = np.nan
+    return told("rlnDetectorPixelSize") * 1e4 / magnification
 
 
 def _image_names(table: StarTable) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
@@ -122,7 +157,7 @@ def _image_names(table: StarTable) -> tuple[NDArray[np.object_], NDArray[np.int6
             f"number from 1, @ and a stack, e.g. 000001@stack.mrcs ({len(bad)} rows are affected)."
             f"\n  Remedy: write the file again with the program it came from."
         )
-    files = np.array([file for _, _, file in parts], dtype=object)
+    files = np.array([_FORMAT.sub("", file) for _, _, file in parts], dtype=object)
     return files, np.array([int(number or 0) for number, _, _ in parts], dtype=np.int64) - 1
 
 
@@ -146,11 +181,16 @@ def _angles(table: StarTable) -> NDArray[np.float64]:
 
 
 def _origins(
-    table: StarTable, pixel_size: NDArray[np.float64], notes: list[str]
+    table: StarTable, pixel_size: NDArray[np.float64], given: bool, notes: list[str]
 ) -> NDArray[np.float64]:
+    """Origins (n, 2) in Angstrom; of a ``given`` pixel size they keep their number of pixels."""
     angstrom, pixel = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
     if any(label in table.rows for label in angstrom):
         origins = np.stack([table.numbers(label) for label in angstrom], axis=1)
+        if given:
+            own = _told_pixel_sizes(table)
+            known = own > 0.0
+            origins[known] *= (pixel_size / np.where(known, own, 1.0))[known, None]
     elif any(label in table.rows for label in pixel):
         origins = np.stack([table.numbers(label) * pixel_size for label in pixel], axis=1)
     else:
@@ -170,15 +210,16 @@ def _ctf_columns(table: StarTable, notes: list[str]) -> dict[str, NDArray[np.flo
     angle = (
         table.numbers("rlnDefocusAngle") if astigmatic else table.numbers_or("rlnDefocusAngle", 0.0)
     )
+    scale = "rlnCtfScalefactor"
     # 1e9 is beyond any voltage or Cs, and keeps the change of unit from overflowing
     return {
         "defocus_u": u,
         "defocus_v": v,
         "defocus_angle": np.deg2rad(angle),
         "phase_shift": np.deg2rad(table.numbers_or("rlnPhaseShift", 0.0)),
-        "scale": table.numbers_or("rlnCtfScalefactor", 1.0),
+        "scale": scales(table.numbers_or(scale, 1.0), scale, table.where, StarError, notes),
         "voltage": np.minimum(table.numbers("rlnVoltage"), 1e9) * 1e3,
-        "spherical_aberration": np.minimum(table.numbers("rlnSphericalAberration"), 1e9) * 1e7,
+        "spherical_aberration": np.clip(table.numbers("rlnSphericalAberration"), -1e9, 1e9) * 1e7,
         "amplitude_contrast": table.numbers("rlnAmplitudeContrast"),
     }
 
@@ -207,7 +248,8 @@ def _replaced(table: StarTable, ctf: Path) -> Iterator[str]:
     neutral = {"rlnCtfBfactor": 0.0, "rlnCtfScalefactor": 1.0, "rlnMicrographPreExposure": 0.0}
     held = [c for c, one in neutral.items() if np.any(table.numbers_or(c, one) != one)]
     if held:
-        yield f"{', '.join(held)} of {table.path} are not used: {ctf} replaces them, as given."
+        why = "the images have no CTF" if without_ctf(ctf) else f"{ctf} replaces them"
+        yield f"{', '.join(held)} of {table.path} are not used: {why}, as given."
 
 
 def _half_sets(table: StarTable, notes: list[str]) -> torch.Tensor:

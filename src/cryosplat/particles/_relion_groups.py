@@ -12,9 +12,15 @@ from numpy.typing import NDArray
 from ..errors import StarError
 from ..optics import Optics
 from . import _aberrations
-from ._aberrations import Effects, effect_notes, unapplied_note, with_effects
+from ._aberrations import (
+    Effects,
+    effect_notes,
+    on_images_without_ctf,
+    unapplied_note,
+    with_effects,
+)
 from ._relion_aberrations import OPTICS_COLUMNS, relion_effects
-from ._star_table import StarTable
+from ._star_table import OPTICS_FIRST, StarTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +64,41 @@ def table_groups(table: StarTable) -> TableGroups:
 
 
 def with_table_effects(
-    table: StarTable, held: TableGroups, optics: Optics, first: NDArray[np.int64], notes: list[str]
-) -> Optics:
+    table: StarTable, held: TableGroups, optics: Optics, first: NDArray[np.int64],
+    notes: list[str], ctf: bool = True,
+) -> Optics:  # fmt: skip
     """``optics``, whose groups have the rows ``first``, with the aberrations, magnification and
-    processing that the table gives them: those of the optics table, or else the row's own."""
+    processing that the table gives them: those of the optics table, or else the row's own.
+
+    Images without ``ctf`` get the magnification.
+    """
     of_group = table.optics_row[first]
     told = {c: table.optics[c].astype(str).to_numpy()[of_group] for c in OPTICS_COLUMNS
             if c in table.optics}  # fmt: skip
     told |= {c: table.text(c)[first] for c in held.shared}
-    notes.extend(_unheard(table))
+    lenses = optics if ctf else _with_lenses(table, optics, first)
     effects = [
         relion_effects({c: column[i] for c, column in told.items()}, group, table.where)
-        for i, group in enumerate(optics.groups)
+        for i, group in enumerate(lenses.groups)
     ]
     if table.tilt_stacks:
         effects = [_extracted(effect) for effect in effects]
+    if not ctf:
+        effects = on_images_without_ctf(effects, notes)
     groups = with_effects(optics.groups, effects, table.where, StarError)
-    notes.extend(effect_notes(groups, effects))
-    notes.extend(_left_notes(table, held, optics))
+    notes.extend(effect_notes(lenses.groups, effects, "" if ctf else ", as there is no CTF"))
+    notes.extend(_left_notes(table, held, lenses))
     return replace(optics, groups=groups)
+
+
+def _with_lenses(table: StarTable, optics: Optics, first: NDArray[np.int64]) -> Optics:
+    """Optics without a CTF, with the table's voltage and Cs: aberrations have a size by them."""
+    voltage = 1e3 * table.numbers_or("rlnVoltage", 300.0)[first]
+    cs = 1e7 * table.numbers_or("rlnSphericalAberration", 2.7)[first]
+    return replace(optics, groups=tuple(
+        replace(group, voltage=float(v), spherical_aberration=float(c))
+        for group, v, c in zip(optics.groups, voltage, cs, strict=True)
+    ))  # fmt: skip
 
 
 def _extracted(effect: Effects) -> Effects:
@@ -92,9 +114,10 @@ def _extracted(effect: Effects) -> Effects:
     return replace(effect, aberrations=left, unused=(*effect.unused, *done))
 
 
-def _unheard(table: StarTable) -> Iterator[str]:
+def unheard_notes(table: StarTable) -> Iterator[str]:
     """Warnings for columns of the rows that say something else than the optics table."""
-    for label in (c for c in OPTICS_COLUMNS if c in table.rows and c in table.optics):
+    own = (*OPTICS_COLUMNS, *OPTICS_FIRST)
+    for label in (c for c in own if c in table.rows and c in table.optics):
         rows = _plain(table.rows[label])
         told = _plain(table.optics[label])[table.optics_row]
         different = np.flatnonzero(rows != told)

@@ -16,6 +16,8 @@ from ._columns import integers, numbers
 from ._tilt_series import files_of, optimisation_set, read_tomograms, tomograms_of
 from ._tomography import tilt_image_rows
 
+# What RELION takes from the optics table only, unlike the CTF's values.
+OPTICS_FIRST = ("rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality")
 _PARTICLE_BLOCKS = ("particles", "images", "")
 
 
@@ -45,18 +47,23 @@ class StarTable:
         return label in self.rows or label in self.optics
 
     def text(self, label: str) -> NDArray[np.object_]:
-        """A column as it stands, particle rows first, (n,)."""
-        if label in self.rows:
+        """A column as it stands, particle rows first but for `OPTICS_FIRST`, (n,)."""
+        if self._of_rows(label):
             return self.rows[label].to_numpy(object)
         return self.optics[label].to_numpy(object)[self.optics_row]
 
+    def _of_rows(self, label: str) -> bool:
+        return label in self.rows and not (label in OPTICS_FIRST and label in self.optics)
+
     def numbers(self, label: str) -> NDArray[np.float64]:
         """A required column, (n,) float64; a missing one is remembered and read as NaN."""
-        if label in self.rows:
+        if self._of_rows(label):
             return numbers(self.rows[label], label, self.where, StarError)
         if label in self.optics:
+            column = self.optics[label].to_numpy(object, copy=True)
+            column[~np.isin(np.arange(len(column)), self.optics_row)] = 0.0  # of no particle
             where = f"{self.path}, data_optics"
-            return numbers(self.optics[label], label, where, StarError)[self.optics_row]
+            return numbers(column, label, where, StarError)[self.optics_row]
         self.missing.append(label)
         return np.full(len(self.rows), np.nan)
 

@@ -31,13 +31,15 @@ class StackFaults:
     """Given to `read_particles`, it lets stacks be missing and says which.
 
     ``missing`` and ``unreadable``: rows that name each such stack, and for the latter what its error
-    said; ``past_the_end``: rows of each stack that ask for more than it holds, and its images;
+    said; ``ambiguous``: rows of stacks for which only the file of another stack was found, and that
+    file; ``past_the_end``: rows of each stack that ask for more than it holds, and its images;
     ``resized``: rows whose images are not of the size that the table tells; ``told_boxes`` (n,): that
     size, where the table tells it; ``without_image`` (n,): rows that cannot be used.
     """
 
     missing: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, tuple[int, str]] = field(default_factory=dict)
+    ambiguous: dict[str, tuple[int, Path]] = field(default_factory=dict)
     past_the_end: dict[str, tuple[int, int]] = field(default_factory=dict)
     resized: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     told_boxes: NDArray[np.int64] | None = None

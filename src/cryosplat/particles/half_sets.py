@@ -13,7 +13,8 @@ from ..errors import InputError
 from ._columns import codes
 from .values import Particles
 
-_LARGEST_SHARE = 0.1
+_LARGEST_SHARE, _LARGEST_WHOLE = 0.1, 0.5  # of the particles in one unit; in one not to divide
+_LARGE = 0.01  # share of units that are dealt out first
 
 
 def checked_half_sets(
@@ -48,15 +49,19 @@ def checked_half_sets(
 def split_half_sets(particles: Particles, generator: torch.Generator) -> Particles:
     """The particles, divided at random into half-sets 1 and 2 of nearly equal size.
 
-    What is not independent stays together: tilt images of one particle, filaments, micrographs (or,
-    where those are not named, stacks), rows with the same image. A division so coarse that one unit
-    would hold more than a tenth of the particles gives way to the next finer one.
+    What is not independent stays together: tilt images of one particle, filaments, and rows with the
+    same image; micrographs too (or, where those are not named, stacks), unless one holds more than a
+    tenth of the particles. A warning says where a particle or filament had to be divided, because
+    it is more than half of all.
     """
-    unit, kind = _units(particles)
+    unit, kind, warnings = _units(particles)
     sizes = np.bincount(unit)
     halves = np.zeros(len(sizes), dtype=np.int8)
     totals = [0, 0]
-    for i in torch.randperm(len(sizes), generator=generator).numpy():
+    order = torch.randperm(len(sizes), generator=generator).numpy()
+    large = sizes[order] > _LARGE * len(unit)  # the small ones even out what those leave
+    largest = order[large][np.argsort(-sizes[order[large]], kind="stable")]
+    for i in np.concatenate([largest, order[~large]]):
         smaller = int(totals[1] < totals[0])
         halves[i] = smaller + 1
         totals[smaller] += int(sizes[i])
@@ -65,22 +70,32 @@ def split_half_sets(particles: Particles, generator: torch.Generator) -> Particl
         f"{kind}. If the poses come from a refinement with its own half-sets, use those."
     )
     return replace(
-        particles, half_sets=torch.from_numpy(halves[unit]), notes=(*particles.notes, note)
-    )
+        particles, half_sets=torch.from_numpy(halves[unit]),
+        notes=(*particles.notes, note, *warnings),
+    )  # fmt: skip
 
 
-def _units(particles: Particles) -> tuple[NDArray[np.int64], str]:
+def _units(particles: Particles) -> tuple[NDArray[np.int64], str, list[str]]:
+    """The unit (n,) that each row belongs to, what the units are, and what the user must know."""
     images = particles.images
     image = codes(images.stack * (int(images.section.max()) + 1) + images.section)
     choices = (
-        (particles.tilt_particles, "particle of the tilt series"),
-        (particles.filaments, "filament"),
-        (particles.micrographs, "micrograph"),
-        (images.stack if particles.micrographs is None else None, "stack"),
+        (particles.tilt_particles, "particle of the tilt series", _LARGEST_WHOLE),
+        (particles.filaments, "filament", _LARGEST_WHOLE),
+        (particles.micrographs, "micrograph", _LARGEST_SHARE),
+        (images.stack if particles.micrographs is None else None, "stack", _LARGEST_SHARE),
     )
-    for unit, kind in choices:
-        if unit is not None:
-            unit = codes(unit)
-            if np.bincount(unit).max() <= max(1, _LARGEST_SHARE * len(particles)):
-                return unit, kind
-    return image, "particle"
+    warnings = []
+    for unit, kind, most in choices:
+        if unit is None:
+            continue
+        unit = codes(unit)
+        share = float(np.bincount(unit).max()) / len(particles)
+        if share <= max(1 / len(particles), most):
+            return unit, kind, warnings
+        if most == _LARGEST_WHOLE:
+            warnings.append(
+                f"warning: one {kind} has {100 * share:.0f} % of all images and is divided between "
+                f"the half-sets, which so are not independent: their FSC will be too high."
+            )
+    return image, "particle", warnings

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ImageError, MrcError, StackError
 from ..io.mrc import StackFile
 from .faults import AbsentStack, StackFaults
-from .resolving import resolve, resolve_all, respelling_notes
+from .resolving import ambiguous, resolve, resolve_all, respelling_notes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,11 +161,16 @@ def _open_tolerantly(
     """The stacks that can be opened; the others are absent, of the size the table tells."""
     rows = np.bincount(stack).tolist()
     opened: list[StackFile | None] = []
-    for name, n in zip(names, rows, strict=True):
-        path = resolve(name, table, datadir)
+    paths = [resolve(name, table, datadir) for name in names]
+    clashes = ambiguous(names, paths)
+    shared = dict(clashes.values())
+    shared |= {name: path for name, (_, path) in clashes.items()}
+    for name, path, n in zip(names, paths, rows, strict=True):
         file = None
         if path is None:
             faults.missing[name] = n
+        elif name in shared:
+            faults.ambiguous[name] = n, path
         else:
             try:
                 file = _open(path, n, where)
@@ -184,7 +189,7 @@ def _open_tolerantly(
                 f"{where}: none of the {len(names)} stacks can be read, the first is {name}, and "
                 f"the table does not tell the size of the images.\n  Remedy: --datadir FOLDER"
             )
-        reason = "missing" if name in faults.missing else "unreadable"
+        reason = "unreadable" if name in faults.unreadable else "missing"
         stacks.append(AbsentStack(Path(name), (box, box), reason) if file is None else file)
     return tuple(stacks)
 

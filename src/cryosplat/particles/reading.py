@@ -32,7 +32,7 @@ def read_particles(
     relative stack names are looked for last. ``poses`` and ``ctf``: cryoDRGN pickles, which replace
     the file's own columns row by row (``poses`` may be two files, rotations and translations);
     beside a stack ``poses.pkl`` and ``ctf.pkl`` are found by themselves; for a ``.cs`` file they
-    may be passthrough ``.cs`` files. ``ctf="none"`` says that the images have no CTF (it is 1
+    may be ``.cs`` files too, joined by uid. ``ctf="none"`` says that the images have no CTF (it is 1
     everywhere). ``pixel_size``: Angstrom, where the file has none or a wrong one.
     ``alignment_class``: the class whose poses to use, where a ``.cs`` file has poses in several;
     default: each particle's class of highest posterior. ``faults`` collects what is wrong with the
@@ -51,6 +51,7 @@ def read_particles(
     pose_paths = _paths(poses)
     ctf_path = None if ctf is None else Path(ctf)
     suffix = path.suffix.lower()
+    _check_others(path, pose_paths, ctf_path)
     if alignment_class is not None and suffix not in (".cs", ".csg"):
         raise InputError(
             f"--alignment-class {alignment_class}: only .cs files have poses in several classes, "
@@ -69,6 +70,21 @@ def read_particles(
         f"(RELION, cisTEM), .cs or .csg (cryoSPARC), or .mrcs, .mrc or .txt with poses.pkl and ctf.pkl "
         f"(cryoDRGN).\n  Remedy: give the particles.star of the last refinement."
     )
+
+
+def _check_others(path: Path, poses: tuple[Path, ...], ctf: Path | None) -> None:
+    """Raise `InputError` where tables are given in the place of pickles."""
+    options = [("--poses", p) for p in poses] + ([("--ctf", ctf)] if ctf is not None else [])
+    for option, file in options:
+        suffix = file.suffix.lower()
+        cryosparc = path.suffix.lower() in (".cs", ".csg")
+        if suffix in (".star", ".csg") or (suffix == ".cs" and not cryosparc):
+            also = ", or a .cs file" if cryosparc else ""
+            raise InputError(
+                f"{option} {file}: expected a cryoDRGN .pkl{also}.\n  Remedy: cryosplat convert "
+                f"{file} -o FOLDER writes poses.pkl and ctf.pkl, whose rows belong to images by their "
+                f"position; or reconstruct from {file} itself."
+            )
 
 
 def _paths(given: PathLike | Sequence[PathLike] | None) -> tuple[Path, ...]:

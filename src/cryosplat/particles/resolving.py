@@ -73,16 +73,27 @@ def resolve_all(
     if missing:
         raise StackError(_missing(names, missing, rows, table, where, datadir))
     paths = [path for path in found if path is not None]
-    first: dict[Path, str] = {}
-    for name, path in zip(names, paths, strict=True):
-        other = first.setdefault(path, name)
-        if Path(other) != Path(name) and not (_ends_with(path, other) and _ends_with(path, name)):
-            raise StackError(
-                f"{where}: {other} and {name} are different stacks, but for both only {path} was "
-                f"found.\n  Remedy: point --datadir at the folder the names are relative to, not "
-                f"at the folder of the stacks."
-            )
+    for name, (other, path) in ambiguous(names, paths).items():
+        raise StackError(
+            f"{where}: {other} and {name} are different stacks, but for both only {path} was "
+            f"found.\n  Remedy: point --datadir at the folder the names are relative to, not "
+            f"at the folder of the stacks."
+        )
     return paths
+
+
+def ambiguous(names: Sequence[str], paths: Sequence[Path | None]) -> dict[str, tuple[str, Path]]:
+    """Names that mean a file that another name, given with it, means as well: only its end is
+    theirs."""
+    first: dict[Path, str] = {}
+    found = {}
+    for name, path in zip(names, paths, strict=True):
+        other = name if path is None else first.setdefault(path, name)
+        if path is None or Path(other) == Path(name):
+            continue
+        if not (_ends_with(path, other) and _ends_with(path, name)):
+            found[name] = other, path
+    return found
 
 
 def _ends_with(path: Path, name: str) -> bool:

@@ -21,6 +21,8 @@ from .writing import physical_columns
 
 CLASS_COLUMNS = ("rlnClassNumber", "cs/alignments3D/class", "cs/alignments2D/class")
 _TERM = re.compile(r"\s*_?([^\s=!<>]+)\s*(==|!=|<=|>=|=|<|>)\s*(.+?)\s*")
+_QUOTED = re.compile(r"([\"'])(.*)\1")
+_UNQUOTED = re.compile(r"[\s\"',;&|<>=!]")  # not in a value without quotes
 _COMPARISONS: dict[str, Callable[..., NDArray[np.bool_]]] = {
     "=": np.equal, "==": np.equal, "!=": np.not_equal, "<": np.less, "<=": np.less_equal,
     ">": np.greater, ">=": np.greater_equal,
@@ -58,26 +60,29 @@ def parse_selection(
 
 
 def select_first(particles: Particles, n: int) -> Particles:
-    """The first ``n`` particles, or all where there are fewer."""
+    """The first ``n`` particles, or all where there are fewer; with all their tilt images."""
     if n < 1:
         raise SettingsError(f"--first {n}: expected at least 1.")
-    kept = np.arange(min(n, len(particles)))
-    return _noted(particles, particles.select(kept), f"--first {n}")
+    return _noted(particles, particles.select(_numbers(particles) < n), f"--first {n}")
 
 
 def select_indices(particles: Particles, path: str | os.PathLike[str]) -> Particles:
     """The particles that an index file names, in its order, counted from 0 as cryoDRGN does.
 
     ``.pkl`` and ``.npy`` hold integers, or a mask of all particles; ``.txt`` integers, any number
-    to a line. Raises `InputError` for indices out of range, repeated, or no integers.
+    to a line. Of tilt series these are particles, which keep all their tilt images. Raises
+    `InputError` for indices out of range, repeated, or no integers.
     """
     path = Path(path)
-    index = _indices(path, len(particles))
-    bad = np.flatnonzero((index < 0) | (index >= len(particles)))
+    number = _numbers(particles)
+    n = int(number.max()) + 1
+    index = _indices(path, n)
+    bad = np.flatnonzero((index < 0) | (index >= n))
     if len(bad):
+        tilts = "" if n == len(particles) else f" (of {len(particles)} tilt images)"
         raise InputError(
-            f"{path}: index {index[bad[0]]} is not among the {len(particles)} particles, 0 to "
-            f"{len(particles) - 1} ({len(bad)} of {len(index)} indices are affected).\n"
+            f"{path}: index {index[bad[0]]} is not among the {n} particles{tilts}, 0 to "
+            f"{n - 1} ({len(bad)} of {len(index)} indices are affected).\n"
             f"  Remedy: give the index file that was made for {particles.source.name}."
         )
     unique, counts = np.unique(index, return_counts=True)
@@ -86,7 +91,16 @@ def select_indices(particles: Particles, path: str | os.PathLike[str]) -> Partic
             f"{path}: index {unique[counts > 1][0]} occurs {counts.max()} times; a particle counts "
             f"once.\n  Remedy: write each index once."
         )
-    return _noted(particles, particles.select(index), f"--indices {path}")
+    place = np.full(n, n)
+    place[index] = np.arange(len(index))
+    rows = np.argsort(place[number], kind="stable")[: np.isin(number, index).sum()]
+    return _noted(particles, particles.select(rows), f"--indices {path}")
+
+
+def _numbers(particles: Particles) -> NDArray[np.int64]:
+    """The number from 0 of each row's particle (n,), in the order of the file."""
+    tilts = particles.tilt_particles
+    return np.arange(len(particles)) if tilts is None else pd.factorize(tilts)[0]
 
 
 def select_classes(particles: Particles, classes: Sequence[int]) -> Particles:
@@ -114,14 +128,14 @@ def select_classes(particles: Particles, classes: Sequence[int]) -> Particles:
 def select_matching(particles: Particles, expression: str) -> Particles:
     """The particles for which an expression holds: ``rlnDefocusU < 20000 and rlnClassNumber = 1``.
 
-    Comparisons ``column = != < <= > >= value`` are joined by ``and`` and ``or``; ``and`` binds
-    closer. Columns are those of the file, of its particles or its optics groups; a value is a
+    Comparisons ``column = != < <= > >= value`` are joined by ``and`` and ``or``, in any case; ``and``
+    binds closer. Columns are those of the file, of its particles or its optics groups; a value is a
     number, or text for ``=`` and ``!=``, in quotes where it needs them.
     """
     chosen = np.zeros(len(particles), dtype=bool)
-    for alternative in re.split(r"\s+or\s+", expression.strip()):
+    for alternative in re.split(r"\s+or\s+", expression.strip(), flags=re.IGNORECASE):
         every = np.ones(len(particles), dtype=bool)
-        for term in re.split(r"\s+and\s+", alternative):
+        for term in re.split(r"\s+and\s+", alternative, flags=re.IGNORECASE):
             every &= _term(particles, expression, term)
         chosen |= every
     if not chosen.any():
@@ -141,7 +155,13 @@ def _term(particles: Particles, expression: str, term: str) -> NDArray[np.bool_]
         )
     label, operator, text = match.groups()
     column = _column(particles, label)
-    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    if quoted := _QUOTED.fullmatch(text):
+        text = quoted[2]
+    elif found := _UNQUOTED.search(text):
+        raise SettingsError(
+            f"--selection {expression!r}: {text!r} has {found[0]!r} in it; comparisons are joined by "
+            f"'and' or 'or', and such a value stands in quotes."
+        )
     if not pd.api.types.is_numeric_dtype(column):
         if operator not in ("=", "==", "!="):
             raise SettingsError(
@@ -228,7 +248,13 @@ def _text_indices(path: Path) -> NDArray[np.int64]:
 
 
 def _noted(before: Particles, after: Particles, option: str) -> Particles:
-    notes = [*after.notes, f"{len(after)} of {len(before)} particles are used ({option})."]
+    of_all = f"{len(after)} of {len(before)}"
+    if before.tilt_particles is None or after.tilt_particles is None:
+        used = f"{of_all} particles"
+    else:
+        kept, there = (len(np.unique(p.tilt_particles)) for p in (after, before))
+        used = f"{kept} of {there} particles ({of_all} tilt images)"
+    notes = [*after.notes, f"{used} are used ({option})."]
     halves = after.half_sets
     if before.has_half_sets and len(after) > 1 and bool((halves == halves[0]).all()):
         notes.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,17 @@ def write_particles(particles: Particles, path: str | os.PathLike[str]) -> Path:
     rows = pd.concat([pd.DataFrame(columns), kept], axis=1)
     write_star(path, {"optics": optics, "particles": rows})
     return path
+
+
+def star_losses(particles: Particles) -> Iterator[str]:
+    """What a star file cannot say of the particles, in words."""
+    sign = particles.images.sign
+    if sign is not None:
+        yield (
+            f"warning: a star file cannot say that {int((sign < 0).sum())} of {len(sign)} images are "
+            f"stored with the other contrast: RELION will take them as they are. cryosplat reads "
+            f"the sign back from the column cs/blob/sign."
+        )
 
 
 def physical_columns(particles: Particles) -> dict[str, np.ndarray]:

@@ -41,6 +41,11 @@ def relocated_stack(s: PlantedSet) -> None:
     s.name("/scratch/of/another/machine/particles.mrcs")
 
 
+def ambiguous_stacks(s: PlantedSet) -> None:
+    relocated_stack(s)
+    s.name("/scratch/day_1/particles.mrcs", slice(0, 20))
+
+
 def past_the_end(s: PlantedSet) -> None:
     s.rows.loc[3, "rlnImageName"] = f"{s.n + 5:06d}@{s.stack}"
 
@@ -132,6 +137,7 @@ def one_overfocus(s: PlantedSet) -> None:
 FAULTS: dict[str, tuple[str, Plant]] = {
     "stacks-missing": ("alarm", missing_stacks),
     "stacks-unreadable": ("alarm", cut_stack),
+    "stacks-ambiguous": ("alarm", ambiguous_stacks),
     "stacks-respelled": ("note", respelled_stack),
     "stacks-relocated": ("note", relocated_stack),
     "sections-missing": ("alarm", past_the_end),
@@ -204,6 +210,14 @@ def test_all_missing_stacks_are_counted(clean: PlantedSet) -> None:
     assert "2 of 3 stacks were not found (50 of 240 rows)" in finding.text
     assert "gone_a.mrcs, Extract/job007/gone_b.mrcs" in finding.text
     assert checked.useless.sum() == 50
+
+
+def test_stacks_that_may_be_others_are_not_used(clean: PlantedSet) -> None:
+    ambiguous_stacks(clean)
+    _, checked = clean.check()
+    (finding,) = (f for f in checked.report.findings() if f.code == "stacks-ambiguous")
+    assert "2 different stacks were found as one and the same file (240 of 240" in finding.text
+    assert checked.useless.all()
 
 
 def test_a_table_without_any_stack_is_checked_all_the_same(clean: PlantedSet) -> None:

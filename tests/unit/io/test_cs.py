@@ -35,7 +35,75 @@ def test_a_passthrough_of_other_particles_is_not_used_by_itself(tmp_path: Path) 
     other = _save(tmp_path / "J1_passthrough_class_0.cs", [1, 2], b__y=[1, 2])
     assert "b/y" not in (read_cs(main).dtype.names or ())
     with pytest.raises(CsError, match=r"no particle with uid 3 \(1 of the 3 particles"):
-        read_cs(main, [other])
+        read_cs(main, {other: ()})
+
+
+def test_fields_asked_for_by_name_replace_the_tables_own(tmp_path: Path) -> None:
+    main = _save(tmp_path / "J2_particles.cs", [1, 2], ctf__u=[1, 2], ctf__old=[1, 2], a__x=[1, 2])
+    other = _save(tmp_path / "J3.cs", [2, 1], ctf__u=[20, 10], a__x=[20, 10], b__y=[20, 10])
+    notes: list[str] = []
+    rows = read_cs(main, {other: ("ctf/",)}, notes)
+    assert rows.dtype.names == ("uid", "a/x", "ctf/u", "b/y")  # nothing of the old CTF is left
+    assert [rows[n].tolist() for n in ("ctf/u", "a/x", "b/y")] == [[10, 20], [1, 2], [10, 20]]
+    assert notes == [f"ctf of J2_particles.cs are replaced by those of {other}."]
+    assert read_cs(main, {other: ("alignments3D/",)})["ctf/u"].tolist() == [1, 2]
+
+
+def test_passthroughs_of_the_same_job_come_first(tmp_path: Path) -> None:
+    main = _save(tmp_path / "P3_J42_001_particles.cs", [1, 2], a__x=[1, 2])
+    _save(tmp_path / "J10_passthrough_particles.cs", [1, 2], b__y=[7, 8], c__z=[7, 8])
+    own = _save(tmp_path / "P3_J42_passthrough_particles.cs", [1, 2], b__y=[3, 4])
+    notes: list[str] = []
+    rows = read_cs(main, notes=notes)
+    assert rows.dtype.names == ("uid", "a/x", "b/y")
+    assert rows["b/y"].tolist() == [3, 4] and notes == []
+    own.unlink()
+    assert read_cs(main, notes=notes)["b/y"].tolist() == [7, 8]
+    assert notes == [
+        "b, c are taken from J10_passthrough_particles.cs, of another job than "
+        "P3_J42_001_particles.cs."
+    ]
+
+
+def test_passthroughs_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    main = _save(tmp_path / "particles.cs", [1, 2], a__x=[1, 2])
+    _save(tmp_path / "J1_passthrough.cs", [1, 2], b__y=[1, np.nan])
+    other = _save(tmp_path / "J2_passthrough.cs", [2, 1], b__y=[np.nan, 1], c__z=[6, 5])
+    assert read_cs(main)["c/z"].tolist() == [5, 6]
+    _save(other, [2, 1], b__y=[3, 1])
+    with pytest.raises(CsError, match=r"J1_passthrough.cs and J2_passthrough.cs .* both have b/y"):
+        read_cs(main)
+    assert read_cs(main, {other: ()})["b/y"].tolist() == [1, 3]
+
+
+def test_what_an_incomplete_passthrough_alone_has_is_told(tmp_path: Path) -> None:
+    main = _save(tmp_path / "J1_particles.cs", [1, 2, 3], a__x=[1, 2, 3])
+    _save(tmp_path / "J1_passthrough.cs", [1, 2], ctf__tilt=[1, 2], b__y=[1, 2])
+    _save(tmp_path / "J1_passthrough_all.cs", [1, 2, 3], b__y=[1, 2, 3])
+    notes: list[str] = []
+    assert read_cs(main, notes=notes).dtype.names == ("uid", "a/x", "b/y")
+    assert notes == [
+        "warning: ctf of J1_passthrough.cs are not used, as it lacks 1 of the 3 particles of "
+        "J1_particles.cs."
+    ]
+
+
+@pytest.mark.parametrize("own", ["alignments3D_multi__pose", "alignments_class_1__pose"])
+def test_poses_of_an_earlier_job_do_not_take_the_place_of_the_jobs_own(
+    tmp_path: Path, own: str
+) -> None:
+    main = _save(tmp_path / "J5_particles.cs", [1, 2], **{own: [1, 2]})
+    early = _save(tmp_path / "J5_passthrough.cs", [1, 2], alignments3D__pose=[8, 9], b__y=[1, 2],
+                  alignments2D__pose=[1, 2])  # fmt: skip
+    notes: list[str] = []
+    names = ("uid", own.replace("__", "/"), "b/y", "alignments2D/pose")
+    assert read_cs(main, notes=notes).dtype.names == names
+    assert notes == [
+        "alignments3D of J5_passthrough.cs are an earlier job's and are not used: "
+        "J5_particles.cs has poses of its own."
+    ]
+    kinds = ("alignments3D/", "alignments3D_multi/", "alignments_class_")
+    assert read_cs(main, {early: kinds})["alignments3D/pose"].tolist() == [8, 9]
 
 
 def test_what_is_not_a_cs_table_is_refused(tmp_path: Path) -> None:
@@ -140,6 +208,21 @@ def test_a_group_takes_each_field_from_the_file_it_names(tmp_path: Path) -> None
     assert rows["uid"].tolist() == [3, 1, 2]
     assert rows["alignments3D/alpha"].tolist() == [30, 10, 20]
     assert rows["blob/idx"].tolist() == [3, 1, 2]
+
+
+def test_a_group_leaves_out_the_poses_of_an_earlier_job(tmp_path: Path) -> None:
+    (tmp_path / "J44").mkdir()
+    _save(tmp_path / "J44/J44_particles.cs", [3, 1], alignments3D_multi__pose=[3, 1])
+    _save(tmp_path / "J44/J44_passthrough_particles.cs", [1, 3], alignments3D__alpha=[1, 3],
+          blob__idx=[1, 3])  # fmt: skip
+    group = tmp_path / "J44" / "particles.csg"
+    earlier = _GROUP.replace("J44_particles.cs", "J44_passthrough_particles.cs")
+    multi = "  alignments3D_multi:\n    metafile: '>J44/J44_particles.cs'\nversion"
+    group.write_text(earlier.replace("version", multi))
+    notes: list[str] = []
+    rows = read_csg(group, notes)
+    assert rows.dtype.names == ("uid", "alignments3D_multi/pose", "blob/idx")
+    assert notes == ["alignments3D are an earlier job's poses and are not used."]
 
 
 def test_a_group_that_names_no_files_or_missing_ones(tmp_path: Path) -> None:

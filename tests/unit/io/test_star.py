@@ -22,6 +22,12 @@ def _read(tmp_path: Path, text: str) -> dict[str, pd.DataFrame]:
     return read_star(path)
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.star"
+    path.write_bytes(b"\xef\xbb\xbfdata_optics\nloop_\n_a #1\n1\n\ndata_b\nloop_\n_c\n2\n")
+    assert list(read_star(path)) == ["optics", "b"]
+
+
 def test_blocks_come_in_file_order_without_prefixes(tmp_path: Path) -> None:
     blocks = _read(tmp_path, "data_optics\nloop_\n_rlnA #1\n1\n\ndata_\nloop_\n_rlnB\n2.5\n3")
     assert list(blocks) == ["optics", ""]

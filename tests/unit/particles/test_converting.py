@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 from cryosplat.errors import PickleError
 from cryosplat.io.pickles import load_pickle, save_pickle
 from cryosplat.io.star import read_star
-from cryosplat.particles import Particles, read_particles, write_cryodrgn, write_particles
+from cryosplat.particles import (
+    Particles,
+    read_particles,
+    star_losses,
+    write_cryodrgn,
+    write_particles,
+)
 
 Star = Callable[..., Path]
 
@@ -186,6 +192,17 @@ def test_cryosparc_to_star(data_set: DataSet) -> None:
         np.testing.assert_array_equal(kept, first.table[label])
     third = write_particles(second, data_set.folder / "c.star")
     assert third.read_bytes() == star.read_bytes()
+
+
+def test_a_star_file_cannot_tell_that_images_are_of_two_contrasts(data_set: DataSet) -> None:
+    sign = np.where(np.arange(data_set.n) < 5, -1, 1).astype(np.float32)
+    particles = read_particles(write_cs(data_set, data_set.folder / "a.cs", blob__sign=sign))
+    (loss,) = star_losses(particles)
+    assert "that 5 of 12 images are stored with the other contrast" in loss
+    back = read_particles(write_particles(particles, data_set.folder / "back.star"))
+    np.testing.assert_array_equal(back.images.sign, sign)
+    alike = read_particles(write_cs(data_set, data_set.folder / "a.cs"))
+    assert not list(star_losses(alike))
 
 
 def test_version_3_0_to_3_1(data_set: DataSet) -> None:

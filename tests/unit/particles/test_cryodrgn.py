@@ -169,6 +169,13 @@ def test_other_files_and_options_are_refused(data_set: DataSet, stack: Path) -> 
         read_particles(other)
     with pytest.raises(InputError, match="no such file"):
         read_particles(stack.with_name("no.star"))
+    other.with_name("b.txt").mkdir()
+    with pytest.raises(InputError, match=r"b.txt: cannot be read \(Is a directory"):
+        read_particles(other.with_name("b.txt"), poses=other, ctf=other)
+    for option in ("poses", "ctf"):
+        for name in ("a.star", "a.csg", "a.cs"):
+            with pytest.raises(InputError, match=rf"--{option} {name}: expected a cryoDRGN .pkl"):
+                read_particles(stack, **{option: Path(name)})
     with pytest.raises(InputError, match="no such folder"):
         read_particles(stack, datadir=stack.with_name("no"))
     with pytest.raises(InputError, match="expected Angstrom, between 0 and 1000"):

@@ -11,6 +11,7 @@ from numpy.lib.recfunctions import repack_fields
 
 from cryosplat.errors import CsError, InputError, StackError
 from cryosplat.io.mrc import write_stack
+from cryosplat.optics import ctf
 from cryosplat.particles import Particles, read_particles, write_particles
 
 
@@ -88,6 +89,52 @@ def test_poses_come_from_the_passthrough_beside_the_file(data_set: DataSet) -> N
     passthrough.rename(moved)
     given = read_particles(main, poses=moved)
     assert torch.equal(given.poses.shifts, whole.poses.shifts)
+
+
+def test_tables_given_as_poses_and_ctf_replace_those_of_the_file(data_set: DataSet) -> None:
+    n = data_set.n
+    main = write_cs(data_set, data_set.folder / "J1.cs",
+                    ctf__tilt_A=np.full((n, 2), 900.0, np.float32))  # fmt: skip
+    refined = write_cs(data_set, data_set.folder / "J2.cs",
+                       ctf__df1_A=data_set.defocus[:, 0].astype(np.float32) + 5000,
+                       alignments3D__shift=data_set.origins + 1)  # fmt: skip
+    old, new = read_particles(main), read_particles(refined)
+    assert old.optics.groups[0].odd
+    ctf_only = read_particles(main, ctf=refined)
+    assert torch.equal(ctf_only.optics.defocus_u, new.optics.defocus_u)
+    assert torch.equal(ctf_only.poses.shifts, old.poses.shifts)
+    assert not ctf_only.optics.groups[0].odd  # the CTF is of one job
+    poses_only = read_particles(main, poses=refined)
+    assert torch.equal(poses_only.optics.defocus_u, old.optics.defocus_u)
+    assert torch.equal(poses_only.poses.shifts, new.poses.shifts)
+    assert any("alignments3D of J1.cs are replaced by those of" in n for n in poses_only.notes)
+    both = read_particles(main, poses=refined, ctf=refined)
+    assert torch.equal(both.optics.defocus_u, new.optics.defocus_u)
+    assert torch.equal(both.poses.shifts, new.poses.shifts)
+
+
+def test_of_a_given_pixel_size_shifts_keep_their_number_of_pixels(data_set: DataSet) -> None:
+    path = write_cs(data_set, data_set.folder / "a.cs",
+                    alignments3D__psize_A=np.full(data_set.n, 3.0, np.float32))  # fmt: skip
+    shifts = read_particles(path).poses.shifts
+    recalibrated = read_particles(path, pixel_size=1.2)
+    torch.testing.assert_close(recalibrated.poses.shifts, shifts * 1.2 / 1.5)
+    assert any("Shifts keep their number of pixels" in note for note in recalibrated.notes)
+
+
+def test_without_a_ctf_images_stay_stretched(data_set: DataSet) -> None:
+    wide = np.tile(np.array([[0.02, 0, 0, -0.01]], np.float32), (data_set.n, 1))
+    tilt = np.tile(np.array([[2.7e4, 0]], np.float32), (data_set.n, 1))
+    path = write_cs(data_set, data_set.folder / "a.cs", ctf__anisomag=wide, ctf__tilt_A=tilt,
+                    ctf__scale=np.full(data_set.n, 0.5, np.float32))  # fmt: skip
+    particles = read_particles(path, ctf="none")
+    (group,) = particles.optics.groups
+    assert group.magnification == pytest.approx((1.02, 0, 0, 0.99)) and not group.odd
+    values = ctf(particles.optics, torch.rand(50, 2, dtype=torch.float64) / 3)
+    torch.testing.assert_close(values, torch.ones_like(values))
+    notes = "\n".join(particles.notes)
+    assert "ctf/scale of" in notes and "the images have no CTF, as given" in notes
+    assert "(ctf/tilt_A) of (2.7e+04, 0) A is not applied, as there is no CTF; at Nyquist" in notes
 
 
 def test_one_split_everywhere_is_no_split(data_set: DataSet) -> None:

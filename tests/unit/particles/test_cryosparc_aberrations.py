@@ -97,7 +97,7 @@ def test_what_no_model_here_has_is_told_with_its_size(data_set: DataSet) -> None
     shift, added = _read(data_set, ctf__shift_A=(0.3, -0.4), ctf__scale_const=constant).notes
     assert "(ctf/shift_A) of up to 0.5 A is not applied; at Nyquist (3 A) it turns phases by 60 " \
         "degrees" in shift  # fmt: skip
-    assert "(ctf/scale_const) of up to 0.25 is not applied" in added
+    assert "ctf/scale_const of up to 0.25 is not applied" in added
 
 
 def test_rows_that_differ_are_different_groups(data_set: DataSet, monkeypatch) -> None:

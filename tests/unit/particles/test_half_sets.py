@@ -57,6 +57,24 @@ def test_too_coarse_a_unit_gives_way_to_single_particles(star: Star) -> None:
     assert "by particle." in halves.notes[-1]
 
 
+@pytest.mark.parametrize("column", ["rlnTomoParticleName", "rlnHelicalTubeID"])
+def test_one_long_filament_leaves_the_others_whole(star: Star, column: str) -> None:
+    particles = read_particles(star(rlnRandomSubset=None, **{column: [1] * 5 + list(range(2, 9))}))
+    many = particles.select(torch.arange(12).repeat_interleave(3))
+    for seed in range(5):
+        halves = _split(many, seed)
+        assert "by particle." not in halves.notes[-1]
+        whole = halves.half_sets.reshape(12, 3)
+        assert (whole == whole[:, :1]).all() and (whole[:5] == whole[0, 0]).all()
+        assert torch.bincount(halves.half_sets.long()).tolist() == [0, 18, 18]
+
+
+def test_a_filament_that_is_most_of_the_set_is_divided_and_that_is_said(star: Star) -> None:
+    halves = _split(read_particles(star(rlnRandomSubset=None, rlnHelicalTubeID=[1] * 9 + [2] * 3)))
+    assert torch.bincount(halves.half_sets.long()).tolist() == [0, 6, 6]
+    assert "warning: one filament has 75 % of all images" in halves.notes[-1]
+
+
 def test_rows_with_the_same_image_stay_together(star: Star) -> None:
     names = [f"{i // 3 + 1}@particles.mrcs" for i in range(12)]
     particles = read_particles(star(rlnRandomSubset=None, rlnImageName=names))

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tolerances
+import torch
 from data_sets import DataSet, star_block
 
 from cryosplat.errors import InputError, StackError, StarError
+from cryosplat.optics import ISOTROPIC, OpticsGroup, ctf, odd_phase
 from cryosplat.particles import read_particles
 
 Star = Callable[..., Path]
@@ -131,10 +134,91 @@ def test_given_poses_replace_missing_angles(
     np.testing.assert_allclose(particles.poses.shifts, data_set.origins, rtol=0, atol=1e-12)
 
 
-def test_a_given_pixel_size_wins_and_is_said(star: Star) -> None:
+def test_a_given_pixel_size_wins_and_is_said(data_set: DataSet, star: Star) -> None:
     particles = read_particles(star(), pixel_size=2.0)
     assert particles.pixel_size == 2.0
     assert any("pixel size 2 A as given" in note for note in particles.notes)
+    # shifts keep their number of pixels, in whatever unit the table has them
+    expected = data_set.origins * 2.0 / data_set.pixel_size
+    np.testing.assert_allclose(particles.poses.shifts, expected, rtol=1e-12)
+    in_pixels = {f"rlnOrigin{a}": data_set.origins[:, i] / 1.5 for i, a in enumerate("XY")}
+    old = star(rlnOriginXAngst=None, rlnOriginYAngst=None, **in_pixels)
+    np.testing.assert_allclose(
+        read_particles(old, pixel_size=2.0).poses.shifts, expected, rtol=1e-12
+    )
+    for wrong in (None, ["nan"], [0]):  # nothing to scale them by
+        particles = read_particles(star(optics_rlnImagePixelSize=wrong), pixel_size=2.0)
+        np.testing.assert_array_equal(particles.poses.shifts, data_set.origins)
+
+
+def test_pixel_sizes_of_the_rows_give_way_to_the_optics_table(star: Star) -> None:
+    """As in RELION, which looks for them nowhere else."""
+    particles = read_particles(star(rlnImagePixelSize=[2.0] * 12))
+    assert particles.pixel_size == 1.5
+    assert any("rlnImagePixelSize of the particle rows is not used" in n for n in particles.notes)
+    particles = read_particles(star(optics_rlnImagePixelSize=None, rlnImagePixelSize=[2.0] * 12))
+    assert particles.pixel_size == 2.0
+
+
+def test_optics_of_no_particle_do_not_matter(star: Star) -> None:
+    two = {f"optics_{k}": v for k, v in {
+        "rlnOpticsGroup": [1, 2], "rlnOpticsGroupName": ["a", "b"], "rlnVoltage": ["nan", 300],
+        "rlnSphericalAberration": [2.7] * 2, "rlnAmplitudeContrast": [0.1] * 2,
+        "rlnImagePixelSize": [1.5] * 2, "rlnImageSize": [8] * 2,
+        "rlnImageDimensionality": [2] * 2}.items()}  # fmt: skip
+    assert read_particles(star(rlnOpticsGroup=[2] * 12, **two)).optics.groups[0].voltage == 3e5
+    with pytest.raises(StarError, match="data_optics row 1: rlnVoltage is 'nan'"):
+        read_particles(star(rlnOpticsGroup=[2] * 11 + [1], **two))
+
+
+def test_a_negative_spherical_aberration(star: Star) -> None:
+    (group,) = read_particles(star(optics_rlnSphericalAberration=[-0.01])).optics.groups
+    assert group.spherical_aberration == pytest.approx(-1e5)
+
+
+def test_images_that_do_not_count(star: Star) -> None:
+    particles = read_particles(star(rlnCtfScalefactor=[0.0] * 3 + [1.0] * 9))
+    assert "warning: rlnCtfScalefactor is 0 for 3 of 12 images; they do not count." in (
+        particles.notes
+    )
+    with pytest.raises(StarError, match="rlnCtfScalefactor is 0 in every row"):
+        read_particles(star(rlnCtfScalefactor=[0.0] * 12))
+
+
+def test_names_may_tell_the_format(data_set: DataSet, star: Star) -> None:
+    (data_set.folder / "a.mrc").symlink_to(data_set.folder / "particles.mrcs")
+    particles = read_particles(star(rlnImageName=[f"{i + 1}@a.mrc:mrcs" for i in range(12)]))
+    assert particles.images.section.tolist() == list(range(12))
+
+
+def test_without_a_ctf_images_stay_stretched(star: Star) -> None:
+    matrix = dict(zip(("00", "01", "10", "11"), (1.02, 0.0, 0.0, 0.98), strict=True))
+    stretched = {f"optics_rlnMagMat{k}": [v] for k, v in matrix.items()}
+    path = star(**stretched, optics_rlnBeamTiltX=[1.0], optics_rlnEvenZernike=["[0,0,1]"],
+                optics_rlnCtfDataAreCtfPremultiplied=[1],
+                rlnCtfBfactor=[20.0] * 12)  # fmt: skip
+    particles = read_particles(path, ctf="none")
+    (group,) = particles.optics.groups
+    assert group.magnification == (1.02, 0.0, 0.0, 0.98)
+    assert (group.odd, group.even, group.processing) == ((), (), "none")
+    values = ctf(particles.optics, torch.rand(50, 2, dtype=torch.float64) / 3)
+    torch.testing.assert_close(values, torch.ones_like(values))
+    notes = "\n".join(particles.notes)
+    for told in (
+        "that the images are stored premultiplied is not used",
+        "rlnCtfBfactor of", "anisotropic magnification (rlnMagMat), -2.00 % to +2.00 %, is applied",
+        "beam tilt (rlnBeamTilt) of (1, 0) mrad is not applied, as there is no CTF; at Nyquist (3 A)",
+        "even aberrations (rlnEvenZernike) are not applied, as there is no CTF",
+    ):  # fmt: skip
+        assert told in notes
+    straight = read_particles(path).optics.groups[0]
+    assert f"turns phases by up to {np.rad2deg(_largest_odd(straight)):,.0f} degrees" in notes
+
+
+def _largest_odd(group: OpticsGroup) -> float:
+    angles = torch.linspace(0, 2 * torch.pi, 181, dtype=torch.float64)
+    frequencies = torch.stack([angles.cos(), angles.sin()], -1) / (2 * group.pixel_size)
+    return float(odd_phase(replace(group, magnification=ISOTROPIC), frequencies).abs().max())
 
 
 @pytest.mark.parametrize(

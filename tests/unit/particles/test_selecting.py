@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,22 @@ def test_wrong_index_files_are_refused(
     assert fragment in str(error.value)
 
 
+def test_tilt_images_go_with_their_particle(particles: Particles, tmp_path: Path) -> None:
+    """Four particles of four, one, five and two tilt images, which need not stand together."""
+    tilts = replace(particles, tilt_particles=np.array([7, 7, 2, 7, 7, 0, 0, 0, 3, 0, 0, 3]))
+    assert _rows(Selection(first=2).apply(tilts)) == [0, 1, 2, 3, 4]
+    path = tmp_path / "ind.npy"
+    np.save(path, [3, 0])
+    kept = Selection(indices=path).apply(tilts)
+    assert _rows(kept) == [8, 11, 0, 1, 3, 4]
+    assert kept.notes[-1] == f"2 of 4 particles (6 of 12 tilt images) are used (--indices {path})."
+    np.save(path, np.array([True, False, False, True]))
+    assert _rows(Selection(indices=path).apply(tilts)) == [0, 1, 3, 4, 8, 11]
+    np.save(path, [4])
+    with pytest.raises(InputError, match=r"the 4 particles \(of 12 tilt images\), 0 to 3"):
+        Selection(indices=path).apply(tilts)
+
+
 def test_missing_and_hostile_index_files_are_refused(particles: Particles, tmp_path: Path) -> None:
     for name in ("no.pkl", "no.npy", "no.txt"):
         with pytest.raises(InputError, match=r"no such file|cannot be read"):
@@ -124,6 +141,8 @@ def test_files_without_classes_say_so(star: Star) -> None:
         ("rlnClassNumber = 3 or rlnClassNumber = 2 and rlnRandomSubset = 1",
          [2, 3, 6, 7, 10, 11]),
         ("rlnMicrographName != 'b.mrc' and rlnClassNumber<1.5", [0, 4, 8]),
+        ('rlnMicrographName != "b.mrc" AND rlnClassNumber<1.5 Or rlnClassNumber = 3',
+         [0, 3, 4, 7, 8, 11]),
         ("rlnVoltage > 200", list(range(12))),
     ],
 )  # fmt: skip
@@ -137,7 +156,10 @@ def test_expressions(particles: Particles, expression: str, rows: list[int]) -> 
         ("rlnClassNumber", "'rlnClassNumber' is no comparison"),
         ("", "'' is no comparison"),
         ("__import__('os').system('true')", "is no comparison"),
-        ("rlnClassNumber = 1 and", "'1 and' is none"),
+        ("rlnClassNumber = 1 and", "'1 and' has ' ' in it"),
+        ("rlnMicrographName != b.mrc && rlnClassNumber < 2", "comparisons are joined by 'and'"),
+        ("rlnMicrographName != b.mrc,rlnClassNumber<2", "has ',' in it"),
+        ("rlnMicrographName = 'b.mrc", 'has "\'" in it'),
         ("rlnClassNumber = one", "holds numbers, but 'one' is none"),
         ("rlnMicrographName < b", "holds text; expected = or !=, not <"),
         ("rlnNothing = 1", "no column rlnNothing; there are rlnImageName"),

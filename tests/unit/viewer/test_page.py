@@ -177,6 +177,7 @@ def test_ctrl_c_ends_the_command_quietly(run: Path) -> None:
     process = subprocess.Popen(
         [*command, "--port", str(_free_port())], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline().startswith("http://127.0.0.1:")
