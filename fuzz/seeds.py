@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import pickle
 import re
 import sys
@@ -197,26 +196,6 @@ def write(reader: str, name: str, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def cs_table(**more: np.ndarray) -> bytes:
-    """A cryoSPARC table of the images in `targets.folder`."""
-    n = targets.IMAGES
-    fields = {
-        "uid": np.arange(n, dtype="u8") + 7, "blob/path": np.array([b">p.mrcs"] * n),
-        "blob/idx": np.arange(n, dtype="u4"), "blob/shape": np.full((n, 2), targets.BOX_SIZE, "u4"),
-        "blob/psize_A": np.full(n, 1.5, "f4"), "blob/sign": np.array([-1, 1, 1], "f4"),
-        "ctf/accel_kv": np.full(n, 300, "f4"), "ctf/cs_mm": np.full(n, 2.7, "f4"),
-        "ctf/amp_contrast": np.full(n, 0.1, "f4"), "ctf/df1_A": np.full(n, 1.1e4, "f4"),
-        "ctf/df2_A": np.full(n, 1e4, "f4"), "ctf/df_angle_rad": np.full(n, 0.5, "f4"),
-        **more,
-    }  # fmt: skip
-    rows = np.empty(n, [(name, v.dtype, v.shape[1:]) for name, v in fields.items()])
-    for name, values in fields.items():
-        rows[name] = values
-    stream = io.BytesIO()
-    np.save(stream, rows)
-    return stream.getvalue()
-
-
 def answer(reader: str, content: bytes) -> str:
     """The message of the reader without what is particular to one file, or that it was read."""
     try:
@@ -255,12 +234,12 @@ def main() -> None:
     lenses = {"ctf/tilt_A": np.full((n, 2), 900.0, "f4"), "ctf/trefoil_A": np.ones((n, 2), "f4"),
               "ctf/tetra_A": np.ones((n, 4), "f4"), "ctf/anisomag": np.full((n, 4), 0.01, "f4"),
               "ctf/shift_A": np.ones((n, 2), "f4"), "ctf/scale_const": np.ones(n, "f4")}  # fmt: skip
-    write("cs", "refined.cs", cs_table(**single))
-    write("cs", "lenses.cs", cs_table(**single, **lenses))
+    write("cs", "refined.cs", targets.cs_table(**single))
+    write("cs", "lenses.cs", targets.cs_table(**single, **lenses))
     several = {"alignments3D_multi/pose": np.full((n, 2, 3), 0.3, "f4"),
                "alignments3D_multi/shift": np.full((n, 2, 2), 0.5, "f4"),
                "alignments3D_multi/class_posterior": np.full((n, 2), 0.5, "f4")}  # fmt: skip
-    write("cs", "multi.cs", cs_table(**several, **{"ctf/tilt_A": np.full((n, 2), 9, "f4")}))
+    write("cs", "multi.cs", targets.cs_table(**several, **{"ctf/tilt_A": np.full((n, 2), 9, "f4")}))
     write("cs", "group.csg", GROUP)
     for protocol in (0, 2, 4, 5):
         write("pkl", f"poses{protocol}.pkl", pickle.dumps(targets.poses(), protocol))

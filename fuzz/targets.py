@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import io
 import pickle
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +36,7 @@ def folder() -> Path:
     write_stack(scratch / "p.mrcs", images, 1.5)
     (scratch / "poses.pkl").write_bytes(pickle.dumps(poses()))
     (scratch / "ctf.pkl").write_bytes(pickle.dumps(ctf()))
+    (scratch / "J1_particles.cs").write_bytes(cs_table())
     return scratch
 
 
@@ -46,6 +49,26 @@ def ctf() -> np.ndarray:
     """CTF values as cryoDRGN writes them."""
     row = [BOX_SIZE, 1.5, 1.1e4, 1.0e4, 30.0, 300.0, 2.7, 0.1, 0.0]
     return np.array([row] * IMAGES, np.float32)
+
+
+def cs_table(**more: np.ndarray) -> bytes:
+    """A cryoSPARC table of the images in `folder`."""
+    n = IMAGES
+    fields = {
+        "uid": np.arange(n, dtype="u8") + 7, "blob/path": np.array([b">p.mrcs"] * n),
+        "blob/idx": np.arange(n, dtype="u4"), "blob/shape": np.full((n, 2), BOX_SIZE, "u4"),
+        "blob/psize_A": np.full(n, 1.5, "f4"), "blob/sign": np.array([-1, 1, 1], "f4"),
+        "ctf/accel_kv": np.full(n, 300, "f4"), "ctf/cs_mm": np.full(n, 2.7, "f4"),
+        "ctf/amp_contrast": np.full(n, 0.1, "f4"), "ctf/df1_A": np.full(n, 1.1e4, "f4"),
+        "ctf/df2_A": np.full(n, 1e4, "f4"), "ctf/df_angle_rad": np.full(n, 0.5, "f4"),
+        **more,
+    }  # fmt: skip
+    rows = np.empty(n, [(name, v.dtype, v.shape[1:]) for name, v in fields.items()])
+    for name, values in fields.items():
+        rows[name] = values
+    stream = io.BytesIO()
+    np.save(stream, rows)
+    return stream.getvalue()
 
 
 def _file(name: str, content: bytes) -> Path:
@@ -64,10 +87,14 @@ def star(content: bytes) -> None:
 
 
 def cs(content: bytes) -> None:
-    """A cryoSPARC table or group, the particles it describes, and their images."""
+    """A cryoSPARC table or group, the particles it describes, and their images; as poses and CTF
+    of another table too."""
     if content[:1] == b"\x93":
         path = _file("fuzzed.cs", content)
         read_cs(path)
+        with suppress(CryosplatError):
+            main = folder() / "J1_particles.cs"
+            next(read_particles(main, poses=path, ctf=path).batches())
         next(read_particles(path).batches())
     else:
         read_csg(_file("fuzzed.csg", content))

@@ -32,4 +32,5 @@ def run_convert(files: ParticleFiles, out: Path) -> None:
         losses = write_cryodrgn(particles, out)
     for loss in losses:
         console.print(loss, markup=False)
-    console.print(f"{len(particles)} particles in {out}", markup=False)
+    what = "particles" if particles.tilt_particles is None else "tilt images"
+    console.print(f"{len(particles)} {what} in {out}", markup=False)
