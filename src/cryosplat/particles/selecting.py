@@ -249,10 +249,10 @@ def _text_indices(path: Path) -> NDArray[np.int64]:
 
 def _noted(before: Particles, after: Particles, option: str) -> Particles:
     of_all = f"{len(after)} of {len(before)}"
-    if before.tilt_particles is None or after.tilt_particles is None:
+    if before.tilt_particles is None:
         used = f"{of_all} particles"
     else:
-        kept, there = (len(np.unique(p.tilt_particles)) for p in (after, before))
+        kept, there = (int(_numbers(p).max(initial=-1)) + 1 for p in (after, before))
         used = f"{kept} of {there} particles ({of_all} tilt images)"
     notes = [*after.notes, f"{used} are used ({option})."]
     halves = after.half_sets
