@@ -10,7 +10,6 @@ to which the same is done: near the CTF's zeros they no longer say what was reco
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -29,7 +28,9 @@ INNER = 0.9  # the background begins at this fraction of half the box, and is wh
 MEAN_LIMIT, SPREAD_LIMIT, LEVEL_LIMIT = 0.2, 0.15, 0.25
 FLOOR = 1e-3  # of the images' own power: noise-free images still get a finite weight
 CIRCLE_EDGE = 6  # pixels over which images that are cut to a circle fall to nothing
-LEAST_CIRCLE = 0.35  # of the box: its radius
+# of the power inside, that just inside the circle: cut images are noise there, a particle without
+# noise fades
+PLATEAU = 0.35
 RING = 0.7  # of the radius inside which they are whole: from there on they are background
 # power, in parts of that near the centre, below which pixels are blank: what was done to images that
 # were has put something there again
@@ -96,15 +97,17 @@ def background_levels(images: Tensor, circle: float = 0.0) -> tuple[Tensor, Tens
     harmless.
     """
     d = images.shape[-1]
-    pixels = images[:, _radius(d) >= 0.5 * d]
+    blank = circle + 0.5 * CIRCLE_EDGE + 1.0 if circle > 0.0 else 0.0
+    radius = _radius(d)
+    pixels = images[:, radius >= min(max(0.5 * d, blank), float(radius.max()))]
     deviation, mean = torch.std_mean(pixels, dim=1)
     if circle > 0.0:
-        pixels = images[:, _background(d, circle) > 0.5]
+        pixels = images[:, background_window(d, circle) > 0.5]
         deviation = pixels.std(dim=1)
     return mean, torch.where(deviation > 1e-6 * pixels.abs().amax(1), deviation, 1.0)
 
 
-def _background(d: int, circle: float) -> Tensor:
+def background_window(d: int, circle: float = 0.0) -> Tensor:
     """Where the background is, 0 to 1: the corners, or a ring inside a circle, (d, d)."""
     radius = _radius(d)
     if circle <= 0.0:
@@ -204,14 +207,15 @@ def _circle(sample: list[Batch]) -> float:
     half = 0.5 * profile[whole]
     i = whole + int((profile[whole:] > half).long().cumprod(0).sum()) - 1
     circle = i + float((profile[i] - half) / (profile[i] - profile[i + 1]))
-    # a particle without noise ends as well, but it does not fill the box
-    return circle if circle > LEAST_CIRCLE * d else 0.0
+    inside = int(0.85 * circle)
+    # a particle without noise ends as well
+    return circle if profile[inside] > PLATEAU * profile[:inside].median() else 0.0
 
 
 def _group_variance(model: NoiseModel, sample: list[Batch], circle: float) -> Tensor:
     """Variance of the background's transform per shell, scaled to all that the images show."""
     d = sample[0].box_size
-    window = _background(d, circle)
+    window = background_window(d, circle)
     energy = float(window.square().sum())
     generator = torch.Generator().manual_seed(0)
     background, white, whole, passed = (np.zeros(d // 2 + 1) for _ in range(4))
@@ -226,7 +230,7 @@ def _group_variance(model: NoiseModel, sample: list[Batch], circle: float) -> Te
             pixels = torch.randn(judged.shape, generator=generator)
             white += _shell_sums(_windowed(_filtered(pixels, transfer), window))
             passed += _shell_averages(transfer.double().square().sum(0).numpy())
-    shown = d * d if circle == 0.0 else math.pi * circle**2
+    shown = d * d if circle == 0.0 else float((_radius(d) < circle).sum())
     # the window spreads a frequency over a few shells, and takes the mean away from the first two
     smooth = shown * _smoothed(background) / _smoothed(white)
     smooth[:2] = max(smooth[:2].max(), smooth[2])

@@ -139,7 +139,9 @@ def _cut(images: Tensor, radius: float) -> Tensor:
     return images * (0.5 - 0.5 * torch.cos(torch.pi * ((radius - distance) / 5).clamp(0, 1)))
 
 
-@pytest.mark.parametrize(("box", "radius"), [(48, 24.0), (64, 32.0), (64, 27.0)])
+@pytest.mark.parametrize(
+    ("box", "radius"), [(48, 24.0), (64, 32.0), (64, 27.0), (64, 20.0), (64, 40.0)]
+)
 def test_noise_of_images_cut_to_a_circle_is_that_inside(
     box: int, radius: float, generator: torch.Generator
 ) -> None:

@@ -22,9 +22,10 @@ from ._half_sets import half_set_item
 from ._images import SAMPLE, Pixels, image_items, measure, spread_evenly
 from ._optics import optics_items
 from ._poses import pose_items
+from ._processing import processing_items
 from ._stacks import stack_items
 from .hypotheses import independent_units
-from .readings import BY_TABLE, OVERFOCUS, Reading
+from .readings import BY_IMAGES, BY_TABLE, OVERFOCUS, Reading
 from .trial import ERRORS, FEWEST, run_trial, to_plain, too_few, trial_items
 from .values import Item, Report
 
@@ -65,6 +66,9 @@ def check_particles(
             pixels = _looked_at(particles, present, all_images)
         useless[pixels.unusable] = True
         items.extend(image_items(particles, pixels))
+        items.extend(processing_items(particles, pixels.usable))
+    codes = {finding.code for item in items for finding in item.findings}
+    corrections.extend(BY_IMAGES[code] for code in BY_IMAGES if code in codes)
     results = ()
     if trial and pixels is not None:
         corrected = particles
@@ -144,7 +148,9 @@ def _looked_at(particles: Particles, present: NDArray[np.int64], all_images: boo
 def _tried(
     particles: Particles, pixels: Pixels, codes: set[str], progress: Progress
 ) -> tuple[list[Item], list[Reading], tuple]:
-    hopeless = codes & {"angles-zero", "angles-equal", "defocus-zero", "pixel-size"}
+    hopeless = codes & {
+        "angles-zero", "angles-equal", "defocus-zero", "pixel-size", "box-size-table", *BY_IMAGES,
+    }  # fmt: skip
     usable = spread_evenly(pixels.usable, SAMPLE)
     if hopeless:
         remark = f"not made: {', '.join(sorted(hopeless))} first"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError, OutputError
 from ..particles import Particles, write_particles
 from ._stacks import duplicated
-from .readings import Reading
+from .checks import Checked
+from .readings import IGNORED
+
+# Alarms on rows that are not in the corrected file.
+_GONE = (
+    "stacks-missing", "stacks-unreadable", "stacks-ambiguous", "sections-missing",
+    "images-unreadable", "images-nan", "images-constant", "duplicates-across-half-sets",
+)  # fmt: skip
 
 
 def check_target(out: Path, source: Path, overwrite: bool) -> None:
@@ -31,15 +36,23 @@ def check_target(out: Path, source: Path, overwrite: bool) -> None:
 
 
 def write_fixed(
-    particles: Particles, out: Path, readings: Sequence[Reading], useless: NDArray[np.bool_],
-    drop: bool,
-) -> tuple[int, list[str]]:  # fmt: skip
-    """Write the particles with ``readings`` applied; returns how many, and each change in words.
+    particles: Particles, out: Path, checked: Checked, drop: bool
+) -> tuple[int, list[str]]:
+    """Write the particles with what was ``checked`` corrected; returns how many, and each change in
+    words, with the alarms that stand.
 
-    Duplicates go. ``useless`` (n,): rows without a usable image, which go too if ``drop``. Raises
-    `InputError` where they would stay, for the file could not be read, and where nothing is left.
+    Duplicates go, and rows without a usable image if ``drop``. Raises `InputError` where these would
+    stay, for the file could not be read, where nothing is left, and where the images have another
+    box than the table, for what else the table says is then of other images.
     """
-    changes = []
+    changes, useless = [], checked.useless
+    alarms = checked.report.codes("alarm")
+    if "box-size-table" in alarms:
+        raise InputError(
+            f"{particles.source}: the images have another box than the table says, so they are not "
+            f"those that its poses and pixel size belong to; no corrected file is written.\n"
+            f"  Remedy: take the file that was written with these stacks."
+        )
     if useless.any() and not drop:
         raise InputError(
             f"{particles.source}: {int(useless.sum()):,} rows have no usable image, and would have "
@@ -55,14 +68,19 @@ def write_fixed(
         kept = kept.select(~again)
     if not len(kept):
         raise InputError(f"{particles.source}: no row would be left in {out}.")
-    for reading in readings:
-        if reading.changed:
+    done: set[str] = set(_GONE)
+    for reading in checked.readings:
+        # beside another fault this may be its echo, and shifts that are gone are gone
+        if reading.changed and not (reading.code == IGNORED and len(checked.readings) > 1):
             kept = reading.applied(kept)
             changes.append(reading.changed)
+            done.add(reading.code)
     kept, respelled = _with_found_paths(kept)
     if respelled:
         changes.append(f"the paths of {respelled:,} stacks are those that were found")
     write_particles(kept, out)
+    if standing := sorted(alarms - done):
+        changes.append(f"not corrected, and still an alarm: {', '.join(standing)}")
     return len(kept), changes
 
 

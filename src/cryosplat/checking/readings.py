@@ -5,20 +5,48 @@ Each is a hypothesis that the images can judge, and the correction where they pr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
-from ..optics import ISOTROPIC, Optics
+from ..optics import ISOTROPIC, Optics, ctf
 from ..particles import Particles
-from ..poses import Poses, euler_from_rotations, rotations_from_euler
-from .hypotheses import Hypothesis, Transform
+from ..poses import Poses
+from .hypotheses import BOX, Hypothesis, Transform
+from .transforms import (
+    angles_from_radian,
+    defocus_angle_from_radian,
+    defocus_angle_negated,
+    defocus_exchanged,
+    defocus_from_micrometre,
+    defocus_negated,
+    even_negated,
+    images_flipped,
+    images_transposed,
+    not_processed,
+    odd_negated,
+    phase_flipped,
+    phase_shift_from_radian,
+    poses_transposed,
+    premultiplied,
+    psi_negated,
+    rot_and_psi_exchanged,
+    shifts_from_angstrom,
+    shifts_from_pixels,
+    shifts_ignored,
+    shifts_negated,
+    shifts_negated_along,
+    shifts_swapped,
+    without_aberrations,
+    without_ctf,
+    without_stretch,
+)
 
 SAME_PIXEL = 0.05  # Angstrom and pixels that differ by less are not told apart
 MOST_GROUPS = 4  # whose contrast is tried one by one
+IGNORED = "shifts-ignored"
+SAMPLED, ALIKE = 500, 0.7  # CTFs that are looked at; share of their power that all have in common
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,144 +70,6 @@ class Reading:
         return replace(particles, poses=poses, optics=optics)
 
 
-def _shifts(poses: Poses, shifts: torch.Tensor) -> Poses:
-    return Poses(poses.rotations, shifts)
-
-
-def shifts_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Shifts of the opposite sign."""
-    return _shifts(poses, -poses.shifts), optics
-
-
-def shifts_swapped(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """x for y and y for x."""
-    return _shifts(poses, poses.shifts.flip(1)), optics
-
-
-def shifts_from_pixels(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """What was read as Angstrom was written in pixels."""
-    return _shifts(poses, poses.shifts * optics.of_group("pixel_size")[:, None]), optics
-
-
-def shifts_from_angstrom(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """What was read as pixels was written in Angstrom."""
-    return _shifts(poses, poses.shifts / optics.of_group("pixel_size")[:, None]), optics
-
-
-def shifts_ignored(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """No shifts: the images are centred already."""
-    return _shifts(poses, torch.zeros_like(poses.shifts)), optics
-
-
-def poses_transposed(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The inverse rotations."""
-    return Poses(poses.rotations.transpose(1, 2).contiguous(), poses.shifts), optics
-
-
-def dealt_out(seed: int) -> Hypothesis:
-    """Every image gets another's rotation: the control that rotations say anything."""
-
-    def deal(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-        order = torch.randperm(len(poses), generator=torch.Generator().manual_seed(seed))
-        return Poses(poses.rotations[order], poses.shifts), optics
-
-    return Hypothesis("dealt out", (deal,))
-
-
-def images_flipped(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The images are stored upside down, as programs do that count rows from below.
-
-    ``I(x, -y)`` is the projection along the same line from behind: rows y and z of the rotation, the
-    shift in y and the angle of astigmatism change their signs. The hand stays.
-    """
-    turned = poses.rotations * torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)[:, None]
-    shifts = poses.shifts * torch.tensor([1.0, -1.0], dtype=torch.float64)
-    return Poses(turned, shifts), replace(optics, defocus_angle=-optics.defocus_angle)
-
-
-def angles_from_radian(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """What was read as degrees was written in radian."""
-    angles = np.rad2deg(euler_from_rotations(poses.rotations.numpy()))
-    return Poses(torch.from_numpy(rotations_from_euler(angles)), poses.shifts), optics
-
-
-def _defocus(optics: Optics, factor: float) -> Optics:
-    u, v = optics.defocus_u * factor, optics.defocus_v * factor
-    return replace(optics, defocus_u=u, defocus_v=v)
-
-
-def defocus_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Underfocus for overfocus."""
-    return poses, _defocus(optics, -1.0)
-
-
-def defocus_from_micrometre(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Micrometres for Angstrom."""
-    return poses, _defocus(optics, 1e4)
-
-
-def defocus_angle_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The angle of astigmatism counted the other way round."""
-    return poses, replace(optics, defocus_angle=-optics.defocus_angle)
-
-
-def defocus_angle_from_radian(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Radian for degrees."""
-    return poses, replace(optics, defocus_angle=optics.defocus_angle * math.degrees(1.0))
-
-
-def phase_shift_from_radian(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Radian for degrees."""
-    return poses, replace(optics, phase_shift=optics.phase_shift * math.degrees(1.0))
-
-
-def _groups(optics: Optics, **changed: object) -> Optics:
-    groups = tuple(replace(g, **changed) for g in optics.groups)  # type: ignore[arg-type]
-    return replace(optics, groups=groups)
-
-
-def without_ctf(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The CTF is 1 everywhere: the images are corrected already."""
-    zero = torch.zeros_like(optics.defocus_u)
-    plain = _groups(
-        optics, spherical_aberration=0.0, amplitude_contrast=1.0, odd=(), even=(), processing="none"
-    )
-    columns = {"defocus_u": zero, "defocus_v": zero, "phase_shift": zero, "b_factor": zero}
-    return poses, replace(plain, **columns)
-
-
-def phase_flipped(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The images have had the signs of their CTF corrected."""
-    return poses, _groups(optics, processing="phase-flipped")
-
-
-def not_processed(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The images are as they were recorded, whatever the table says."""
-    return poses, _groups(optics, processing="none")
-
-
-def odd_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Beam tilt, trefoil and other odd aberrations of the opposite sign."""
-    groups = tuple(replace(g, odd=tuple(-c for c in g.odd)) for g in optics.groups)
-    return poses, replace(optics, groups=groups)
-
-
-def even_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Even aberrations of the opposite sign."""
-    groups = tuple(replace(g, even=tuple(-c for c in g.even)) for g in optics.groups)
-    return poses, replace(optics, groups=groups)
-
-
-def without_aberrations(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """No odd or even aberrations."""
-    return poses, _groups(optics, odd=(), even=())
-
-
-def without_stretch(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """No anisotropic magnification."""
-    return poses, _groups(optics, magnification=ISOTROPIC)
-
-
 OVERFOCUS = Reading("defocus-negative", "defocus of the opposite sign",
                     "defocus has the opposite sign", defocus_negated)  # fmt: skip
 """Where the images have nothing to say on it."""
@@ -199,6 +89,16 @@ BY_TABLE = {
 }  # fmt: skip
 """What the values in a table give away by themselves: corrected before the trial, but for the sign
 of the defocus, on which the images may speak."""
+BY_IMAGES = {
+    reading.code: reading
+    for reading in (
+        Reading("ctf-premultiplied", "images multiplied by their CTF",
+                "the images are said to be multiplied by their CTF", premultiplied),
+        Reading("ctf-not-premultiplied", "images as recorded, not multiplied by their CTF",
+                "the images are said to be as recorded", not_processed),
+    )
+}  # fmt: skip
+"""What the noise of the images gives away, corrected before anything else is asked of them."""
 
 
 def readings(particles: Particles) -> list[Reading]:
@@ -214,6 +114,11 @@ def _of_shifts(particles: Particles) -> Iterator[Reading]:
         return
     yield Reading("shifts-negated", "shifts of the opposite sign",
                   "shifts have the opposite sign", shifts_negated)  # fmt: skip
+    for axis, name in enumerate("xy"):
+        if bool((particles.poses.shifts != 0.0).any(0).all()):
+            yield Reading(f"shifts-negated-{name}", f"shifts in {name} of the opposite sign",
+                          f"shifts in {name} have the opposite sign",
+                          shifts_negated_along(axis))  # fmt: skip
     yield Reading("shifts-swapped", "shifts with x and y exchanged",
                   "shifts in x and y are exchanged", shifts_swapped)  # fmt: skip
     if abs(particles.pixel_size - 1.0) > SAME_PIXEL:
@@ -221,8 +126,7 @@ def _of_shifts(particles: Particles) -> Iterator[Reading]:
                       "shifts are turned from pixels into Angstrom", shifts_from_pixels)  # fmt: skip
         yield Reading("shifts-angstrom", "shifts in Angstrom, not pixels",
                       "shifts are divided by the pixel size", shifts_from_angstrom)  # fmt: skip
-    yield Reading("shifts-ignored", "no shifts: centred images",
-                  "shifts are set to zero", shifts_ignored)  # fmt: skip
+    yield Reading(IGNORED, "no shifts: centred images", "shifts are set to zero", shifts_ignored)
 
 
 def _of_rotations(particles: Particles) -> Iterator[Reading]:
@@ -231,6 +135,13 @@ def _of_rotations(particles: Particles) -> Iterator[Reading]:
     yield Reading("images-flipped", "images stored upside down",
                   "poses, shifts and astigmatism are those of images upside down",
                   images_flipped)  # fmt: skip
+    yield Reading("images-transposed", "images stored with x and y exchanged",
+                  "poses, shifts and astigmatism are those of images with x and y exchanged",
+                  images_transposed)  # fmt: skip
+    yield Reading("psi-negated", "psi of the opposite sign", "psi has the opposite sign",
+                  psi_negated)  # fmt: skip
+    yield Reading("rot-psi-exchanged", "rot and psi exchanged", "rot and psi are exchanged",
+                  rot_and_psi_exchanged)  # fmt: skip
 
 
 def _of_ctf(particles: Particles) -> Iterator[Reading]:
@@ -242,6 +153,10 @@ def _of_ctf(particles: Particles) -> Iterator[Reading]:
     if bool(((optics.defocus_u - optics.defocus_v).abs() > 1.0).any()):
         yield Reading("defocus-angle-negated", "angle of astigmatism of the opposite sign",
                       "defocus angles have the opposite sign", defocus_angle_negated)  # fmt: skip
+        yield Reading("defocus-exchanged", "defocus u and v exchanged",
+                      "defocus angles are turned by 90 degrees", defocus_exchanged)  # fmt: skip
+    if _alike(particles):
+        return
     yield Reading("ctf-none", "no CTF: images corrected for it already",
                   "", without_ctf, "--ctf none")  # fmt: skip
     if all(g.processing == "none" for g in optics.groups):
@@ -250,6 +165,17 @@ def _of_ctf(particles: Particles) -> Iterator[Reading]:
     elif all(g.processing == "phase-flipped" for g in optics.groups):
         yield Reading("ctf-not-processed", "images as recorded, not processed by their CTF",
                       "the images are said to be as recorded", not_processed)  # fmt: skip
+
+
+def _alike(particles: Particles) -> bool:
+    """Whether all images have nearly one CTF as far as the trial sees: their map takes it in, and
+    nothing tells whether they were corrected for it."""
+    rows = torch.linspace(0, len(particles) - 1, min(len(particles), SAMPLED)).round().long()
+    side = particles.box_size * particles.pixel_size
+    shells = torch.arange(1, min(BOX, particles.box_size) // 2, dtype=torch.float64)
+    values = ctf(particles.optics.select(rows), torch.stack([shells, 0.0 * shells], -1) / side)
+    common, own = values.mean(0).square(), values.square().mean(0)
+    return float((shells * common).sum()) > ALIKE * float((shells * own).sum())
 
 
 def _of_aberrations(particles: Particles) -> Iterator[Reading]:

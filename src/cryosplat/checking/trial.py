@@ -14,7 +14,8 @@ from ..statistics import QuadraticForm
 from ..validation.contrast import contrast_score
 from ..validation.findings import Finding
 from .hypotheses import GIVEN, Outcome, Ratio, Sample, draw_sample, evaluate, ratio, seen
-from .readings import Reading, dealt_out, readings
+from .readings import Reading, readings
+from .transforms import dealt_out
 from .values import Item
 
 FEWEST = 100  # particles; tilt images of one count once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from rich.text import Text
 
 from ..checking import Report, check_particles, check_target, unreadable, write_fixed
 from ..errors import InputError, OutputError, SettingsError
-from ..io._atomic import replacing
+from ..io._atomic import check_no_input, replacing
+from ..particles import Particles
+from ..particles.faults import StackFaults
 from ._console import console_progress, duration
+from ._convert import input_files
 from ._outcome import USER
 from ._reconstruct import ParticleFiles
 from ._threads import use_threads
@@ -38,10 +42,16 @@ def run_check(files: ParticleFiles, outputs: Outputs, trial: bool, threads: int 
     """Check ``files``, print and write what was found; exits with 1 where there is an alarm."""
     use_threads(threads)
     _check_outputs(files, outputs)
+
+    def read(faults: StackFaults) -> Particles:
+        particles = files.read(faults)
+        _check_inputs(outputs, [stack.path for stack in particles.images.stacks])
+        return particles
+
     with console_progress(Path(os.devnull)) as progress:
         try:
             particles, checked = check_particles(
-                files.read, progress, all_images=outputs.drop_missing, trial=trial
+                read, progress, all_images=outputs.drop_missing, trial=trial
             )
         except InputError as error:
             if not files.particles.exists():
@@ -50,9 +60,7 @@ def run_check(files: ParticleFiles, outputs: Outputs, trial: bool, threads: int 
             raise typer.Exit(USER) from None
     _tell(checked.report, outputs.json)
     if outputs.fix is not None:
-        n, changes = write_fixed(
-            particles, outputs.fix, checked.readings, checked.useless, outputs.drop_missing
-        )
+        n, changes = write_fixed(particles, outputs.fix, checked, outputs.drop_missing)
         console = Console(highlight=False, soft_wrap=True)
         console.print(f"\n{n:,} of {len(particles):,} particles in {outputs.fix}", markup=False)
         for change in changes or ["nothing had to be changed"]:
@@ -66,8 +74,34 @@ def _check_outputs(files: ParticleFiles, outputs: Outputs) -> None:
         raise SettingsError("--drop-missing: say with --fix OUT.star where the file is to go.")
     if outputs.fix is not None:
         check_target(outputs.fix, files.particles, outputs.overwrite)
-    if outputs.json is not None and outputs.json.exists() and not outputs.overwrite:
-        raise OutputError(f"--json {outputs.json}: exists.\n  Remedy: another name or --overwrite.")
+    if outputs.json is not None:
+        _check_json(outputs.json, outputs.fix, outputs.overwrite)
+    _check_inputs(outputs, input_files(files))
+
+
+def _check_json(path: Path, fix: Path | None, overwrite: bool) -> None:
+    """Raise `OutputError` where ``path`` is no place for what was found."""
+    folder = path.absolute().parent
+    if path.suffix.lower() != ".json":
+        raise OutputError(
+            f"--json {path}: expected a name that ends in .json.\n  Remedy: --json {path}.json"
+        )
+    if not folder.is_dir():
+        raise OutputError(
+            f"--json {path}: there is no folder {folder}.\n  Remedy: mkdir -p {folder}"
+        )
+    if path.is_dir():
+        raise OutputError(f"--json {path}: is a folder.\n  Remedy: choose another name.")
+    if fix is not None and path.resolve() == fix.resolve():
+        raise OutputError(f"--json {path}: is the file of --fix.\n  Remedy: choose another name.")
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f"--json {path}: exists.\n  Remedy: another name or --overwrite.")
+
+
+def _check_inputs(outputs: Outputs, inputs: Sequence[Path]) -> None:
+    for option, out in (("--fix", outputs.fix), ("--json", outputs.json)):
+        if out is not None:
+            check_no_input(option, out, inputs)
 
 
 def _tell(report: Report, path: Path | None) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import SettingsError
 from ._options import (
     AlignmentClass,
     Chosen,
@@ -24,6 +25,13 @@ from ._options import (
     Seed,
     Threads,
 )
+
+
+def _named(out: str) -> Path:
+    """The path of an output; an empty one would mean the folder one is in."""
+    if not out:
+        raise SettingsError("-o: no name is given.\n  Remedy: -o OUT.star, or -o FOLDER.")
+    return Path(out)
 
 
 def simulate(
@@ -141,7 +149,13 @@ def convert(
     particles: Particles,
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="A .star file (RELION), or a folder (cryoDRGN pickles)."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="PATH",
+            parser=_named,
+            help="A .star file (RELION), or a folder (cryoDRGN pickles).",
+        ),
     ],
     datadir: Datadir = None,
     poses: PosesFiles = None,
@@ -152,6 +166,9 @@ def convert(
     selection: Chosen = None,
     classes: Classes = None,
     alignment_class: AlignmentClass = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files at OUT, but none that is read.")
+    ] = False,
 ) -> None:
     """Write particles as a RELION 3.1 star file or as cryoDRGN pickles."""
     from ..particles.selecting import parse_selection
@@ -162,4 +179,4 @@ def convert(
     files = ParticleFiles(
         particles, datadir, tuple(poses or ()), ctf, pixel_size, alignment_class, chosen
     )
-    run_convert(files, out)
+    run_convert(files, out, overwrite)

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from ..errors import SettingsError
+from ..errors import OutputError, SettingsError
+from ..io._atomic import check_no_input
 from ..particles import star_losses, write_cryodrgn, write_particles
+from ..particles.writing_cryodrgn import CTF, FILES, HALF_SETS, POSES
 from ._reconstruct import ParticleFiles
 
 
-def run_convert(files: ParticleFiles, out: Path) -> None:
-    """Write ``files`` to ``out``: a ``.star`` file, or a folder for cryoDRGN."""
-    suffix = out.suffix.lower()
-    if suffix in (".cs", ".csg", ".pkl", ".mrc", ".mrcs", ".txt"):
-        raise SettingsError(
-            f"-o {out}: particles are written as a .star file (RELION 3.1) or into a folder "
-            f"(cryoDRGN: poses.pkl, ctf.pkl), not as {suffix}."
-        )
-    if suffix == ".star" and out.absolute() == files.particles.absolute():
-        raise SettingsError(f"-o {out}: would replace the file it is made from; choose another.")
+def run_convert(files: ParticleFiles, out: Path, overwrite: bool = False) -> None:
+    """Write ``files`` to ``out``: a ``.star`` file, or a folder for cryoDRGN.
+
+    Files that exist are replaced with ``overwrite`` only, and never one that is read.
+    """
+    to_star = _is_star(out)
+    targets = [out] if to_star else [out / name for name in FILES]
+    for target in targets:
+        check_no_input("-o", target, input_files(files))
+    _check_place(out, to_star)
+    _check_free(out, targets, overwrite)
     particles = files.read()
+    for target in targets:
+        check_no_input("-o", target, (stack.path for stack in particles.images.stacks))
     console = Console(highlight=False, soft_wrap=True)
     for note in particles.notes:
         console.print(note, markup=False)
-    if suffix == ".star":
+    if to_star:
         write_particles(particles, out)
         losses = [*star_losses(particles)]
     else:
@@ -34,3 +41,48 @@ def run_convert(files: ParticleFiles, out: Path) -> None:
         console.print(loss, markup=False)
     what = "particles" if particles.tilt_particles is None else "tilt images"
     console.print(f"{len(particles)} {what} in {out}", markup=False)
+
+
+def input_files(files: ParticleFiles) -> list[Path]:
+    """The files that are read for ``files`` beside the stacks, also those found by themselves."""
+    named = [files.particles, *files.poses, files.ctf, files.selection.indices]
+    if files.particles.suffix.lower() not in (".star", ".cs", ".csg"):  # a stack with pickles
+        beside = files.particles.parent
+        poses = files.poses or (beside / POSES,)
+        named += [
+            poses[0],
+            beside / CTF if files.ctf is None else None,
+            poses[0].parent / HALF_SETS,
+        ]
+    return [path for path in named if path is not None]
+
+
+def _is_star(out: Path) -> bool:
+    suffix = out.suffix.lower()
+    if suffix in (".cs", ".csg", ".pkl", ".mrc", ".mrcs", ".txt"):
+        raise SettingsError(
+            f"-o {out}: particles are written as a .star file (RELION 3.1) or into a folder "
+            f"(cryoDRGN: poses.pkl, ctf.pkl), not as {suffix}."
+        )
+    return suffix == ".star"
+
+
+def _check_place(out: Path, to_star: bool) -> None:
+    """Raise `OutputError` where ``out`` is a folder in the place of a file, or the reverse."""
+    if to_star and out.is_dir():
+        raise OutputError(f"-o {out}: is a folder.\n  Remedy: choose another name.")
+    if to_star and not out.absolute().parent.is_dir():
+        parent = out.absolute().parent
+        raise OutputError(f"-o {out}: there is no folder {parent}.\n  Remedy: mkdir -p {parent}")
+    if not to_star and os.path.lexists(out) and not out.is_dir():
+        raise OutputError(
+            f"-o {out}: exists and is not a folder.\n"
+            f"  Remedy: choose another name; a RELION table ends in .star."
+        )
+
+
+def _check_free(out: Path, targets: Sequence[Path], overwrite: bool) -> None:
+    held = [target.name for target in targets if os.path.lexists(target)]
+    if held and not overwrite:
+        what = f"exists already ({', '.join(held)})" if out not in targets else "exists already"
+        raise OutputError(f"-o {out}: {what}.\n  Remedy: choose another name, or --overwrite.")

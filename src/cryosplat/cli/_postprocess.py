@@ -11,8 +11,9 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, OutputError, SettingsError
 from ..grid import Grid
+from ..io._atomic import check_no_input
 from ..io.mrc import MapFile, read_map, write_map
 from ..io.ply import read_ply, write_ply
 from ..mixture import GaussianMixture
@@ -27,9 +28,11 @@ from ..validation.mask_checks import (
     tightness_remark,
 )
 from ..validation.postprocess import Postprocessed, share_limited, sharpen, sharpened_mixture
+from ._maps import check_map_name
 
 FLOOR = 0.2  # pixels: such Gaussians are points to the run's grid; voxelize band-limits them
 USER_CURVE = "half-maps, user mask"
+LARGEST_B_FACTOR = 1e4  # square Angstrom
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def run_postprocess(run: Path, wanted: Wanted) -> None:
     """Sharpen the map of the run in ``run``, tell its B-factor, write what else is wanted."""
     folder = RunFolder(run)
     summary = folder.read_json()
+    _check_wanted(folder, wanted)
     console = Console(highlight=False, soft_wrap=True)
     maps = [_map_of(folder, path, summary) for path in (folder.map, folder.half1, folder.half2)]
     grid = Grid(summary["box_size"], summary["pixel_size"])
@@ -76,6 +80,57 @@ def run_postprocess(run: Path, wanted: Wanted) -> None:
     if wanted.emdb is not None:
         deposit = _deposit(sharpened, found["user"], mask, grid, summary)
         console.print(f"{write_emdb(folder, wanted.emdb, deposit) / 'README.txt'}")
+
+
+def _check_wanted(folder: RunFolder, wanted: Wanted) -> None:
+    """Raise, before anything is written, where what is wanted cannot be or would replace the run."""
+    b_factor = wanted.b_factor
+    if b_factor is not None and not abs(b_factor) <= LARGEST_B_FACTOR:
+        raise SettingsError(
+            f"--b-factor {b_factor:g}: expected square Angstrom, between {-LARGEST_B_FACTOR:g} and "
+            f"{LARGEST_B_FACTOR:g}.\n  Remedy: leave it out to have it measured."
+        )
+    if wanted.out is not None:
+        check_map_name("-o", wanted.out)
+        _check_not_of_run("-o", wanted.out, folder)
+    if wanted.gaussians is not None:
+        if wanted.gaussians.suffix.lower() != ".ply":
+            raise OutputError(
+                f"--gaussians {wanted.gaussians}: Gaussians are written as .ply.\n"
+                f"  Remedy: --gaussians {wanted.gaussians}.ply"
+            )
+        _check_not_of_run("--gaussians", wanted.gaussians, folder)
+    if wanted.mask is not None:
+        check_no_input("-o", wanted.out or folder.sharpened, [wanted.mask])
+    folders = {"--relion-names": wanted.relion_names, "--emdb": wanted.emdb}
+    _check_folders({option: path for option, path in folders.items() if path is not None})
+
+
+def _check_not_of_run(option: str, out: Path, folder: RunFolder) -> None:
+    """Raise `OutputError` where ``out`` is a file of the run other than its sharpened map."""
+    files = [getattr(folder, name) for name in dir(RunFolder)]
+    files = [f for f in files if isinstance(f, Path) and f not in (folder.path, folder.sharpened)]
+    check_no_input(option, out, files)
+    if out.resolve() in [file.resolve() for file in files]:
+        raise OutputError(
+            f"{option} {out}: a run has a file of its own there.\n  Remedy: choose another name."
+        )
+
+
+def _check_folders(wanted: dict[str, Path]) -> None:
+    """Raise `OutputError` where a folder is not new, or two are one."""
+    for option, path in wanted.items():
+        if path.is_dir() and any(path.iterdir()):
+            what = "is the folder of a run" if RunFolder(path).summary.is_file() else "is not empty"
+            raise OutputError(
+                f"{option} {path}: exists already and {what}.\n"
+                f"  Remedy: give the name of a new folder, e.g. {path.resolve()}{option[1:]}"
+            )
+        with RunFolder.create(path):  # raises where it cannot be written
+            pass
+    if len({path.resolve() for path in wanted.values()}) < len(wanted):
+        both = " and ".join(wanted)
+        raise OutputError(f"{both}: the same folder.\n  Remedy: give two names.")
 
 
 def _map_of(folder: RunFolder, path: Path, summary: dict[str, Any]) -> MapFile:

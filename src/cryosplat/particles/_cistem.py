@@ -20,6 +20,7 @@ from ..errors import SettingsError, StarError
 from ..optics import OpticsGroup, beam_tilt
 from ._aberrations import Aberration, largest_turn
 from ._columns import integers, numbers
+from .half_sets import checked_half_sets
 
 _SAME = {
     "cisTEMAnglePhi": "rlnAngleRot",
@@ -39,6 +40,9 @@ _OPTIONAL = {
 }
 _SHIFTS = {"cisTEMXShift": "rlnOriginXAngst", "cisTEMYShift": "rlnOriginYAngst"}
 _POSITION, _STACK = "cisTEMPositionInStack", "cisTEMStackFilename"
+ACTIVE_ROWS = " (counting active rows only)"  # for messages that cannot tell the row of the file
+# RELION's names for columns that are passed on as they are, and cisTEM's own for them
+OWN_LABELS = {relion: label for label, relion in (_SAME | _PIXEL | _OPTIONAL).items()}
 _PHASE, _ACTIVE = "cisTEMPhaseShift", "cisTEMImageActivity"
 _OCCUPANCY, _SUBSET = "cisTEMOccupancy", "cisTEMAssignedSubset"
 _TILTS = ("cisTEMBeamTiltX", "cisTEMBeamTiltY")
@@ -50,11 +54,14 @@ def is_cistem(rows: pd.DataFrame) -> bool:
     return "rlnImageName" not in rows and any(str(c).startswith("cisTEM") for c in rows)
 
 
-def relion_columns(rows: pd.DataFrame, path: Path, block: str) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of the particles in use with RELION's columns, and what the user should know.
+def relion_columns(
+    rows: pd.DataFrame, path: Path, block: str
+) -> tuple[pd.DataFrame, NDArray[np.int64], list[str]]:
+    """The rows of the particles in use with RELION's columns, their numbers (n,) in the file, from
+    1, and what the user should know.
 
     Columns of other meaning are kept as they are. Raises `StarError` where a column is missing or
-    is not known to be readable.
+    is not known to be readable, and `InputError` for subsets that are no half-sets.
     """
     where = f"{path}, data_{block}"
     missing = [c for c in (_POSITION, *_SAME, *_SHIFTS) if c not in rows]
@@ -64,8 +71,9 @@ def relion_columns(rows: pd.DataFrame, path: Path, block: str) -> tuple[pd.DataF
             f"  Remedy: give the star file of a 3-D refinement, or export it to RELION."
         )
     notes: list[str] = []
+    rows = rows.reset_index(drop=True)  # from here on the index tells the row of the file
     if _ACTIVE in rows:
-        active = numbers(rows[_ACTIVE], _ACTIVE, where, StarError) >= 0.0
+        active = _numbers(rows, _ACTIVE, where) >= 0.0
         if not active.any():
             raise StarError(
                 f"{where}: no row is active ({_ACTIVE} is negative in all).\n"
@@ -76,28 +84,74 @@ def relion_columns(rows: pd.DataFrame, path: Path, block: str) -> tuple[pd.DataF
                 f"{int((~active).sum())} of {len(rows)} rows are inactive ({_ACTIVE} below 0) "
                 f"and left out, as in cisTEM."
             )
-            rows = rows.loc[active].reset_index(drop=True)
-    positions = integers(rows[_POSITION], _POSITION, where, StarError)
+            rows = rows.loc[active]
+    positions = _positions(rows, where)
     stacks = _stacks(rows, path, where)
     told: dict[str, Any] = {
         "rlnImageName": [f"{p:06d}@{s}" for p, s in zip(positions, stacks, strict=True)]
     }
     used = {_POSITION, _STACK, *_SHIFTS}
     for label, relion in (_SAME | _PIXEL | _OPTIONAL).items():
-        if label in rows and (rows[label].astype(str) != "").all():
+        if label in _SAME or (label in rows and (rows[label].astype(str) != "").all()):
             told[relion] = rows[label].to_numpy()
             used.add(label)
     for label, relion in _SHIFTS.items():
-        told[relion] = -numbers(rows[label], label, where, StarError)
+        told[relion] = -_numbers(rows, label, where)
     if _PHASE in rows:
         told["rlnPhaseShift"] = _degrees(rows, where, notes)
         used.add(_PHASE)
-    if _SUBSET in rows and set(numbers(rows[_SUBSET], _SUBSET, where, StarError)) == {1.0, 2.0}:
+    if _SUBSET in rows and _are_half_sets(rows, where, notes):
         told["rlnRandomSubset"] = rows[_SUBSET].to_numpy()
         used.add(_SUBSET)
     notes.extend(_unapplied(rows, where))
-    kept = rows.drop(columns=[c for c in rows if c in used])
-    return pd.concat([pd.DataFrame(told), kept], axis=1), notes
+    twice = [c for c in rows if c in told]
+    if twice:
+        notes.append(
+            f"warning: {', '.join(twice)} are not used: cisTEM's own columns say the same."
+        )
+    kept = rows.drop(columns=[c for c in rows if c in used or c in told]).reset_index(drop=True)
+    return pd.concat([pd.DataFrame(told), kept], axis=1), _rows_of_file(rows), notes
+
+
+def _rows_of_file(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """The rows' numbers in the file (n,), from 1."""
+    return rows.index.to_numpy(np.int64) + 1
+
+
+def _numbers(rows: pd.DataFrame, label: str, where: str) -> NDArray[np.float64]:
+    return numbers(rows[label], label, where, StarError, _rows_of_file(rows))
+
+
+def _positions(rows: pd.DataFrame, where: str) -> NDArray[np.int64]:
+    """The place of each image in its stack (n,), from 1."""
+    of_file = _rows_of_file(rows)
+    positions = integers(rows[_POSITION], _POSITION, where, StarError, of_file)
+    bad = np.flatnonzero(positions < 1)
+    if len(bad):
+        raise StarError(
+            f"{where} row {of_file[bad[0]]}: {_POSITION} is {positions[bad[0]]}, expected a number "
+            f"from 1 ({len(bad)} rows are affected).\n"
+            f"  Remedy: write the table again with cisTEM, or remove those rows."
+        )
+    return positions
+
+
+def _are_half_sets(rows: pd.DataFrame, where: str, notes: list[str]) -> bool:
+    """Whether cisTEM's subsets are half-sets; one subset for all is none.
+
+    Raises `InputError` where subsets differ and are not all 1 or 2.
+    """
+    subsets = _numbers(rows, _SUBSET, where)
+    if len(np.unique(subsets)) == 1:
+        if subsets[0] != 0.0:
+            notes.append(
+                f"{_SUBSET} is {subsets[0]:g} in every row; this is no split and is not used."
+            )
+        return False
+    if _rows_of_file(rows)[-1] > len(rows):
+        where += ACTIVE_ROWS
+    checked_half_sets(subsets, len(rows), where, _SUBSET, notes)
+    return True
 
 
 def _stacks(rows: pd.DataFrame, path: Path, where: str) -> NDArray[np.object_]:
@@ -118,7 +172,7 @@ def _stacks(rows: pd.DataFrame, path: Path, where: str) -> NDArray[np.object_]:
 
 def _degrees(rows: pd.DataFrame, where: str, notes: list[str]) -> NDArray[np.float64]:
     """The phase plate's shifts in degrees. Versions of cisTEM write them in radian or in degrees."""
-    phases = numbers(rows[_PHASE], _PHASE, where, StarError)
+    phases = _numbers(rows, _PHASE, where)
     most = float(np.abs(phases).max())
     if most == 0.0 or most > math.pi:
         return phases
@@ -132,7 +186,7 @@ def _degrees(rows: pd.DataFrame, where: str, notes: list[str]) -> NDArray[np.flo
 def _unapplied(rows: pd.DataFrame, where: str) -> Iterator[str]:
     """Warnings, with the size of the effect, for columns that change images and are not applied."""
     if _OCCUPANCY in rows:
-        low = numbers(rows[_OCCUPANCY], _OCCUPANCY, where, StarError) < 50.0
+        low = _numbers(rows, _OCCUPANCY, where) < 50.0
         if low.any():
             yield (
                 f"warning: {int(low.sum())} of {len(rows)} particles have an occupancy below 50 % "
@@ -155,7 +209,7 @@ def _unapplied(rows: pd.DataFrame, where: str) -> Iterator[str]:
 def _or_zero(rows: pd.DataFrame, label: str, where: str) -> NDArray[np.float64]:
     if label not in rows:
         return np.zeros(len(rows))
-    return numbers(rows[label], label, where, StarError)
+    return _numbers(rows, label, where)
 
 
 def _turned(row: pd.DataFrame, tilt: float, where: str) -> str:

@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from ..errors import InputError
 
 
-def numbers(values: Any, label: str, where: str, error: type[InputError]) -> NDArray[np.float64]:
-    """``values`` as finite float64; ``where`` names the file and table for the message.
+def numbers(
+    values: Any, label: str, where: str, error: type[InputError],
+    rows: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:  # fmt: skip
+    """``values`` as finite float64; ``where`` names the file and table for the message, and
+    ``rows`` (n,) are the rows' numbers there, where they do not simply count from 1.
 
     Raises ``error`` naming the first row that is not a finite number and how many more there are.
     """
@@ -23,23 +27,30 @@ def numbers(values: Any, label: str, where: str, error: type[InputError]) -> NDA
     if len(bad):
         given = str(np.asarray(values)[bad[0]])
         raise error(
-            f"{where} row {bad[0] + 1}: {label} is {given!r}, expected a number "
+            f"{where} row {_number(bad[0], rows)}: {label} is {given!r}, expected a number "
             f"({len(bad)} of {len(converted)} rows are affected).\n"
             f"  Remedy: repeat the job that wrote the table, or remove those rows."
         )
     return converted
 
 
-def integers(values: Any, label: str, where: str, error: type[InputError]) -> NDArray[np.int64]:
+def integers(
+    values: Any, label: str, where: str, error: type[InputError],
+    rows: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:  # fmt: skip
     """``values`` as int64, with the same checks and whole numbers required."""
-    converted = numbers(values, label, where, error)
+    converted = numbers(values, label, where, error, rows)
     bad = np.flatnonzero((converted != np.round(converted)) | (np.abs(converted) >= 2**53))
     if len(bad):
         raise error(
-            f"{where} row {bad[0] + 1}: {label} is {converted[bad[0]]}, expected a whole number "
-            f"({len(bad)} of {len(converted)} rows are affected)."
+            f"{where} row {_number(bad[0], rows)}: {label} is {converted[bad[0]]}, expected a whole "
+            f"number ({len(bad)} of {len(converted)} rows are affected)."
         )
     return converted.astype(np.int64)
+
+
+def _number(position: int, rows: NDArray[np.int64] | None) -> int:
+    return int(position + 1 if rows is None else rows[position])
 
 
 def decimal(values: NDArray[np.float64]) -> NDArray[np.float64]:

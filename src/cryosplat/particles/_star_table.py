@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import StarError
 from ..io.star import read_star
-from ._cistem import is_cistem, relion_columns
+from ._cistem import ACTIVE_ROWS, OWN_LABELS, is_cistem, relion_columns
 from ._columns import integers, numbers
 from ._tilt_series import files_of, optimisation_set, read_tomograms, tomograms_of
 from ._tomography import tilt_image_rows
@@ -26,6 +26,8 @@ class StarTable:
     """The particle rows of a star file, and the row of the optics table each belongs to.
 
     ``tilt_stacks``: the file has one row per particle, whose tilt images the rows here are.
+    ``own_labels`` and ``own_rows`` (n,): the file's names of columns and numbers of rows where
+    they are others, for messages.
     """
 
     path: Path
@@ -36,11 +38,14 @@ class StarTable:
     missing: list[str] = field(default_factory=list)
     tilt_stacks: bool = False
     notes: list[str] = field(default_factory=list)
+    own_labels: dict[str, str] = field(default_factory=dict)
+    own_rows: NDArray[np.int64] | None = None
 
     @property
     def where(self) -> str:
-        """File and block, for messages."""
-        return f"{self.path}, data_{self.block}"
+        """File and block, for messages that count the rows held here."""
+        counted = "" if self.own_rows is None else ACTIVE_ROWS
+        return f"{self.path}, data_{self.block}{counted}"
 
     def has(self, label: str) -> bool:
         """Whether the particles or their optics groups have the column."""
@@ -58,7 +63,8 @@ class StarTable:
     def numbers(self, label: str) -> NDArray[np.float64]:
         """A required column, (n,) float64; a missing one is remembered and read as NaN."""
         if self._of_rows(label):
-            return numbers(self.rows[label], label, self.where, StarError)
+            where, own = f"{self.path}, data_{self.block}", self.own_labels.get(label, label)
+            return numbers(self.rows[label], own, where, StarError, self.own_rows)
         if label in self.optics:
             column = self.optics[label].to_numpy(object, copy=True)
             column[~np.isin(np.arange(len(column)), self.optics_row)] = 0.0  # of no particle
@@ -119,8 +125,11 @@ def open_star(path: Path) -> StarTable:
             f"  Remedy: check the selection that wrote it."
         )
     notes, tilted = [], _tilt_stacks(blocks)
+    own_labels, own_rows = {}, None
     if is_cistem(rows):
-        rows, notes = relion_columns(rows, path, block)
+        n, own_labels = len(rows), OWN_LABELS
+        rows, active, notes = relion_columns(rows, path, block)
+        own_rows = active if len(active) < n else None
     if tilted:
         rows, notes = _with_tilt_images(path, tomograms, rows)
     optics = blocks.get("optics")
@@ -133,7 +142,10 @@ def open_star(path: Path) -> StarTable:
         optics, joined = pd.DataFrame(index=[0]), np.zeros(len(rows), int)
     else:
         joined = _join(path, block, rows, optics)
-    return StarTable(path, block, rows, optics, joined, tilt_stacks=tilted, notes=notes)
+    return StarTable(
+        path, block, rows, optics, joined, tilt_stacks=tilted, notes=notes,
+        own_labels=own_labels, own_rows=own_rows,
+    )  # fmt: skip
 
 
 def _tilt_stacks(blocks: dict[str, pd.DataFrame]) -> bool:

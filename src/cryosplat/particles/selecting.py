@@ -207,12 +207,13 @@ def _indices(path: Path, n: int) -> NDArray[np.int64]:
         values = _listed(load_pickle(path))
     else:
         raise InputError(f"--indices {path}: expected a .pkl, .npy or .txt file.")
-    if values.dtype == bool and values.shape == (n,):
+    if values.dtype == bool and values.shape == (n,) and values.any():
         return np.flatnonzero(values)
     if values.ndim != 1 or values.dtype.kind not in "iu" or len(values) == 0:
         raise InputError(
             f"{path}: holds {values.dtype} of shape {values.shape}, expected integers of shape "
-            f"(m,), or a mask of shape ({n},).\n  Remedy: numpy.save(file, indices)"
+            f"(m,), or a mask of shape ({n},) that is true somewhere.\n"
+            f"  Remedy: numpy.save(file, indices)"
         )
     return values.astype(np.int64)
 

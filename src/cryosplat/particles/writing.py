@@ -11,7 +11,10 @@ import pandas as pd
 
 from ..io.star import write_star
 from ..poses import euler_from_rotations, rotations_from_euler
+from ._columns import codes
+from ._exposure import tilt_images
 from ._relion_aberrations import aberration_columns
+from ._star_table import StarTable
 from .resolving import resolve
 from .values import Particles
 
@@ -30,6 +33,7 @@ def write_particles(particles: Particles, path: str | os.PathLike[str]) -> Path:
 
     All other columns of the source are kept, and its own numbers wherever they say what is written.
     An image name that means the same file from the new place is kept too; others become absolute.
+    What belongs together, micrographs, filaments and tilt images, is told where no column says it.
     """
     path = Path(path)
     optics = _optics_table(particles)
@@ -41,8 +45,55 @@ def write_particles(particles: Particles, path: str | os.PathLike[str]) -> Path:
     replaced = {*_REPLACED, *columns, "rlnRandomSubset", *_in_optics(particles, table, optics)}
     kept = table.drop(columns=[c for c in table.columns if c in replaced])
     rows = pd.concat([pd.DataFrame(columns), kept], axis=1)
+    rows = rows.assign(**_belonging(particles, rows))
     write_star(path, {"optics": optics, "particles": rows})
     return path
+
+
+def _belonging(particles: Particles, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Columns that say what belongs together, where those of ``rows`` do not."""
+    columns: dict[str, np.ndarray] = {}
+    if len(rows) == 0:
+        return columns
+    micrographs, filaments, tilts = (
+        None if unit is None else codes(unit)
+        for unit in (particles.micrographs, particles.filaments, particles.tilt_particles)
+    )
+    if filaments is not None and "rlnHelicalTubeID" not in rows:
+        columns["rlnHelicalTubeID"] = filaments + 1
+    nested = filaments is None or micrographs is None or _divides(filaments, micrographs)
+    if micrographs is not None and "rlnMicrographName" not in rows and nested:
+        columns["rlnMicrographName"] = _numbered("micrograph", micrographs)
+    if tilts is not None and not _are_told(tilts, rows) and not _would_count(particles, rows):
+        columns["rlnTomoParticleName"] = _numbered("particle", tilts)
+    return columns
+
+
+def _numbered(name: str, unit: np.ndarray) -> np.ndarray:
+    return np.array([f"{name}{i:06d}" for i in range(1, int(unit.max()) + 2)], dtype=object)[unit]
+
+
+def _divides(part: np.ndarray, whole: np.ndarray) -> bool:
+    """Whether each ``part`` lies in one ``whole``: RELION numbers filaments by micrograph."""
+    return len(np.unique(part * (whole.max() + 1) + whole)) == len(np.unique(part))
+
+
+def _are_told(tilts: np.ndarray, rows: pd.DataFrame) -> bool:
+    """Whether the reader will know the tilt images of a particle from the columns of ``rows``."""
+    told = _read_tilts(rows)
+    return told is not None and np.array_equal(told, tilts)
+
+
+def _read_tilts(rows: pd.DataFrame) -> np.ndarray | None:
+    return tilt_images(StarTable(Path(), "", rows, pd.DataFrame(), np.zeros(len(rows), np.int64)))
+
+
+def _would_count(particles: Particles, rows: pd.DataFrame) -> bool:
+    """Whether exposures that were not applied would be if the rows were said to be tilt images."""
+    label = "rlnMicrographPreExposure"
+    if label not in rows or bool(particles.optics.dose.any()):
+        return False
+    return bool(np.any(np.asarray(pd.to_numeric(rows[label], errors="coerce")) != 0.0))
 
 
 def star_losses(particles: Particles) -> Iterator[str]:
@@ -91,10 +142,22 @@ def _ctf_columns(particles: Particles, table: pd.DataFrame) -> dict[str, np.ndar
         "rlnDefocusV": optics.defocus_v.numpy(),
         "rlnDefocusAngle": np.rad2deg(optics.defocus_angle.numpy()),
         "rlnPhaseShift": np.rad2deg(optics.phase_shift.numpy()),
-        "rlnCtfBfactor": optics.b_factor.numpy(),
+        "rlnCtfBfactor": _b_factors(particles, table),
         "rlnCtfScalefactor": optics.scale.numpy(),
     }
     return {label: _own(table, label, values) for label, values in columns.items()}
+
+
+def _b_factors(particles: Particles, table: pd.DataFrame) -> np.ndarray:
+    """B-factors (n,), in the sign of Warp where the source has them so and the reader will take
+    them so again: negative for a decay, which tells its tilt images from particles."""
+    label, values = "rlnCtfBfactor", particles.optics.b_factor.numpy()
+    if particles.tilt_particles is None or not (label in table and _numeric(table, label)):
+        return values
+    if (values < 0.0).any() or not (table[label] < 0.0).any():
+        return values
+    turned = table.assign(**{label: _own(table, label, -values)})
+    return values if _read_tilts(turned) is None else -values
 
 
 def _own(table: pd.DataFrame, label: str, values: np.ndarray) -> np.ndarray:

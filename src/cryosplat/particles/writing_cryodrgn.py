@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import OutputError
-from ..io._atomic import replacing
+from ..io._atomic import replacing_together
 from ..io.pickles import save_pickle
 from ..optics import Optics
 from ._aberrations import Aberration, in_degrees, largest_turn, stretches
@@ -19,46 +18,50 @@ from ._cryodrgn import HALF_SETS
 from .values import Particles
 from .writing import write_particles
 
-STACKS = "particles.txt"
+POSES, CTF, TABLE, STACKS = "poses.pkl", "ctf.pkl", "particles.star", "particles.txt"
+FILES = (POSES, CTF, TABLE, HALF_SETS, STACKS)
+"""All that a folder for cryoDRGN may hold."""
 
 
 def write_cryodrgn(particles: Particles, folder: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Write a folder for cryoDRGN; returns what it cannot say, in sentences.
+    """Write a folder for cryoDRGN, all of its files or none; returns what it cannot say, in sentences.
 
     ``poses.pkl`` and ``ctf.pkl`` (float32, the formats of cryoDRGN 4) follow the order of the
     particles, and so does ``particles.star``, which names the images and keeps everything else.
     ``halfsets.pkl`` holds the positions of both half-sets, as RECOVAR reads them.
     ``particles.txt`` lists the stacks, where the particles are all their images in order.
     """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from None
+    listed = _whole_stacks(particles)
+    with replacing_together(Path(folder), FILES) as staged:
+        save_pickle(staged(POSES), _poses(particles))
+        save_pickle(staged(CTF), _ctf(particles))
+        write_particles(particles, staged(TABLE))
+        if particles.has_half_sets:
+            halves = [torch.nonzero(particles.half_sets == h).squeeze(1).numpy() for h in (1, 2)]
+            save_pickle(staged(HALF_SETS), halves)
+        if listed is not None:
+            staged(STACKS).write_bytes("".join(f"{path}\n" for path in listed).encode())
+    return tuple(_losses(particles, listed is not None))
+
+
+def _poses(particles: Particles) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Rotations (n, 3, 3), and translations (n, 2) in fractions of the box."""
+    side = particles.images.box_sizes * particles.optics.of_group("pixel_size").numpy()
+    fractions = particles.poses.shifts.numpy() / side[:, None]
+    return particles.poses.rotations.numpy().astype(np.float32), fractions.astype(np.float32)
+
+
+def _ctf(particles: Particles) -> NDArray[np.float32]:
+    """The nine columns of ``ctf.pkl``, (n, 9)."""
     optics = particles.optics
-    boxes = particles.images.box_sizes
-    pixels = optics.of_group("pixel_size").numpy()
-    rotations = particles.poses.rotations.numpy().astype(np.float32)
-    fractions = particles.poses.shifts.numpy() / (boxes * pixels)[:, None]
-    save_pickle(folder / "poses.pkl", (rotations, fractions.astype(np.float32)))
-    rows = [
-        boxes, pixels, optics.defocus_u.numpy(), optics.defocus_v.numpy(),
+    columns = [
+        particles.images.box_sizes, optics.of_group("pixel_size").numpy(),
+        optics.defocus_u.numpy(), optics.defocus_v.numpy(),
         np.rad2deg(optics.defocus_angle.numpy()), optics.of_group("voltage").numpy() / 1e3,
         optics.of_group("spherical_aberration").numpy() / 1e7,
         optics.of_group("amplitude_contrast").numpy(), np.rad2deg(optics.phase_shift.numpy()),
     ]  # fmt: skip
-    save_pickle(folder / "ctf.pkl", np.stack(rows, axis=1).astype(np.float32))
-    write_particles(particles, folder / "particles.star")
-    for name in (HALF_SETS, STACKS):
-        (folder / name).unlink(missing_ok=True)
-    if particles.has_half_sets:
-        halves = [torch.nonzero(particles.half_sets == h).squeeze(1).numpy() for h in (1, 2)]
-        save_pickle(folder / HALF_SETS, halves)
-    listed = _whole_stacks(particles)
-    if listed is not None:
-        with replacing(folder / STACKS) as stream:
-            stream.write("".join(f"{path}\n" for path in listed).encode())
-    return tuple(_losses(particles, listed is not None))
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _whole_stacks(particles: Particles) -> list[Path] | None:

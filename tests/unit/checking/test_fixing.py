@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tolerances
 import torch
-from planted import PlantedSet, planted
+from planted import PIXEL_SIZE, PlantedSet, planted
 
 from cryosplat.checking import check_target, write_fixed
+from cryosplat.checking.readings import readings
 from cryosplat.errors import InputError, OutputError
+from cryosplat.io.mrc import write_stack
 from cryosplat.particles import Particles, read_particles
 
 ORIGINS = ["rlnOriginXAngst", "rlnOriginYAngst"]
@@ -24,7 +27,7 @@ def fixed(
     """The particles as given, as they are read back from the corrected file, and the changes."""
     particles, checked = s.check(trial=trial, all_images=drop)
     out = s.folder / "fixed.star"
-    n, changes = write_fixed(particles, out, checked.readings, checked.useless, drop)
+    n, changes = write_fixed(particles, out, checked, drop)
     back = read_particles(out)
     assert len(back) == n
     return particles, back, changes
@@ -102,8 +105,35 @@ def test_rows_without_images_are_not_written_unasked(clean: PlantedSet) -> None:
     clean.name("gone.mrcs", slice(0, 5))
     particles, checked = clean.check()
     with pytest.raises(InputError, match=r"5 rows have no usable image.*\n.*--drop-missing"):
-        write_fixed(particles, clean.folder / "out.star", (), checked.useless, False)
+        write_fixed(particles, clean.folder / "out.star", checked, False)
     assert not (clean.folder / "out.star").exists()
+
+
+def test_images_of_another_box_are_not_taken_for_those_of_the_table(clean: PlantedSet) -> None:
+    write_stack(clean.folder / "small.mrcs", clean.images()[:, 2:-2, 2:-2], PIXEL_SIZE)
+    clean.name(str(clean.folder / "small.mrcs"))
+    particles, checked = clean.check(trial=True)
+    (item,) = (i for i in checked.report.items if i.title == "trial")
+    assert item.text == "not made: box-size-table first"
+    with pytest.raises(InputError, match="the images have another box than the table says"):
+        write_fixed(particles, clean.folder / "out.star", checked, False)
+    assert not (clean.folder / "out.star").exists()
+
+
+def test_alarms_that_stand_are_named(clean: PlantedSet) -> None:
+    clean.rows["rlnHelicalTubeID"] = np.arange(clean.n) // 10 + 1
+    assert fixed(clean)[2] == ["not corrected, and still an alarm: filaments-split"]
+
+
+def test_shifts_are_not_set_to_zero_beside_another_correction(clean: PlantedSet) -> None:
+    codes = ("shifts-ignored", "defocus-negated")
+    particles, checked = clean.check()
+    both = [r for r in readings(particles) if r.code in codes]
+    _, changes = write_fixed(
+        particles, clean.folder / "out.star", replace(checked, readings=tuple(both)), False
+    )
+    assert changes == ["defocus has the opposite sign"]
+    assert read_particles(clean.folder / "out.star").poses.shifts.any()
 
 
 def test_targets_are_checked(clean: PlantedSet, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from planted import PIXEL_SIZE, PlantedSet, planted
 from cryosplat.checking import hypotheses, trial
 from cryosplat.checking.checks import overfocus_judged
 from cryosplat.checking.hypotheses import GIVEN, Hypothesis, draw_sample, evaluate, ratio
-from cryosplat.checking.readings import dealt_out, poses_transposed, shifts_negated
+from cryosplat.checking.readings import readings
+from cryosplat.checking.transforms import dealt_out, poses_transposed, shifts_negated
 from cryosplat.formation import form_images
 from cryosplat.optics import Optics
 from cryosplat.particles import read_particles
@@ -29,6 +30,10 @@ TREFOIL = {"odd": (0.0, 0.0, 1500.0, 0.0, 0.0, -1500.0)}
 
 def negated(s: PlantedSet) -> None:
     s.rows[ORIGINS] *= -1.0
+
+
+def negated_in_y(s: PlantedSet) -> None:
+    s.rows[ORIGINS[1]] *= -1.0
 
 
 def swapped(s: PlantedSet) -> None:
@@ -67,6 +72,23 @@ def upside_down(s: PlantedSet) -> None:
     s.restack(images)
 
 
+def transposed_images(s: PlantedSet) -> None:
+    s.restack(s.images().transpose(0, 2, 1).copy())
+
+
+def psi_negated(s: PlantedSet) -> None:
+    s.rows["rlnAnglePsi"] *= -1.0
+
+
+def angles_exchanged(s: PlantedSet) -> None:
+    s.rows[ANGLES] = s.rows[ANGLES[::-1]].to_numpy()
+
+
+def other_defocus(s: PlantedSet) -> None:
+    columns = ["rlnDefocusU", "rlnDefocusV"]
+    s.rows[columns] = s.rows[columns[::-1]].to_numpy()
+
+
 def other_angle(s: PlantedSet) -> None:
     s.rows["rlnDefocusAngle"] *= -1.0
 
@@ -94,18 +116,33 @@ def one_group_dark(s: PlantedSet) -> None:
 
 FAULTS: dict[str, tuple[Callable[[PlantedSet], None], dict[str, object]]] = {
     "shifts-negated": (negated, {}),
+    "shifts-negated-y": (negated_in_y, {}),
     "shifts-swapped": (swapped, {}),
     "shifts-pixels": (in_pixels, {}),
     "shifts-angstrom": (in_angstrom, {}),
     "shifts-ignored": (centred_already, {}),
     "poses-transposed": (transposed, {}),
     "images-flipped": (upside_down, {}),
+    "images-transposed": (transposed_images, {}),
+    "psi-negated": (psi_negated, {}),
+    "rot-psi-exchanged": (angles_exchanged, {}),
+    "defocus-exchanged": (other_defocus, ASTIGMATIC),
     "defocus-angle-negated": (other_angle, ASTIGMATIC),
     "ctf-phase-flipped": (flipped_untold, {"processing": "phase-flipped"}),
     "ctf-not-processed": (flipped_by_mistake, {}),
     "odd-aberrations-negated": (other_trefoil, TREFOIL),
     "contrast-of-b": (one_group_dark, {}),
 }
+
+
+def test_images_of_one_defocus_do_not_tell_whether_they_were_corrected(
+    simulated: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Their map takes the CTF in; it fits no worse than one that is told of it."""
+    planted_set = planted(simulated(defocus=(15000.0, 15500.0)), tmp_path)
+    particles, checked = planted_set.check(trial=True)
+    assert not checked.report.codes("alarm")
+    assert not [r for r in readings(particles) if r.code.startswith("ctf-")]
 
 
 @pytest.mark.parametrize("code", FAULTS)

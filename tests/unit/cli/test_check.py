@@ -104,3 +104,26 @@ def test_selected_rows_are_checked(
     assert "Unusual voltage" not in capsys.readouterr().out
     run(path, "--no-trial")
     assert "Unusual voltage" in capsys.readouterr().out
+
+
+def test_what_was_found_replaces_nothing(
+    particle_set: PlantedSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, folder = particle_set.write(), particle_set.folder
+    (folder / "table.json").symlink_to(path)
+    (folder / "images.json").symlink_to(read_particles(path).images.stacks[0].path)
+    (folder / "fixed.json").symlink_to(folder / "fixed.star")
+    before = path.read_bytes()
+    for out, said in (
+        (path, "expected a name that ends in .json"),
+        (folder / "table.json", "would replace the file it is made from"),
+        (folder / "images.json", "would replace the file it is made from"),
+        (folder / "fixed.json", "is the file of --fix"),
+        (folder / "none" / "a.json", "there is no folder"),
+    ):
+        assert run(path, "--json", out, "--fix", folder / "fixed.star", "--overwrite") == 2
+        assert said in capsys.readouterr().err, out
+    assert path.read_bytes() == before and not (folder / "fixed.star").exists()
+    (folder / "images.star").symlink_to(folder / "images.json")
+    assert run(path, "--fix", folder / "images.star", "--overwrite") == 2
+    assert "would replace the file it is made from" in capsys.readouterr().err

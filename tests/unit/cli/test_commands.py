@@ -70,6 +70,19 @@ def test_voxelize_of_a_missing_file(cli: Cli, tmp_path: Path) -> None:
     assert done.code == 2 and "no.ply: cannot be read (No such file" in done.err
 
 
+def test_voxelize_writes_maps_only(cli: Cli, ply: Path, tmp_path: Path) -> None:
+    before = ply.read_bytes()
+    (tmp_path / "linked.mrc").symlink_to(ply)
+    for out, said in (
+        (ply, "maps are written as .mrc or .map, not as .ply"),
+        (tmp_path / "map", "not as a file without suffix"),
+        (tmp_path / "linked.mrc", "would replace the file it is made from"),
+    ):
+        done = cli("voxelize", ply, "-o", out, "--box", 12, "--pixel-size", 6.0)
+        assert done.code == 2 and said in done.err
+    assert ply.read_bytes() == before and not (tmp_path / "map").exists()
+
+
 @pytest.fixture
 def maps(tmp_path: Path) -> tuple[Path, Path]:
     """A map, and the same with noise."""

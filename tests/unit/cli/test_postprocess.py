@@ -154,6 +154,54 @@ def test_relion_takes_the_names_it_is_given(cli: Cli, run: RunFolder, tmp_path: 
     assert read_map(folder / "postprocess.mrc").data.shape == (48, 48, 48)
 
 
+def _held(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+def test_no_file_of_the_run_is_replaced(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "linked.mrc").symlink_to(run.half2)
+    before = _held(run.path)
+    for option, out, said in (
+        ("-o", run.half1, "would replace the file it is made from"),
+        ("-o", run.path / ".." / "run" / "map.mrc", "would replace the file it is made from"),
+        ("-o", tmp_path / "linked.mrc", "would replace the file it is made from"),
+        ("-o", run.voxel_map, "a run has a file of its own there"),
+        ("-o", run.summary, "maps are written as .mrc or .map"),
+        ("--gaussians", run.gaussians, "would replace the file it is made from"),
+        ("--gaussians", run.half1_gaussians, "a run has a file of its own there"),
+        ("--gaussians", run.map, "Gaussians are written as .ply"),
+    ):
+        done = cli("postprocess", run.path, option, out)
+        assert done.code == 2 and said in done.err, (option, out)
+    mask = tmp_path / "mask.mrc"
+    shutil.copyfile(run.mask, mask)
+    done = cli("postprocess", run.path, "--mask", mask, "-o", mask)
+    assert done.code == 2 and "would replace the file it is made from" in done.err
+    assert _held(run.path) == before
+    assert cli("postprocess", run.path, "-o", run.sharpened).code == 0
+
+
+def test_folders_for_others_must_be_new(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
+    before = _held(run.path)
+    for option in ("--emdb", "--relion-names"):
+        done = cli("postprocess", run.path, option, run.path)
+        assert done.code == 2 and "exists already and is the folder of a run" in done.err
+        assert "give the name of a new folder" in done.err and "overwrite" not in done.err
+        done = cli("postprocess", run.path, option, tmp_path / "none" / "new")
+        assert done.code == 2 and "does not exist" in done.err
+    both = tmp_path / "both"
+    done = cli("postprocess", run.path, "--emdb", both, "--relion-names", both)
+    assert done.code == 2 and "the same folder" in done.err
+    assert _held(run.path) == before and [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("b_factor", ["nan", "inf", "-inf", "-10001"])
+def test_an_absurd_b_factor_is_refused(cli: Cli, run: RunFolder, b_factor: str) -> None:
+    done = cli("postprocess", run.path, "--b-factor", b_factor)
+    assert done.code == 2 and "SettingsError: --b-factor" in done.err
+    assert not run.sharpened.exists()
+
+
 def test_fsc_with_automatic_masks(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
     outs = [tmp_path / f"fsc.{suffix}" for suffix in ("csv", "xml", "svg")]
     options = [word for out in outs for word in ("-o", out)]

@@ -12,7 +12,7 @@ import torch
 from data_sets import star_block
 from dialects import Told
 
-from cryosplat.errors import StarError
+from cryosplat.errors import InputError, StackError, StarError
 from cryosplat.particles import read_particles
 from cryosplat.particles.writing import write_particles
 
@@ -110,9 +110,64 @@ def test_what_is_not_applied_is_said_with_its_size(table: Table) -> None:
     assert f"up to 1 mrad, {turn:.3g} degrees at Nyquist" in notes
 
 
-def test_one_half_set_for_all_is_none(table: Table) -> None:
-    particles = read_particles(table(cisTEMAssignedSubset=np.ones(N, int)))
+@pytest.mark.parametrize("subset", [-1, 0, 1, 2])
+def test_one_half_set_for_all_is_none(table: Table, subset: int) -> None:
+    particles = read_particles(table(cisTEMAssignedSubset=np.full(N, subset)))
     assert set(particles.half_sets.tolist()) == {0}  # a run splits them itself
+    said = f"cisTEMAssignedSubset is {subset} in every row; this is no split and is not used."
+    assert (said in particles.notes) == (subset != 0)
+
+
+def test_subsets_of_some_rows_only_are_refused(table: Table) -> None:
+    with pytest.raises(InputError, match="row 1: cisTEMAssignedSubset is 0, expected 1 or 2"):
+        read_particles(table(cisTEMAssignedSubset=np.arange(N) % 3))
+    inactive = np.where(np.arange(N) % 3 == 0, -1, 1)
+    chosen = table(cisTEMAssignedSubset=np.arange(N) % 3, cisTEMImageActivity=inactive)
+    assert read_particles(chosen).half_sets.tolist() == [1, 2] * 4
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["cisTEMDefocus1", "cisTEMAnglePhi", "cisTEMXShift", "cisTEMPixelSize", "cisTEMPhaseShift",
+     "cisTEMPositionInStack", "cisTEMOccupancy", "cisTEMAssignedSubset", "cisTEMBeamTiltX",
+     "cisTEMMicroscopeVoltagekV", "cisTEMPreExposure"],
+)  # fmt: skip
+def test_messages_name_the_row_and_the_column_of_the_file(table: Table, label: str) -> None:
+    good = ["300", "200"] if "Voltage" in label else ["1", "2"]
+    active = np.where(np.arange(N) < 5, -1, 1)
+    values = ["junk" if i in (2, 8) else good[i % 2] for i in range(N)]
+    with pytest.raises(StarError, match=rf"data_ row 9: {label} is 'junk', expected .*1 of 7 rows"):
+        read_particles(table(cisTEMImageActivity=active, **{label: values}))
+    values[8] = good[0]
+    assert len(read_particles(table(cisTEMImageActivity=active, **{label: values}))) == 7
+
+
+def test_an_image_without_value_is_told_by_its_row(table: Table) -> None:
+    with pytest.raises(StarError, match="row 3: cisTEMDefocus1 is ''"):
+        read_particles(table(cisTEMDefocus1=["''" if i == 2 else "9000" for i in range(N)]))
+
+
+def test_images_that_no_stack_has_are_told_by_row(table: Table) -> None:
+    active = np.where(np.arange(N) < 5, -1, 1)
+    places = np.arange(1, N + 1)
+    places[8] = 0
+    with pytest.raises(StarError, match="data_ row 9: cisTEMPositionInStack is 0"):
+        read_particles(table(cisTEMImageActivity=active, cisTEMPositionInStack=places))
+    places[8] = 99
+    with pytest.raises(StackError, match=r"counting active rows only\) row 4: image 99 of"):
+        read_particles(table(cisTEMImageActivity=active, cisTEMPositionInStack=places))
+    with pytest.raises(StackError, match="data_ row 9: image 99 of"):
+        read_particles(table(cisTEMPositionInStack=places))
+
+
+def test_columns_of_relion_besides_are_not_used_and_that_is_said(told: Told, table: Table) -> None:
+    expected = read_particles(table())
+    path = table(rlnAngleRot=np.zeros(N), rlnOriginXAngst=np.ones(N), rlnRandomSubset=np.ones(N))
+    particles = read_particles(path)
+    torch.testing.assert_close(particles.poses.rotations, expected.poses.rotations)
+    np.testing.assert_allclose(particles.poses.shifts, told.origins)
+    (note,) = (n for n in particles.notes if "rlnAngleRot" in n)
+    assert note.startswith("warning: rlnAngleRot, rlnOriginXAngst, rlnRandomSubset are not used")
 
 
 @pytest.mark.parametrize("label", ["cisTEMDefocus1", "cisTEMXShift", "cisTEMMicroscopeCsMM"])

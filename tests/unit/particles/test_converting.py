@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from data_sets import DataSet, make_data_set, star_block, write_cs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryosplat.errors import PickleError
+from cryosplat.errors import OutputError, PickleError, StarError
 from cryosplat.io.pickles import load_pickle, save_pickle
 from cryosplat.io.star import read_star
 from cryosplat.particles import (
@@ -154,6 +155,54 @@ def test_an_older_list_of_stacks_does_not_stay(data_set: DataSet, star: Star) ->
     losses = write_cryodrgn(first.select(np.array([2, 1])), folder)
     assert not (folder / "particles.txt").exists()
     assert "the particles are not all images of their stacks in order" in losses[-1]
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_folder_is_written_whole_or_not_at_all(data_set: DataSet, star: Star) -> None:
+    first = read_particles(star(myLabel=["a"] * 12))
+    worse = replace(first, table=first.table.assign(myLabel=["'\""] * 12)).select(np.arange(5))
+    folder = data_set.folder / "new" / "drgn"
+    with pytest.raises(StarError, match="both kinds of quotes"):
+        write_cryodrgn(worse, folder)
+    assert not folder.parent.exists()
+    write_cryodrgn(first, folder)
+    (folder / "notes.txt").write_text("mine")
+    before = _bytes(folder)
+    with pytest.raises(StarError, match="both kinds of quotes"):
+        write_cryodrgn(worse, folder)
+    assert _bytes(folder) == before
+
+
+@pytest.mark.parametrize("at", ["particles.star", ".partial-{}-ctf.pkl"])
+def test_older_files_come_back_where_one_cannot_be_replaced(
+    data_set: DataSet, star: Star, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    first = read_particles(star())
+    folder = data_set.folder / "drgn"
+    write_cryodrgn(first, folder)
+    before = _bytes(folder)
+    move = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if target.name == at.format(os.getpid()) and "partial" in source.name:
+            raise OSError(5, "Input/output error")
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OutputError, match="drgn: cannot be written"):
+        write_cryodrgn(first.select(np.arange(5)), folder)
+    assert _bytes(folder) == before
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(data_set: DataSet, star: Star) -> None:
+    folder = data_set.folder / "drgn"
+    (folder / "ctf.pkl").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"ctf.pkl: is a folder"):
+        write_cryodrgn(read_particles(star()), folder)
+    assert os.listdir(folder) == ["ctf.pkl"]
 
 
 @pytest.mark.parametrize(

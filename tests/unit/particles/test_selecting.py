@@ -71,12 +71,13 @@ def test_index_files_count_from_0(particles: Particles, tmp_path: Path, kind: st
         ("a.pkl", pickle.dumps(np.array([0, -1])), "index -1 is not among"),
         ("a.pkl", pickle.dumps(np.zeros(3)), "holds float64 of shape (3,), expected integers"),
         ("a.pkl", pickle.dumps(np.ones(11, bool)), "or a mask of shape (12,)"),
+        ("a.pkl", pickle.dumps(np.zeros(12, bool)), "that is true somewhere"),
         ("a.pkl", pickle.dumps([]), "expected integers"),
         ("a.pkl", pickle.dumps({"a": 1}), "expected integers"),
         ("a.pkl", pickle.dumps([[1], [2, 3]]), "expected integers"),
         ("a.npy", b"hello", "not an array that numpy saved"),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_wrong_index_files_are_refused(
     particles: Particles, tmp_path: Path, name: str, content: bytes, fragment: str

@@ -1,0 +1,121 @@
+"""Were the images multiplied by their CTF? Their background says so without any pose.
+
+Noise comes after the lens: in the corners of images as they were recorded it has the same spectrum
+whatever the defocus. Where images were multiplied by their CTF it went through that too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..grid import radial_shells
+from ..noise import background_window, blank_corners
+from ..optics import ISOTROPIC, Optics, ctf
+from ..particles import Particles
+from ..validation.findings import Finding
+from ._images import spread_evenly
+from .values import Item
+
+MOST, FEWEST = 300, 50  # images that are looked at
+NOISY = 0.3  # share of the images' deviation in their corners, from which those are noise
+PLAIN, MULTIPLIED = 0.3, 0.7  # slopes up to and from which images are one or the other
+LEAST_SPREAD = 0.1  # relative deviation of CTF^2 over images in a shell that says anything
+
+
+def processing_items(particles: Particles, usable: NDArray[np.int64]) -> list[Item]:
+    """An item where the images of some box contradict the table on premultiplication."""
+    slope = background_slope(particles, spread_evenly(usable, MOST))
+    told = {group.processing for group in particles.optics.groups} == {"premultiplied"}
+    some = any(group.processing == "premultiplied" for group in particles.optics.groups)
+    if slope is None or some != told:
+        return []
+    says = (
+        f"in their corners noise follows CTF² with a slope of {slope:.2f} (0: as recorded, 1: "
+        f"multiplied by the CTF)"
+    )
+    remedy = f"cryosplat check {particles.source} --fix OUT.star"
+    if slope > MULTIPLIED and not told:
+        return [Item("processing", "multiplied by the CTF", (Finding(
+            "ctf-premultiplied", "alarm",
+            f"The images were multiplied by their CTF and the table does not say so: {says}.", remedy,
+        ),))]  # fmt: skip
+    if slope < PLAIN and told:
+        return [Item("processing", "as recorded", (Finding(
+            "ctf-not-premultiplied", "alarm",
+            f"The table says that the images were multiplied by their CTF, but they were not: "
+            f"{says}.", remedy,
+        ),))]  # fmt: skip
+    return []
+
+
+def background_slope(particles: Particles, positions: NDArray[np.int64]) -> float | None:
+    """How the noise of stored images follows their CTF squared: 0 not at all, 1 in proportion.
+
+    In each shell the power in the corners is compared over images of different defocus, so that the
+    noise may have any colour. None where images are too few, alike, cropped as they are read, or
+    without noise in their corners.
+    """
+    images = particles.images
+    if images.crops or len(positions) < FEWEST:
+        return None
+    kinds = np.stack([images.box_sizes, particles.optics.of_group("pixel_size").numpy()], 1)
+    found, kind, counts = np.unique(
+        kinds[positions], axis=0, return_inverse=True, return_counts=True
+    )
+    positions = positions[kind.ravel() == counts.argmax()]
+    side = int(found[counts.argmax()][0])
+    places = zip(images.stack[positions], images.section[positions], strict=True)
+    stored = torch.cat([torch.from_numpy(images.stacks[s].read([i])) for s, i in places])
+    window = background_window(side)
+    corners = stored[:, window > 0.5].std(1) / stored.std(dim=(1, 2)).clamp_min(1e-30)
+    quiet = bool(blank_corners(stored).any()) or float(corners.median()) < NOISY
+    if len(positions) < FEWEST or quiet:
+        return None
+    power = _shells(_power(stored, window))
+    return _slope(
+        power, _shells(_seen(particles.optics.select(torch.from_numpy(positions)), window))
+    )
+
+
+def _slope(power: Tensor, squared: Tensor) -> float | None:
+    """Of the ``power`` (n, shells) over the CTF squared, both in parts of their means."""
+    power = power / power.mean(0).clamp_min(1e-30) - 1.0
+    squared = squared / squared.mean(0).clamp_min(1e-30) - 1.0
+    telling = squared.std(0) > LEAST_SPREAD
+    if not bool(telling.any()):
+        return None
+    power, squared = power[:, telling], squared[:, telling]
+    return float((power * squared).sum() / squared.square().sum())
+
+
+def _power(images: Tensor, window: Tensor) -> Tensor:
+    mean = (images * window).sum((1, 2), keepdim=True) / window.sum()
+    return torch.fft.rfft2((images - mean) * window).abs().square()
+
+
+def _seen(optics: Optics, window: Tensor) -> Tensor:
+    """CTF squared as the spectrum of windowed images shows it, (n, d, d // 2 + 1)."""
+    d = len(window)
+    kx, ky = torch.fft.rfftfreq(d), torch.fft.fftfreq(d)
+    cycles = torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1).double()
+    plain = tuple(replace(group, odd=(), magnification=ISOTROPIC) for group in optics.groups)
+    frequencies = cycles / float(optics.of_group("pixel_size")[0])
+    squared = ctf(replace(optics, groups=plain), frequencies).float().square()
+    blur = torch.fft.irfft2(torch.fft.rfft2(window).abs().square(), s=(d, d))
+    return torch.fft.rfft2(torch.fft.irfft2(squared, s=(d, d)) * blur).real
+
+
+def _shells(power: Tensor) -> Tensor:
+    """Averages (n, shells) over the shells that have a ring of their own, from the third on."""
+    d = power.shape[1]
+    shells = radial_shells((d, d))
+    last = d // 2
+    flat, inside = power.flatten(1), (shells < last).flatten()
+    sums = torch.zeros(len(power), last).index_add(1, shells.flatten()[inside], flat[:, inside])
+    counts = torch.bincount(shells.flatten()[inside], minlength=last).float()
+    return (sums / counts)[:, 2:]
