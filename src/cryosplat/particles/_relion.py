@@ -157,7 +157,7 @@ def _image_names(table: StarTable) -> tuple[NDArray[np.object_], NDArray[np.int6
             f"number from 1, @ and a stack, e.g. 000001@stack.mrcs ({len(bad)} rows are affected)."
             f"\n  Remedy: write the file again with the program it came from."
         )
-    files = np.array([_FORMAT.sub("", file) for _, _, file in parts], dtype=object)
+    files = np.array([_FORMAT.sub("", f) if ":" in f else f for _, _, f in parts], dtype=object)
     return files, np.array([int(number or 0) for number, _, _ in parts], dtype=np.int64) - 1
 
 
