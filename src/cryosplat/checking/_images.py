@@ -179,7 +179,9 @@ def _background(pixels: Pixels, good: NDArray[np.bool_]) -> Item:
     mean, deviation = pixels.mean[good], pixels.deviation[good]
     typical = float(np.median(deviation))
     if float(np.median(pixels.blank[good])) > 0.5:
-        text = "blank outside a circle; noise is measured in a ring inside it"
+        text = (
+            "blank in the corners; noise is measured in a ring inside a circle, where there is one"
+        )
         return Item("background", text)
     text = f"mean {np.median(mean):.3g}, deviation {typical:.3g} in the corners"
     off = float(np.median(np.abs(mean))) > MEAN_LIMIT * typical or abs(typical - 1) > LEVEL_LIMIT

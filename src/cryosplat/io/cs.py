@@ -33,7 +33,8 @@ def read_cs(
     groups of theirs, told by how they begin, take the place of the table's own. After them come the
     files named ``*passthrough*.cs`` in the same folder that describe all the same particles: those
     of the same job or, where there are none, all. The table's own poses keep those of other jobs
-    away. ``notes`` is told what was taken and what was not.
+    away, and to groups that a given file has told they add nothing. ``notes`` is told what was
+    taken and what was not.
 
     Raises `CsError` for files that are not ``.cs`` tables, for particles that a given file lacks,
     and where two passthroughs contradict each other.
@@ -41,18 +42,25 @@ def read_cs(
     path = Path(path)
     notes = [] if notes is None else notes
     rows = _load(path)
+    told: list[str] = []
     for other, kinds in (given or {}).items():
         table = _load(other)
-        replaced = [n for n in _names(rows) if _of_kinds(n, kinds)]
-        if replaced and any(_of_kinds(n, kinds) for n in _names(table)):
-            rows = rows[[n for n in _names(rows) if n not in replaced]]
-            notes.append(f"{_groups(replaced)} of {path.name} are replaced by those of {other}.")
+        if any(_of_kinds(n, kinds) for n in _names(table)):
+            told.extend(kinds)
+            if replaced := [n for n in _names(rows) if _of_kinds(n, kinds)]:
+                rows = rows[[n for n in _names(rows) if n not in replaced]]
+                notes.append(
+                    f"{_groups(replaced)} of {path.name} are replaced by those of {other}."
+                )
         rows = _merge(path, rows, other, table, _added(rows, table))
-    return rows if "passthrough" in path.name else _with_passthroughs(path, rows, notes)
+    return rows if "passthrough" in path.name else _with_passthroughs(path, rows, told, notes)
 
 
-def _with_passthroughs(path: Path, rows: np.ndarray, notes: list[str]) -> np.ndarray:
-    """``rows`` with what they lack from the passthrough files beside their own."""
+def _with_passthroughs(
+    path: Path, rows: np.ndarray, told: Sequence[str], notes: list[str]
+) -> np.ndarray:
+    """``rows`` with what they lack, but for the kinds ``told``, from the passthrough files beside
+    their own."""
     job = _job(path)
     beside = [other for other in sorted(path.parent.glob("*passthrough*.cs")) if other != path]
     own = [other for other in beside if job and _job(other) == job]
@@ -62,7 +70,8 @@ def _with_passthroughs(path: Path, rows: np.ndarray, notes: list[str]) -> np.nda
     for other in own or beside:
         table = _load(other)
         known = np.isin(rows["uid"], table["uid"])
-        added, foreign = _without_foreign_poses(rows, _added(rows, table))
+        open_ = [n for n in _added(rows, table) if not _of_kinds(n, told)]
+        added, foreign = _without_foreign_poses(rows, open_)
         if not known.all():
             if known.any():
                 partial.append((other, int((~known).sum()), added))
@@ -74,13 +83,9 @@ def _with_passthroughs(path: Path, rows: np.ndarray, notes: list[str]) -> np.nda
             )
         joined = _merge(path, rows, other, table, added)
         for name in added:
-            before = first.setdefault(name, (other, joined[name]))
-            if not _equal(before[1], joined[name]):
-                raise CsError(
-                    f"{path}: {before[0].name} and {other.name} beside it both have {name}, with "
-                    f"different values.\n  Remedy: move the one of another job away, or name the "
-                    f"right one: --poses {before[0]}"
-                )
+            _check_agree(
+                path, name, first.setdefault(name, (other, joined[name])), (other, joined[name])
+            )
         merged = _merge(path, merged, other, table, [n for n in added if n not in _names(merged)])
     for other, lacking, names in partial:
         if left := [n for n in names if n not in _names(merged)]:
@@ -92,6 +97,18 @@ def _with_passthroughs(path: Path, rows: np.ndarray, notes: list[str]) -> np.nda
         files = ", ".join(dict.fromkeys(first[n][0].name for n in taken))
         notes.append(f"{_groups(taken)} are taken from {files}, of another job than {path.name}.")
     return merged
+
+
+def _check_agree(
+    path: Path, name: str, one: tuple[Path, np.ndarray], two: tuple[Path, np.ndarray]
+) -> None:
+    """Raise `CsError` where two files tell a field with different values."""
+    if not _equal(one[1], two[1]):
+        raise CsError(
+            f"{path}: {one[0].name} and {two[0].name} beside it both have {name}, with different "
+            f"values.\n  Remedy: move the one of another job away, or name the right one: "
+            f"--poses {one[0]}"
+        )
 
 
 def read_csg(path: str | os.PathLike[str], notes: list[str] | None = None) -> np.ndarray:

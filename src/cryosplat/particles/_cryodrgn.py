@@ -107,6 +107,12 @@ def optics_without_ctf(
     return Optics(groups, torch.from_numpy(group), zero, zero, zero, zero, zero, zero + 1), first
 
 
+def replaced_note(columns: Sequence[str], source: Path, ctf: Path) -> str:
+    """What of a file's ``columns`` a pickle's CTF, or none, replaces without having them."""
+    why = "the images have no CTF" if without_ctf(ctf) else f"{ctf} replaces them"
+    return f"{', '.join(columns)} of {source} are not used: {why}, as given."
+
+
 def pixel_size_note(given: float, source: Path) -> str:
     """What a pixel size that the user gives does to that of a file."""
     return (

@@ -25,6 +25,7 @@ from ._cryodrgn import (
     pickled_optics,
     pickled_poses,
     pixel_size_note,
+    replaced_note,
     without_ctf,
 )
 from ._cryosparc_aberrations import ExposureGroups, fitting_groups, rows_values, with_fields
@@ -205,8 +206,7 @@ def _replaced(path: Path, rows: np.ndarray, ctf: Path) -> Iterator[str]:
     neutral = {"ctf/bfactor": 0.0, "ctf/scale": 1.0, "alignments3D/alpha": 1.0}
     held = [c for c, one in neutral.items() if np.any(_numbers(path, rows, c, one) != one)]
     if held:
-        why = "the images have no CTF" if without_ctf(ctf) else f"{ctf} replaces them"
-        yield f"{', '.join(held)} of {path} are not used: {why}, as given."
+        yield replaced_note(held, path, ctf)
 
 
 def _poses(path: Path, rows: np.ndarray, pixel_size: float | None) -> Poses:

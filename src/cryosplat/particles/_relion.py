@@ -27,6 +27,7 @@ from ._cryodrgn import (
     pickled_optics,
     pickled_poses,
     pixel_size_note,
+    replaced_note,
     without_ctf,
 )
 from ._exposure import damage, tilt_images
@@ -248,8 +249,7 @@ def _replaced(table: StarTable, ctf: Path) -> Iterator[str]:
     neutral = {"rlnCtfBfactor": 0.0, "rlnCtfScalefactor": 1.0, "rlnMicrographPreExposure": 0.0}
     held = [c for c, one in neutral.items() if np.any(table.numbers_or(c, one) != one)]
     if held:
-        why = "the images have no CTF" if without_ctf(ctf) else f"{ctf} replaces them"
-        yield f"{', '.join(held)} of {table.path} are not used: {why}, as given."
+        yield replaced_note(held, table.path, ctf)
 
 
 def _half_sets(table: StarTable, notes: list[str]) -> torch.Tensor:

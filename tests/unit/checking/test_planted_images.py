@@ -63,7 +63,9 @@ def test_images_cut_to_a_circle_are_no_fault_and_said(clean: PlantedSet) -> None
     clean.restack(images)
     _, checked = clean.check(trial=True)
     (item,) = (item for item in checked.report.items if item.title == "background")
-    assert item.text == "blank outside a circle; noise is measured in a ring inside it"
+    assert item.text == (
+        "blank in the corners; noise is measured in a ring inside a circle, where there is one"
+    )
     assert checked.report.codes("alarm") == checked.report.codes("warning") == set()
 
 

@@ -47,6 +47,9 @@ def test_fields_asked_for_by_name_replace_the_tables_own(tmp_path: Path) -> None
     assert [rows[n].tolist() for n in ("ctf/u", "a/x", "b/y")] == [[10, 20], [1, 2], [10, 20]]
     assert notes == [f"ctf of J2_particles.cs are replaced by those of {other}."]
     assert read_cs(main, {other: ("alignments3D/",)})["ctf/u"].tolist() == [1, 2]
+    # nor does a passthrough bring it back
+    _save(tmp_path / "J2_passthrough.cs", [1, 2], ctf__old=[1, 2], c__z=[1, 2])
+    assert read_cs(main, {other: ("ctf/",)}).dtype.names == ("uid", "a/x", "ctf/u", "b/y", "c/z")
 
 
 def test_passthroughs_of_the_same_job_come_first(tmp_path: Path) -> None:
