@@ -29,6 +29,8 @@ from cryosplat.fitting import Schedule, density, fit, start_in_density
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
 from cryosplat.io.star import read_star, write_star
+from cryosplat.maps.fsc import fourier_shell_correlation
+from cryosplat.maps.mask import soft_mask
 from cryosplat.mixture import GaussianMixture, mean_of
 from cryosplat.noise import estimate_noise
 from cryosplat.particles import read_particles
@@ -43,8 +45,6 @@ from cryosplat.simulation import (
 from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate
 from cryosplat.validation.baseline import voxel_maps
-from cryosplat.validation.fsc import fourier_shell_correlation
-from cryosplat.validation.mask import soft_mask
 
 LOG = logging.getLogger("benchmark")
 HERE = Path(__file__).resolve().parent

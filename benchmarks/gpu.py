@@ -28,9 +28,9 @@ import torch
 from run import write_json
 from torch import Tensor
 
-from cryosplat.fitting._image_data import Observed
-from cryosplat.fitting._image_model import Learner, Units, decoded, encoded
-from cryosplat.fitting._image_term import ImageTerm, equal_precision
+from cryosplat.fitting.images._model import Learner, Units, decoded, encoded
+from cryosplat.fitting.images.data import Observed
+from cryosplat.fitting.images.term import ImageTerm, equal_precision
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
 from cryosplat.optics import Optics, OpticsGroup

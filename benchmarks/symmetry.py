@@ -24,6 +24,7 @@ from symmetric_models import MOLECULES, Molecule, write_truth
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
 from cryosplat.io.ply import read_ply
+from cryosplat.maps.fsc import fourier_shell_correlation, resolution
 from cryosplat.particles import Particles, read_particles, split_half_sets
 from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction import reconstruct
@@ -31,7 +32,6 @@ from cryosplat.reconstruction._symmetry import look_at_symmetry
 from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.symmetry import order_of
-from cryosplat.validation.fsc import fourier_shell_correlation, resolution
 from cryosplat.validation.symmetry_check import SymmetryCheck
 
 RESULT = Path(__file__).parent / "results" / "symmetry.json"

@@ -20,12 +20,12 @@ import torch
 from machine import describe
 
 from cryosplat.io.mrc import read_map
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.particles import read_particles
 from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction import Reconstruction, reconstruct
 from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ReconstructionSettings
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 RESULT = Path(__file__).parent / "results" / "trust.json"
 JUDGED = 0.3  # measured FSC above which a prediction is compared

@@ -12,8 +12,8 @@ from scoring import shell_correlation
 from torch import Tensor
 
 from cryosplat.fitting import ImageData, ImageState, Watch, begin, fit_images, paper_start
-from cryosplat.fitting._image_solver import Render
-from cryosplat.fitting._image_start import WIDTH
+from cryosplat.fitting.images._solver import Render
+from cryosplat.fitting.images._start import WIDTH
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
 from cryosplat.poses import Poses

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .grid import Grid
     from .io.mrc import read_map, write_map
     from .io.ply import read_ply, write_ply
+    from .maps.fsc import fourier_shell_correlation, resolution
+    from .maps.mask import soft_mask
     from .mixture import GaussianMixture
     from .noise import NoiseModel, estimate_noise
     from .optics import Optics, OpticsGroup, ctf
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from .simulation import SimulationSettings, mixture_from_atoms, phantom, simulate_particles
     from .splatting import project, voxelize
     from .statistics import Statistics
-    from .validation.fsc import fourier_shell_correlation, resolution
-    from .validation.mask import soft_mask
 
 _MODULES = {
     "errors": ("CryosplatError", "InputError", "OutputError", "SettingsError"),
@@ -51,8 +51,8 @@ _MODULES = {
     ),
     "splatting": ("project", "voxelize"),
     "statistics": ("Statistics",),
-    "validation.fsc": ("fourier_shell_correlation", "resolution"),
-    "validation.mask": ("soft_mask",),
+    "maps.fsc": ("fourier_shell_correlation", "resolution"),
+    "maps.mask": ("soft_mask",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

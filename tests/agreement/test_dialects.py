@@ -25,7 +25,7 @@ from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate
 from cryosplat.validation.baseline import voxel_maps
-from cryosplat.validation.contrast import contrast_score
+from cryosplat.validation.polarity import contrast_score
 
 N, BOX = 400, 40
 Reference = Callable[[bool], tuple[Particles, list[Statistics], Tensor]]

@@ -19,18 +19,18 @@ from torch import Tensor
 from cryosplat.grid import Grid, radial_shells
 from cryosplat.io.mrc import read_map, write_map
 from cryosplat.io.star import read_star
-from cryosplat.mixture import GaussianMixture
-from cryosplat.report.deposition import RELION_HALVES
-from cryosplat.splatting import voxelize
-from cryosplat.validation.fsc import (
+from cryosplat.maps.fsc import (
     MaskedFsc,
     corrected_for_mask,
     fourier_shell_correlation,
     masked_fsc,
     resolution,
 )
-from cryosplat.validation.mask import soft_mask, spherical_mask
-from cryosplat.validation.postprocess import guinier_plot, sharpen
+from cryosplat.maps.mask import soft_mask, spherical_mask
+from cryosplat.maps.sharpening import guinier_plot, sharpen
+from cryosplat.mixture import GaussianMixture
+from cryosplat.report.deposition import RELION_HALVES
+from cryosplat.splatting import voxelize
 
 PIXEL_SIZE = 2.0
 B_FACTOR = 100.0  # of the simulated molecule

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.noise import NoiseModel
 from cryosplat.particles import Particles, downsampled, read_particles
 from cryosplat.progress import SilentProgress
@@ -20,7 +21,6 @@ from cryosplat.reconstruction import reconstruct
 from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ImageSchedule, ReconstructionSettings
 from cryosplat.statistics import QuadraticForm, accumulate, shell_means, solve
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 Solver = Literal["statistics", "images"]
 MAIN, COARSE, WIDE = Grid(48, 2.0), Grid(40, 2.4), Grid(36, 3.0)

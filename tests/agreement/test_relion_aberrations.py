@@ -24,11 +24,11 @@ from cryosplat.formation import VolumeProjector, response
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import StackFile, read_map
 from cryosplat.io.star import read_star, write_star
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
 from cryosplat.optics import OpticsGroup, beam_tilt
 from cryosplat.particles import read_particles
 from cryosplat.simulation import SimulationSettings, band_limited_map, phantom, simulate_particles
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 GRID = Grid(48, 1.6)
 TILT = (4e-3, -2e-3)

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
+from cryosplat.maps.fsc import fourier_shell_correlation
+from cryosplat.maps.mask import spherical_mask
 from cryosplat.noise import NoiseModel, estimate_noise
 from cryosplat.particles import Particles, read_particles
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate, shell_means, solve
 from cryosplat.validation.baseline import voxel_maps
-from cryosplat.validation.fsc import fourier_shell_correlation
-from cryosplat.validation.mask import spherical_mask
 
 N = 2000
 GRID, COARSE = Grid(48, 2.0), Grid(36, 2.8)

@@ -24,13 +24,13 @@ from cryosplat.errors import StackError, StarError
 from cryosplat.formation import MixtureProjector, form_images
 from cryosplat.grid import Grid
 from cryosplat.io.star import read_star
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.noise import estimate_noise
 from cryosplat.particles import Particles, read_particles, split_half_sets, write_particles
 from cryosplat.simulation.atoms import spheres
 from cryosplat.splatting import voxelize
 from cryosplat.statistics import accumulate
 from cryosplat.validation.baseline import voxel_maps
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from cryosplat.grid import Grid, radial_shells
-from cryosplat.validation.fsc import (
+from cryosplat.maps.fsc import (
     fourier_shell_correlation,
     masked_fsc,
     randomise_phases,
     truth_from_halves,
 )
-from cryosplat.validation.mask import spherical_mask
+from cryosplat.maps.mask import spherical_mask
 
 BOX = 48
 GRID = Grid(BOX, 2.0)

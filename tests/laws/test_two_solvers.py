@@ -11,8 +11,8 @@ from problems import ABERRATIONS, blobs, noise_model, random_batch, statistics_o
 from torch import Tensor
 
 from cryosplat.batch import Batch
-from cryosplat.fitting._image_data import ImageData, Observed, observe
-from cryosplat.fitting._image_term import ImageTerm
+from cryosplat.fitting.images.data import ImageData, Observed, observe
+from cryosplat.fitting.images.term import ImageTerm
 from cryosplat.formation import MixtureProjector, form_images
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture

@@ -16,6 +16,7 @@ from cryosplat.fitting import Schedule, density, fit, start_in_density
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
 from cryosplat.io.pickles import load_pickle
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.noise import NoiseModel, estimate_noise
 from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
@@ -23,7 +24,6 @@ from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction._data import HalfSet, upright
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate, shell_means, solve
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 HAND_SHELLS = 12  # what 50 views of a hand some 30 pixels long sample without gaps
 

@@ -22,12 +22,12 @@ from cryosplat.fitting import (
     paper_start,
     start_in_density,
 )
-from cryosplat.fitting._image_data import observe
+from cryosplat.fitting.images.data import observe
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
 from cryosplat.settings import ImageSchedule
 from cryosplat.splatting import project, voxelize
 from cryosplat.statistics import QuadraticForm
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 K = 60
 

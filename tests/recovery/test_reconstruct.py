@@ -15,6 +15,7 @@ from torch import Tensor
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import StackFile, read_map, write_stack
 from cryosplat.io.ply import read_ply
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
 from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
@@ -24,7 +25,6 @@ from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, simulate_particles
 from cryosplat.splatting import voxelize
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 GRID = Grid(28, 2.8)
 N = 400

@@ -16,12 +16,12 @@ from torch import Tensor
 from cryosplat.fitting import Schedule, start_at_random
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map, write_map
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
 from cryosplat.reconstruction import Reconstruction, _fits
 from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.statistics import QuadraticForm, Statistics
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 FIXED = replace(QUICK, gaussians=600)
 

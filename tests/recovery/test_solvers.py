@@ -18,13 +18,13 @@ from problems import blobs
 from cryosplat.errors import InputError
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.particles import read_particles, write_particles
 from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction import Reconstruction, reconstruct
 from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ImageSchedule, ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, simulate_particles
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 GRID = Grid(24, 3.0)
 IMAGES = ReconstructionSettings(

@@ -19,6 +19,7 @@ from cryosplat.fitting import Schedule, fit, march
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
 from cryosplat.io.ply import read_ply
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.noise import estimate_noise
 from cryosplat.particles import Particles, read_particles
 from cryosplat.progress import SilentProgress
@@ -28,7 +29,6 @@ from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ImageSchedule, ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, simulate_particles
 from cryosplat.statistics import QuadraticForm, accumulate
-from cryosplat.validation.fsc import fourier_shell_correlation
 from cryosplat.viewer.scene import read_scene
 
 GRID = Grid(28, 2.8)

@@ -11,10 +11,10 @@ from tolerances import PREDICTED_CROSS, PREDICTED_FULL
 from torch import Tensor
 
 from cryosplat.io.mrc import read_map
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.reconstruction import Reconstruction
 from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ReconstructionSettings
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 JUDGED = 0.3
 

@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from ..maps.views import sampling_score
 from ..particles import Particles
 from ..particles.selecting import CLASS_COLUMNS
 from ..poses import rotations_from_euler
 from ..validation.findings import Finding
-from ..validation.views import sampling_score
 from .values import Item, rows_in_words
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")

@@ -20,13 +20,13 @@ from torch import Tensor
 from ..batch import Batch
 from ..formation import VolumeProjector
 from ..grid import Grid
+from ..maps.fsc import fourier_shell_correlation
 from ..noise import NoiseModel, estimate_noise
 from ..optics import Optics
 from ..particles import Particles, downsampled
 from ..particles.processing import recorded
 from ..poses import Poses
 from ..statistics import Accumulator, QuadraticForm, Statistics, shell_means, solve
-from ..validation.fsc import fourier_shell_correlation
 from ..validation.likelihood import log_likelihoods
 
 BOX = 48  # pixels; what is wrong with a table shows at low resolution

@@ -11,8 +11,8 @@ import torch
 
 from ..particles import Particles
 from ..statistics import QuadraticForm
-from ..validation.contrast import contrast_score
 from ..validation.findings import Finding
+from ..validation.polarity import contrast_score
 from .hypotheses import GIVEN, Outcome, Ratio, Sample, draw_sample, evaluate, ratio, seen
 from .readings import Reading, readings
 from .transforms import dealt_out

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..checking import Report, check_particles, check_target, unreadable, write_fixed
 from ..errors import InputError, OutputError, SettingsError
-from ..io._atomic import check_no_input, replacing
+from ..io.atomic import check_no_input, replacing
 from ..particles import Particles
 from ..particles.faults import StackFaults
 from ._console import console_progress, duration

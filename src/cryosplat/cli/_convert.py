@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from ..errors import OutputError, SettingsError
-from ..io._atomic import check_no_input
+from ..io.atomic import check_no_input
 from ..particles import star_losses, write_cryodrgn, write_particles
-from ..particles.writing_cryodrgn import CTF, FILES, HALF_SETS, POSES
+from ..particles.cryodrgn.writing import CTF, FILES, HALF_SETS, POSES
 from ._reconstruct import ParticleFiles
 
 

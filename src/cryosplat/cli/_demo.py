@@ -13,12 +13,12 @@ from rich.table import Table
 from ..estimate import expected_cost
 from ..grid import Grid
 from ..io.mrc import read_map
+from ..maps.fsc import fourier_shell_correlation
 from ..particles import read_particles
 from ..reconstruction import Reconstruction
 from ..run_folder import RunFolder
 from ..settings import ReconstructionSettings
 from ..simulation import SimulationSettings, phantom
-from ..validation.fsc import fourier_shell_correlation
 from ._reconstruct import reconstruct_into
 from ._simulate import simulate_with_progress
 from ._tables import print_preflight, print_result

@@ -14,10 +14,10 @@ from ..errors import InputError, OutputError
 from ..grid import Grid
 from ..io.fsc import write_fsc_csv, write_fsc_xml
 from ..io.mrc import MapFile, read_map
+from ..maps.fsc import MaskedFsc, fourier_shell_correlation, masked_fscs, resolution
+from ..maps.mask import named_masks
+from ..maps.mask_checks import mask_remarks, read_mask, tightness_remark
 from ..report.figures import fsc_figure
-from ..validation.fsc import MaskedFsc, fourier_shell_correlation, masked_fscs, resolution
-from ..validation.mask import named_masks
-from ..validation.mask_checks import mask_remarks, read_mask, tightness_remark
 
 FIGURES = (".png", ".svg", ".pdf")
 SUFFIXES = (*FIGURES, ".csv", ".xml")

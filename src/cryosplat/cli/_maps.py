@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ..errors import OutputError
 from ..grid import Grid
-from ..io._atomic import check_no_input
+from ..io.atomic import check_no_input
 from ..io.mrc import write_map
 from ..io.ply import read_ply
 from ..mixture import GaussianMixture

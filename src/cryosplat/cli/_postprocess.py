@@ -13,21 +13,21 @@ from torch import Tensor
 
 from ..errors import InputError, OutputError, SettingsError
 from ..grid import Grid
-from ..io._atomic import check_no_input
+from ..io.atomic import check_no_input
 from ..io.mrc import MapFile, read_map, write_map
 from ..io.ply import read_ply, write_ply
-from ..mixture import GaussianMixture
-from ..report.deposition import Deposit, write_emdb, write_relion_halves
-from ..report.run import write_report
-from ..run_folder import RunFolder
-from ..validation.fsc import MaskedFsc, masked_fscs, resolution
-from ..validation.mask_checks import (
+from ..maps.fsc import MaskedFsc, masked_fscs, resolution
+from ..maps.mask_checks import (
     mask_remarks,
     read_mask,
     resolutions_by_mask,
     tightness_remark,
 )
-from ..validation.postprocess import Postprocessed, share_limited, sharpen, sharpened_mixture
+from ..maps.sharpening import Postprocessed, share_limited, sharpen, sharpened_mixture
+from ..mixture import GaussianMixture
+from ..report.deposition import Deposit, write_emdb, write_relion_halves
+from ..report.run import write_report
+from ..run_folder import RunFolder
 from ._maps import check_map_name
 
 FLOOR = 0.2  # pixels: such Gaussians are points to the run's grid; voxelize band-limits them

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import InputError
-from ._atomic import replacing
+from .atomic import replacing
 
 _KEY = "cryosplat.checkpoint"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from ..errors import InputError
-from ._atomic import replacing
+from .atomic import replacing
 
 PathLike = str | os.PathLike[str]
 

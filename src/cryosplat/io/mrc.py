@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import MrcError
-from ._atomic import replacing
 from ._mrc_header import HEADER_BYTES, moments, new_header, read_header, set_statistics, voxel_size
+from .atomic import replacing
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PickleError
-from ._atomic import replacing
 from ._pickle_machine import Machine, Refused
+from .atomic import replacing
 
 
 def load_pickle(path: str | os.PathLike[str]) -> Any:

@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 
 from ..errors import InputError, SettingsError
 from ..symmetry import rotations_of, symmetry_name
-from ._atomic import replacing
+from .atomic import replacing
 
 COLUMNS = (
     "x", "y", "z", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3", "amplitude"

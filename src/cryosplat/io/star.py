@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import StarError
-from ._atomic import replacing
+from .atomic import replacing
 
 _BLOCK = re.compile(r"^[ \t]*data_(\S*)[ \t]*(?:#.*)?$", re.MULTILINE)
 _LOOP = re.compile(r"loop_[ \t]*(?:#.*)?")

@@ -1,5 +1,6 @@
 """Particles: what the tables of RELION, cryoSPARC and cryoDRGN mean, and their images."""
 
+from .cryodrgn.writing import write_cryodrgn
 from .downsampling import downsampled
 from .half_sets import split_half_sets
 from .images import ImageSource
@@ -7,7 +8,6 @@ from .reading import read_particles
 from .selecting import Selection
 from .values import Particles
 from .writing import star_losses, write_particles
-from .writing_cryodrgn import write_cryodrgn
 
 __all__ = [
     "ImageSource",

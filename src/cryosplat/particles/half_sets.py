@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
-from ._columns import codes
+from .tables.columns import codes
 from .values import Particles
 
 _LARGEST_SHARE, _LARGEST_WHOLE = 0.1, 0.5  # of the particles in one unit; in one not to divide

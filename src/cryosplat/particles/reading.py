@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ._cryodrgn import read_stack
-from ._cryosparc import read_cryosparc
-from ._relion import read_relion
+from .cryodrgn.reading import read_stack
+from .cryosparc import read_cryosparc
 from .faults import StackFaults
+from .relion import read_relion
 from .values import Particles
 
 PathLike = str | os.PathLike[str]

@@ -11,11 +11,11 @@ import pandas as pd
 
 from ..io.star import write_star
 from ..poses import euler_from_rotations, rotations_from_euler
-from ._columns import codes
-from ._exposure import tilt_images
-from ._relion_aberrations import aberration_columns
-from ._star_table import StarTable
+from .relion.aberrations import aberration_columns
 from .resolving import resolve
+from .tables.columns import codes
+from .tables.exposure import tilt_images
+from .tables.star import StarTable
 from .values import Particles
 
 # Columns of the source that this writer replaces, or that RELION 3.1 keeps in the optics table.

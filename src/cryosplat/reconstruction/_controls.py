@@ -12,6 +12,8 @@ from torch import Tensor
 from ..batch import Batch
 from ..fitting import density, effective_voxels
 from ..grid import Grid
+from ..maps.fsc import MaskedFsc, fourier_shell_correlation
+from ..maps.mask_checks import mask_remarks, tightness_remark
 from ..mixture import GaussianMixture
 from ..noise import NoiseModel
 from ..particles import Particles
@@ -22,9 +24,7 @@ from ..statistics import QuadraticForm, accumulate
 from ..validation.agreement import SAMPLE, Agreement, particle_agreement
 from ..validation.comparison import VOXELS, Comparison
 from ..validation.findings import Evidence, Finding, diagnose, has_signal
-from ..validation.fsc import MaskedFsc, fourier_shell_correlation
 from ..validation.independence import Fingerprints, noise_correlation
-from ..validation.mask_checks import mask_remarks, tightness_remark
 from ..validation.noise_substitution import (
     already_normalised,
     shell_frequency,

@@ -19,7 +19,7 @@ from ..progress import Progress
 from ..run_folder import RunFolder
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics, accumulate
-from ..validation.contrast import contrast_score
+from ..validation.polarity import contrast_score
 
 NOISE_SAMPLE = 1000  # images
 LEAST_NOISE_SAMPLE = 50  # of each optics group

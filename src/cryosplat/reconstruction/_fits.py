@@ -23,12 +23,12 @@ from ..fitting import (
     start_in_density,
 )
 from ..grid import Grid
+from ..maps.mask import soft_mask
 from ..mixture import GaussianMixture, mean_of
 from ..noise import NoiseModel
 from ..progress import Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics
-from ..validation.mask import soft_mask
 from ._clock import Clock
 from ._data import HalfSet
 

@@ -13,17 +13,17 @@ from torch import Tensor
 from ..grid import Grid
 from ..io.mrc import write_map
 from ..io.ply import write_ply
+from ..maps.directional import directional_fsc
+from ..maps.fsc import Resolution
+from ..maps.local_resolution import local_resolution
+from ..maps.model_fit import map_model_fsc
+from ..maps.sharpening import sharpen
+from ..maps.uncertainty import mixture_uncertainty
+from ..maps.views import sampling_score, view_distribution
 from ..mixture import GaussianMixture
 from ..poses import Poses
 from ..run_folder import RunFolder, write_text
 from ..symmetry import equivalent
-from ..validation.directional import directional_fsc
-from ..validation.fsc import Resolution
-from ..validation.local_resolution import local_resolution
-from ..validation.model_fit import map_model_fsc
-from ..validation.postprocess import sharpen
-from ..validation.uncertainty import mixture_uncertainty
-from ..validation.views import sampling_score, view_distribution
 
 
 def write_sharpened(

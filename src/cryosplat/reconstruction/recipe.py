@@ -12,6 +12,9 @@ from torch import Tensor
 
 from ..fitting import Schedule
 from ..grid import Grid
+from ..maps.fsc import masked_fscs, resolution
+from ..maps.mask import named_masks
+from ..maps.mask_checks import read_mask, resolutions_by_mask
 from ..particles import Particles
 from ..progress import Progress
 from ..run_folder import RunFolder
@@ -19,10 +22,7 @@ from ..settings import ReconstructionSettings
 from ..splatting import voxelize
 from ..validation.baseline import voxel_maps
 from ..validation.comparison import HALF_MAPS, Comparison, compare
-from ..validation.fsc import masked_fscs, resolution
 from ..validation.independence import Fingerprints
-from ..validation.mask import named_masks
-from ..validation.mask_checks import read_mask, resolutions_by_mask
 from ._clock import Clock, peak_memory
 from ._controls import Subject, control, remarks_on
 from ._data import (

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ..appearance import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from ..errors import OutputError
-from ..io._atomic import replacing
+from ..io.atomic import replacing
 
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))

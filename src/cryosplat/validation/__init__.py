@@ -1,1 +1,1 @@
-"""Is the map true? Masks, Fourier shell correlation and what follows from it."""
+"""The controls of a run: is the map true?"""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ..maps.fsc import fourier_shell_correlation
 from ..statistics import QuadraticForm, Statistics, penalty_from_fsc, shell_means, solve
-from .fsc import fourier_shell_correlation
 
 FIRST_STEPS, STEPS = 5, 10  # of conjugate gradients, for the FSC and for the maps
 

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..grid import Grid
-from .fsc import shell_sums
+from ..maps.fsc import shell_sums
 
 GAIN_BEND = 0.1  # second difference of g from shell to shell, standard deviation
 REGRESSION_BEND = 0.05  # of the logarithm of the model's regression on the truth

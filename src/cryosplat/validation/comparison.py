@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from ..grid import Grid
-from .calibration import Calibration, calibrate
-from .fsc import (
+from ..maps.fsc import (
     Resolution,
     corrected_for_mask,
     fourier_shell_correlation,
@@ -17,7 +16,8 @@ from .fsc import (
     resolution,
     truth_from_halves,
 )
-from .mask import named_masks
+from ..maps.mask import named_masks
+from .calibration import Calibration, calibrate
 
 HALF_MAPS = "half-maps, corrected"
 HALF_MAPS_MASKED = "half-maps, masked"

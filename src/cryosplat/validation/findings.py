@@ -10,6 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from ..grid import Grid
+from ..maps.fsc import resolution, truth_from_halves
 from .agreement import AGAINST, Agreement
 from .comparison import (
     CROSS_MASKED,
@@ -19,7 +20,6 @@ from .comparison import (
     VOXELS_MASKED,
     Comparison,
 )
-from .fsc import resolution, truth_from_halves
 from .symmetry_check import SymmetryCheck
 
 Severity = Literal["alarm", "warning", "note"]

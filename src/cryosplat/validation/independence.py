@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..grid import Grid
-from .fsc import shell_sums
-from .mask import named_masks
+from ..maps.fsc import shell_sums
+from ..maps.mask import named_masks
 
 ROWS = 4  # of pixels, from the middle of an image: two images of noise never share them
 OUTER = 0.5  # share of the Nyquist frequency beyond which noise is compared

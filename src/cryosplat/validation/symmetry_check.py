@@ -22,11 +22,11 @@ from torch import Tensor
 from ..batch import Batch
 from ..formation import VolumeProjector
 from ..grid import Grid
+from ..maps.fsc import fourier_shell_correlation
 from ..noise import NoiseModel
 from ..statistics import Statistics, accumulate
 from ..symmetry import subgroups
 from .baseline import voxel_maps
-from .fsc import fourier_shell_correlation
 from .likelihood import log_likelihoods
 
 CLEAR = 0.143

@@ -17,7 +17,7 @@ from fake_runs import Outcome
 from cryosplat import GaussianMixture, Grid, RunFolder, read_map, voxelize
 from cryosplat.io.mrc import write_map
 from cryosplat.io.ply import read_ply, write_ply
-from cryosplat.validation.mask import soft_mask, spherical_mask
+from cryosplat.maps.mask import soft_mask, spherical_mask
 
 Cli = Callable[..., Outcome]
 GRID = Grid(48, 2.0)

@@ -29,10 +29,10 @@ from cryosplat.fitting._initialisation import redraw
 from cryosplat.fitting._parameters import MixtureParameters
 from cryosplat.fitting._selection import FEWEST, MOST, SCALES, WORTH, _climb
 from cryosplat.grid import Grid
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
 from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, Statistics
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 GRID = Grid(32, 2.0)
 NOISE = 3.0

@@ -107,7 +107,7 @@ def test_rows_that_differ_are_different_groups(data_set: DataSet, monkeypatch) -
     assert [g.name for g in particles.optics.groups] == ["exposureGroup3_1", "exposureGroup3_2"]
     assert particles.optics.group.tolist() == [0] * 5 + [1] * 7
     assert "(the largest of 2 optics groups)" in particles.notes[0]
-    monkeypatch.setattr("cryosplat.particles._aberrations.MOST_GROUPS", 1)
+    monkeypatch.setattr("cryosplat.particles.tables.aberrations.MOST_GROUPS", 1)
     particles = _read(data_set, ctf__tilt_A=tilt)
     assert not particles.optics.groups[0].odd
     (note,) = particles.notes

@@ -54,7 +54,7 @@ def test_aberrations_in_the_rows_divide_the_optics_groups(data_set: DataSet, sta
 
 
 def test_aberrations_of_too_many_kinds_stay_in_the_rows(star: Star, monkeypatch) -> None:
-    monkeypatch.setattr("cryosplat.particles._aberrations.MOST_GROUPS", 5)
+    monkeypatch.setattr("cryosplat.particles.tables.aberrations.MOST_GROUPS", 5)
     particles = read_particles(star(rlnBeamTiltX=np.arange(12) / 10))
     assert len(particles.optics.groups) == 1
     assert "rlnBeamTiltX" not in particles.optics_table and not particles.optics.groups[0].odd

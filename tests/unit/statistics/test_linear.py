@@ -21,12 +21,12 @@ from torch import Tensor
 
 from cryosplat.batch import Batch
 from cryosplat.grid import Grid
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.optics import OpticsGroup
 from cryosplat.poses import random_poses
 from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, Statistics, penalty_from_fsc, shell_means, solve
 from cryosplat.statistics._linear import LEAST_PENALTY
-from cryosplat.validation.fsc import fourier_shell_correlation
 
 GRID = Grid(24, 2.0)
 GROUPS = (OpticsGroup("g", 2.0, 24, 300e3, 2.7e7, 0.1),)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from cryosplat.errors import InputError
 from cryosplat.grid import Grid
+from cryosplat.maps.fsc import fourier_shell_correlation
+from cryosplat.maps.mask import spherical_mask
 from cryosplat.splatting import voxelize
 from cryosplat.validation.calibration import Calibration, calibrate
-from cryosplat.validation.fsc import fourier_shell_correlation
-from cryosplat.validation.mask import spherical_mask
 
 GRID = Grid(48, 2.0)
 MASK = spherical_mask(GRID, 34.0, 10.0)

@@ -10,6 +10,8 @@ from problems import blobs
 from torch import Tensor
 
 from cryosplat.grid import Grid
+from cryosplat.maps.fsc import resolution
+from cryosplat.maps.mask import soft_mask
 from cryosplat.splatting import voxelize
 from cryosplat.validation.comparison import (
     CROSS,
@@ -23,8 +25,6 @@ from cryosplat.validation.comparison import (
     Comparison,
     compare,
 )
-from cryosplat.validation.fsc import resolution
-from cryosplat.validation.mask import soft_mask
 
 GRID = Grid(40, 2.0)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cryosplat.grid import Grid
+from cryosplat.maps.fsc import resolution, truth_from_halves
 from cryosplat.validation import findings
 from cryosplat.validation.agreement import Agreement
 from cryosplat.validation.comparison import (
@@ -19,7 +20,6 @@ from cryosplat.validation.comparison import (
     Comparison,
 )
 from cryosplat.validation.findings import Evidence, diagnose
-from cryosplat.validation.fsc import resolution, truth_from_halves
 
 GRID = Grid(40, 2.0)
 FALLING = torch.linspace(1.0, 0.05, GRID.n_shells, dtype=torch.float64)

@@ -8,7 +8,7 @@ from problems import GROUP, random_batch, white
 
 from cryosplat.batch import Batch
 from cryosplat.grid import Grid
-from cryosplat.validation.fsc import fourier_shell_correlation
+from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.validation.noise_substitution import (
     FIRST,
     shell_frequency,

@@ -1,0 +1,260 @@
+"""Particle images as the image-space solver meets them: transformed, in mini-batches, at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields
+
+import numpy as np
+import scipy.fft
+import torch
+from torch import Tensor
+
+from ...batch import Batch, joined
+from ...errors import ImageError, InputError
+from ...grid import Grid
+from ...noise import NoiseModel
+from ...optics import Optics, ctf, seen_rotations
+from ...poses import Poses
+
+POOL_BYTES = 2**27  # of images that wait in memory, in random order
+BLOCK_BYTES = 2**22  # of neighbouring images that are read together
+PROBED = 32  # frequencies at which a CTF is looked at
+SAMPLE = 256  # images that tell the grey scale
+
+
+@dataclass(frozen=True, slots=True)
+class ImageData:
+    """Particle images and what is known about them before any mixture is.
+
+    ``read`` yields the particles with the given positions, in any order, a block at a time, e.g.
+    `Particles.batches`. ``half_sets`` (n,): 1 or 2; particles of set 0 are not used. ``grid`` is the
+    map's. ``sign`` multiplies the images: -1 where protein is dark. ``name`` says which particle a
+    position is, for messages.
+    """
+
+    read: Callable[[Tensor], Iterable[Batch]]
+    half_sets: Tensor
+    grid: Grid
+    noise: NoiseModel
+    sign: float = 1.0
+    name: Callable[[int], str] = "particle {} (counted from 0)".format
+
+    def used(self) -> Tensor:
+        """Positions of the particles in use; raises `InputError` where a half-set has none."""
+        counts = [int((self.half_sets == half).sum()) for half in (1, 2)]
+        if min(counts) == 0:
+            only = (self.half_sets > 0).nonzero().flatten().tolist()[:1]
+            raise InputError(
+                f"fit_images: half-set 1 holds {counts[0]} and half-set 2 {counts[1]} particles, "
+                f"expected at least one in each"
+                + "".join(f"; the first in use is {self.name(i)}" for i in only)
+                + ".\n  Likely cause: a selection that kept one half-set. Remedy: use more "
+                "particles, or have them split at random."
+            )
+        return (self.half_sets > 0).nonzero().squeeze(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """n images of one pixel and box size, transformed.
+
+    ``index`` (n,): their positions; ``transforms`` (n, d, d // 2 + 1) complex64: ``rfft2`` of the
+    images, normalised and with protein bright; ``poses`` as the images see them (`seen_rotations`).
+    """
+
+    index: Tensor
+    transforms: Tensor
+    poses: Poses
+    optics: Optics
+
+    def __len__(self) -> int:
+        return self.index.shape[0]
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the images."""
+        return Grid(self.transforms.shape[1], float(self.optics.of_group("pixel_size")[0]))
+
+    def select(self, index: Tensor) -> Observed:
+        """The images ``index`` (positions among these)."""
+        return Observed(
+            self.index[index], self.transforms[index], self.poses.select(index),
+            self.optics.select(index),
+        )  # fmt: skip
+
+    def to(self, device: torch.device) -> Observed:
+        """The same on ``device``."""
+        if self.index.device == device:
+            return self
+        optics = [getattr(self.optics, f.name) for f in fields(Optics) if f.name != "groups"]
+        return Observed(
+            self.index.to(device), self.transforms.to(device),
+            Poses(self.poses.rotations.to(device), self.poses.shifts.to(device)),
+            Optics(self.optics.groups, *(column.to(device) for column in optics)),
+        )  # fmt: skip
+
+
+def observe(batch: Batch, data: ImageData) -> Observed:
+    """Normalise and transform a batch.
+
+    Raises `ImageError` for an image with NaN or infinite pixels, and where the CTF is zero at every
+    frequency, or not a number.
+    """
+    images = data.noise.normalised(batch)
+    if data.sign != 1.0:
+        images = images * data.sign
+    transforms = torch.from_numpy(scipy.fft.rfft2(images.numpy()))
+    finite = transforms[:, 0, 0].isfinite()
+    _check(batch.index, finite, data, "has pixels that are NaN or infinite",
+           "It was probably extracted outside its micrograph, or the file is damaged")  # fmt: skip
+    steps = torch.linspace(0.0, 0.5, PROBED, dtype=torch.float64)
+    steps = steps / float(batch.optics.of_group("pixel_size").min())
+    contrast = ctf(batch.optics, torch.stack([steps, steps.flip(0)], -1)).abs().amax(1)
+    _check(batch.index, contrast > 1e-9, data, "has a CTF that is zero, or no number, everywhere",
+           "Its defocus or its scale is probably wrong")  # fmt: skip
+    seen = seen_rotations(batch.poses, batch.optics)
+    return Observed(batch.index, transforms, seen, batch.optics)
+
+
+def _check(index: Tensor, good: Tensor, data: ImageData, what: str, cause: str) -> None:
+    if bool(good.all()):
+        return
+    bad = index[~good].tolist()
+    raise ImageError(
+        f"{data.name(bad[0])}: {what} ({len(bad)} of the {len(index)} images read with it are "
+        f"affected).\n  {cause}.\n  Remedy: remove the particle, or extract it again."
+    )
+
+
+def sample(data: ImageData) -> Iterator[Observed]:
+    """A few hundred images from the whole set, for first estimates."""
+    used = data.used()
+    for batch in data.read(used[:: max(1, len(used) // SAMPLE)][:SAMPLE]):
+        yield from _by_pixel_size(observe(batch, data))
+
+
+def grey_level(data: ImageData) -> float:
+    """Root mean square of the pixels of the normalised images: noise and particles together."""
+    power, n = 0.0, 0
+    for block in sample(data):
+        d = block.transforms.shape[1]
+        counts = torch.full((d // 2 + 1,), 2.0)
+        counts[0] = 1.0
+        if d % 2 == 0:
+            counts[-1] = 1.0
+        power += float((block.transforms.abs().square() * counts).sum(dtype=torch.float64)) / d**4
+        n += len(block)
+    return (power / n) ** 0.5
+
+
+def _by_pixel_size(block: Observed) -> list[Observed]:
+    pixel_size = block.optics.of_group("pixel_size")
+    sizes = pixel_size.unique()
+    if len(sizes) == 1:
+        return [block]
+    return [block.select((pixel_size == s).nonzero().squeeze(1)) for s in sizes]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How often and how the images are met; their order is a function of seed, epoch and pool."""
+
+    epochs: int
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Images in memory, and the order they are met in.
+
+    ``batches``: half-set, number in ``blocks``, and positions there.
+    """
+
+    epoch: int
+    number: int
+    blocks: list[Observed]
+    batches: list[tuple[int, int, Tensor]]
+
+    def batches_from(self, first: int) -> Iterator[tuple[int, int, Observed]]:
+        """The mini-batches from number ``first`` on: number, half-set, images."""
+        for at in range(first, len(self.batches)):
+            half, block, index = self.batches[at]
+            yield at, half, self.blocks[block].select(index)
+
+
+def epoch_pools(used: Tensor, box_size: int, seed: int, epoch: int) -> list[Tensor]:
+    """The particles of an epoch in pools: neighbours in the file are read together, blocks shuffled.
+
+    A function of ``seed`` and ``epoch`` alone. A set that fits into one pool is one pool.
+    """
+    size = max(1, POOL_BYTES // (4 * box_size**2))
+    if len(used) <= size:
+        return [used]
+    blocks = used.split(max(1, min(size, BLOCK_BYTES // (4 * box_size**2))))
+    random = np.random.default_rng([seed, epoch])
+    shuffled = [blocks[i] for i in random.permutation(len(blocks))]
+    n_pools = -(-len(used) // size)
+    return [torch.cat(shuffled[i::n_pools]) for i in range(n_pools)]
+
+
+def mini_batches(
+    blocks: list[Observed], half_sets: Tensor, size: int, random: np.random.Generator
+) -> list[tuple[int, int, Tensor]]:
+    """All images once, in random order: each batch of one half-set, one block, about ``size``."""
+    batches = []
+    for number, block in enumerate(blocks):
+        for half in (1, 2):
+            mine = (half_sets[block.index.cpu()] == half).nonzero().squeeze(1).numpy()
+            if len(mine):
+                parts = np.array_split(random.permutation(mine), -(-len(mine) // size))
+                batches += [(half, number, torch.from_numpy(part)) for part in parts]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def pools(
+    data: ImageData, order: Order, begin: tuple[int, int], device: torch.device
+) -> Iterator[Pool]:
+    """All pools from ``begin`` (epoch, pool) on, each read while the one before it is used."""
+    used, box = data.used(), data.grid.box_size
+    plan = [
+        (epoch, number, part)
+        for epoch in range(begin[0], order.epochs)
+        for number, part in enumerate(epoch_pools(used, box, order.seed, epoch))
+        if (epoch, number) >= begin
+    ]
+    single = all(len(part) == len(used) for _, _, part in plan)
+
+    def load(part: Tensor) -> list[Observed]:
+        read: dict[Grid, list[Observed]] = {}
+        for batch in data.read(part):
+            for block in _by_pixel_size(observe(batch, data)):
+                read.setdefault(block.grid, []).append(block)
+        found = [_joined(blocks) for _, blocks in sorted(read.items(), key=_size)]
+        return [block.to(device) for block in found]
+
+    with ThreadPoolExecutor(1, "cryosplat-pool") as thread:
+        ahead: Future[list[Observed]] | None = None
+        for i, (epoch, number, part) in enumerate(plan):
+            if ahead is None:
+                ahead = thread.submit(load, part)
+            blocks = ahead.result()
+            if not single:
+                ahead = thread.submit(load, plan[i + 1][2]) if i + 1 < len(plan) else None
+            random = np.random.default_rng([order.seed, epoch, number])
+            batches = mini_batches(blocks, data.half_sets, order.batch_size, random)
+            yield Pool(epoch, number, blocks, batches)
+
+
+def _size(item: tuple[Grid, list[Observed]]) -> tuple[int, float]:
+    return item[0].box_size, item[0].pixel_size
+
+
+def _joined(blocks: list[Observed]) -> Observed:
+    if len(blocks) == 1:
+        return blocks[0]
+    as_batches = [Batch(b.index, b.transforms, b.poses, b.optics) for b in blocks]
+    whole = joined(as_batches)
+    return Observed(whole.index, whole.images, whole.poses, whole.optics)

@@ -1,0 +1,1 @@
+"""Stacks with cryoDRGN's pickled poses and CTFs."""

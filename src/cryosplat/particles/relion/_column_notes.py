@@ -1,0 +1,60 @@
+"""Columns of a star file that change the physics and that are not applied: said, never dropped.
+
+Columns ``cs/...`` are fields of cryoSPARC that a star file written from a ``.cs`` file keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from ...errors import StarError
+from ..cryosparc.aberrations import ABERRATIONS
+from ..tables.star import StarTable
+
+_KEPT = (*ABERRATIONS, "ctf/shift_A", "ctf/scale_const")
+
+
+def column_notes(table: StarTable) -> Iterator[str]:
+    """A sentence for each effect the tables describe and the forward model lacks.
+
+    Raises `StarError` for images that are not 2-D.
+    """
+    if table.has("rlnImageDimensionality") and np.any(
+        table.numbers("rlnImageDimensionality") != 2.0
+    ):
+        raise StarError(
+            f"{table.where}: rlnImageDimensionality is not 2; sub-tomograms are not read.\n"
+            f"  Remedy: extract the tilt images as 2-D stacks."
+        )
+    for field in _KEPT:
+        largest = max(_largest(frame, field) for frame in (table.rows, table.optics))
+        if largest > 0.0:
+            yield (
+                f"warning: cs/{field}, up to {largest:.3g}, is not applied: a star file gives "
+                f"aberrations in RELION's columns. Remedy: convert the .cs file again."
+            )
+    if any(_named(frame, "rlnMtfFileName") for frame in (table.rows, table.optics)):
+        yield "the detector's MTF (rlnMtfFileName) is not applied; it scales shells, no more."
+    if "rlnNormCorrection" in table.rows:
+        norms = table.numbers("rlnNormCorrection")
+        middle = float(np.median(norms))
+        spread = float(np.abs(norms / middle - 1.0).max()) if middle > 0.0 else 0.0
+        if spread > 0.1:
+            yield (
+                f"rlnNormCorrection ({norms.min():.3g} to {norms.max():.3g}) is not applied; RELION "
+                f"would change grey levels of particles by up to {100 * spread:.2g} %."
+            )
+
+
+def _largest(frame: pd.DataFrame, field: str) -> float:
+    """The largest absolute value of a cryoSPARC field, or of its elements."""
+    own = [c for c in frame if str(c) == f"cs/{field}" or str(c).startswith(f"cs/{field}/")]
+    values = np.array([pd.to_numeric(frame[c], errors="coerce") for c in own], np.float64)
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
+def _named(frame: pd.DataFrame, label: str) -> bool:
+    return label in frame and bool((~frame[label].astype(str).isin(["", "None"])).any())

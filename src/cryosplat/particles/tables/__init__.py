@@ -1,0 +1,1 @@
+"""What the dialects of particle tables share: columns, optics groups, tilt series."""
