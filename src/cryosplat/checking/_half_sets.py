@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ..notes import Note
 from ..particles import Particles
-from ..validation.findings import Finding
 from .values import Item
 
 UNEQUAL = 0.2  # difference over the larger one
@@ -24,7 +24,7 @@ def half_set_item(particles: Particles) -> Item:
     findings = []
     chance = CHANCE * (first + second) ** 0.5
     if abs(first - second) > max(UNEQUAL * max(first, second), chance):
-        findings.append(Finding(
+        findings.append(Note(
             "half-sets-unequal", "warning",
             f"The half-sets hold {first:,} and {second:,} particles; the FSC speaks for the "
             f"smaller one.",
@@ -34,16 +34,16 @@ def half_set_item(particles: Particles) -> Item:
     return Item("half-sets", f"{first:,} + {second:,}", tuple(findings))
 
 
-def _absent(particles: Particles) -> Iterator[Finding]:
+def _absent(particles: Particles) -> Iterator[Note]:
     if any("is no split" in note for note in particles.notes):
-        yield Finding(
+        yield Note(
             "half-sets-one-value", "warning",
             "All rows have the same half-set: one half was selected or the column never filled. A "
             "random split is made instead; the poses may come from both halves.",
             "Take the particles of both half-sets of the refinement.",
         )  # fmt: skip
     else:
-        yield Finding(
+        yield Note(
             "half-sets-missing", "note",
             "A random split is made; if the poses come from a refinement with its own half-sets, "
             "the two halves are not independent.",
@@ -51,10 +51,10 @@ def _absent(particles: Particles) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _torn(particles: Particles, half: NDArray[np.int8]) -> Iterator[Finding]:
+def _torn(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]:
     tilts = _on_both_sides(particles.tilt_particles, half)
     if tilts:
-        yield Finding(
+        yield Note(
             "tilt-series-split", "alarm",
             f"{tilts:,} particles of tilt series have images in both half-sets: the halves are not "
             f"independent.",
@@ -62,7 +62,7 @@ def _torn(particles: Particles, half: NDArray[np.int8]) -> Iterator[Finding]:
         )  # fmt: skip
     filaments = _on_both_sides(particles.filaments, half)
     if filaments:
-        yield Finding(
+        yield Note(
             "filaments-split", "alarm",
             f"{filaments:,} filaments have segments in both half-sets. Neighbouring segments "
             f"overlap, so that the halves share noise and their FSC is too high.",
@@ -70,7 +70,7 @@ def _torn(particles: Particles, half: NDArray[np.int8]) -> Iterator[Finding]:
         )  # fmt: skip
     micrographs = _on_both_sides(particles.micrographs, half)
     if micrographs and not filaments:
-        yield Finding(
+        yield Note(
             "micrographs-split", "note",
             f"{micrographs:,} micrographs have particles in both half-sets, as refinement programs "
             f"do it; only overlapping boxes would matter.",

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..noise import LEVEL_LIMIT, MEAN_LIMIT, background_levels, blank_corners
+from ..notes import Note
 from ..particles import Particles
-from ..validation.findings import Finding
 from .values import Item, listed
 
 SAMPLE = 2000
@@ -136,7 +136,7 @@ def _name(particles: Particles, position: int) -> str:
     return f"row {images.row[position]:,} (image {images.section[position] + 1} of {stack})"
 
 
-def _unusable(particles: Particles, pixels: Pixels) -> Iterator[Finding]:
+def _unusable(particles: Particles, pixels: Pixels) -> Iterator[Note]:
     n = len(pixels.positions) + len(pixels.unread)
     drop = (
         f"cryosplat check {particles.source} --fix OUT.star --drop-missing looks at all images and "
@@ -149,12 +149,12 @@ def _unusable(particles: Particles, pixels: Pixels) -> Iterator[Finding]:
     ):
         if len(bad):
             named = [_name(particles, int(i)) for i in np.sort(bad)]
-            yield Finding(
+            yield Note(
                 code, "alarm", f"{len(bad):,} of {n:,} images {what}: {listed(named)}.", drop
             )
 
 
-def _outlying(particles: Particles, pixels: Pixels) -> Iterator[Finding]:
+def _outlying(particles: Particles, pixels: Pixels) -> Iterator[Note]:
     good = pixels.finite & pixels.varied
     if good.sum() < 20:
         return
@@ -167,7 +167,7 @@ def _outlying(particles: Particles, pixels: Pixels) -> Iterator[Finding]:
     if strange.any():
         worst = np.argsort(-np.where(strange, np.abs(level) / width + pixels.extreme, -1.0))
         named = [_name(particles, int(pixels.positions[i])) for i in worst[: int(strange.sum())]]
-        yield Finding(
+        yield Note(
             "images-outlying", "warning",
             f"{int(strange.sum()):,} of {int(good.sum()):,} images are unlike the others, in their "
             f"contrast or by an extreme pixel: {listed(named)}.",
@@ -187,7 +187,7 @@ def _background(pixels: Pixels, good: NDArray[np.bool_]) -> Item:
     off = float(np.median(np.abs(mean))) > MEAN_LIMIT * typical or abs(typical - 1) > LEVEL_LIMIT
     findings = ()
     if off:
-        findings = (Finding(
+        findings = (Note(
             "background", "note",
             f"The images are not normalised: {text}, expected 0 and 1. Each is normalised by its "
             f"own background as it is read.",

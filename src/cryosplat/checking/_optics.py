@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ..notes import Note
 from ..optics import Optics, OpticsGroup
 from ..particles import Particles
-from ..validation.findings import Finding
 from .values import Item, listed, rows_in_words
 
 VOLTAGES = (80e3, 100e3, 120e3, 200e3, 300e3)
@@ -61,7 +61,7 @@ def _described(groups: list[OpticsGroup]) -> str:
     return text + (f"; {', '.join(dict.fromkeys(has))}" if has else "")
 
 
-def _microscopes(groups: list[OpticsGroup]) -> Iterator[Finding]:
+def _microscopes(groups: list[OpticsGroup]) -> Iterator[Note]:
     least, most = AMPLITUDE_CONTRAST
     checks = (
         ("voltage", lambda g: min(abs(g.voltage - v) for v in VOLTAGES) < 1e3,
@@ -76,7 +76,7 @@ def _microscopes(groups: list[OpticsGroup]) -> Iterator[Finding]:
     for code, usual, said, expected in checks:
         odd = [f"{g.name} ({said(g)})" for g in groups if not usual(g)]
         if odd:
-            yield Finding(
+            yield Note(
                 code, "warning",
                 f"Unusual {code.replace('-', ' ')}: {listed(odd)}; expected {expected}.",
                 "Correct the optics table, if this is not how the data were taken.",
@@ -93,19 +93,19 @@ def _defocus(particles: Particles) -> Item:
 
 def _defocus_values(
     particles: Particles, u: NDArray[np.float64], v: NDArray[np.float64]
-) -> Iterator[Finding]:
+) -> Iterator[Note]:
     rows = particles.images.row
     mean, difference = 0.5 * (u + v), np.abs(u - v)
     fix = f"cryosplat check {particles.source} --fix OUT.star"
     largest = float(np.abs(mean).max())
     if not u.any():
-        yield Finding(
+        yield Note(
             "defocus-zero", "alarm", "The defocus is 0 in every row: the CTF was never estimated.",
             "Take the file with the CTF estimates; --ctf none where the images have no CTF.",
         )  # fmt: skip
         return
     if largest < MICROMETRE:
-        yield Finding(
+        yield Note(
             "defocus-micrometre", "alarm",
             f"The largest defocus is {largest:.3g} Å: these are micrometres.",
             f"{fix} multiplies them by 10,000.",
@@ -113,7 +113,7 @@ def _defocus_values(
         return
     if (mean < 0.0).any():
         every = bool((mean < 0.0).all())
-        yield Finding(
+        yield Note(
             "defocus-negative" if every else "defocus-overfocus", "alarm" if every else "warning",
             f"The defocus is negative, overfocus, in {rows_in_words(mean < 0.0, rows)} (down to "
             f"{mean.min():,.0f} Å); underfocus is positive here.",
@@ -121,13 +121,13 @@ def _defocus_values(
         )  # fmt: skip
     zero = mean == 0.0
     if zero.any():
-        yield Finding(
+        yield Note(
             "defocus-zero-rows", "warning", f"The defocus is 0 in {rows_in_words(zero, rows)}.",
             f"--selection 'rlnDefocusU > {DEFOCUS[0]:g}' leaves them out.",
         )  # fmt: skip
     outside = ~zero & ((np.abs(mean) < DEFOCUS[0]) | (np.abs(mean) > DEFOCUS[1]))
     if outside.any():
-        yield Finding(
+        yield Note(
             "defocus-range", "warning",
             f"The defocus lies outside 0.1 to 6 µm in {rows_in_words(outside, rows)} "
             f"({np.abs(mean[outside]).min():,.0f} to {np.abs(mean[outside]).max():,.0f} Å).",
@@ -135,7 +135,7 @@ def _defocus_values(
         )  # fmt: skip
     strong = (difference > ASTIGMATISM) | (difference > ASTIGMATISM_SHARE * np.abs(mean))
     if (strong & ~zero).any():
-        yield Finding(
+        yield Note(
             "astigmatism", "warning",
             f"The astigmatism exceeds {ASTIGMATISM:,.0f} Å or 20 % of the defocus in "
             f"{rows_in_words(strong & ~zero, rows)} (up to {difference.max():,.0f} Å).",
@@ -143,14 +143,14 @@ def _defocus_values(
         )  # fmt: skip
 
 
-def _defocus_angles(particles: Particles) -> Iterator[Finding]:
+def _defocus_angles(particles: Particles) -> Iterator[Note]:
     optics, fix = particles.optics, f"cryosplat check {particles.source} --fix OUT.star"
     for code, angles, limit, what in (
         ("defocus-angle-radian", optics.defocus_angle.numpy(), ANGLE_IN_RADIAN, "defocus angles"),
         ("phase-shift-radian", optics.phase_shift.numpy(), PHASE_IN_RADIAN, "phase shifts"),
     ):
         if _in_radian(angles, limit):
-            yield Finding(
+            yield Note(
                 code, "alarm",
                 f"No {what[:-1]} is larger than {np.degrees(np.abs(angles)).max():.2f} degrees: "
                 f"they are written in radian.",
@@ -172,14 +172,14 @@ def _pixels(groups: list[OpticsGroup]) -> Item:
     odd = [f"{g.name} ({g.pixel_size:g} Å)" for g in groups
            if not PIXEL_SIZES[0] <= g.pixel_size <= PIXEL_SIZES[1]]  # fmt: skip
     if odd:
-        findings.append(Finding(
+        findings.append(Note(
             "pixel-size", "alarm",
             f"No pixel is that small or large: {listed(odd)}; expected {PIXEL_SIZES[0]:g} to "
             f"{PIXEL_SIZES[1]:g} Å.",
             "--pixel-size ANGSTROM",
         ))  # fmt: skip
     if len(sizes) > 1:
-        findings.append(Finding(
+        findings.append(Note(
             "pixel-sizes-differ", "note",
             f"{len(sizes)} pixel sizes, {sizes[0]:.4g} to {sizes[-1]:.4g} Å; each group is used on "
             f"its own pixels. Their ratio must be right to 0.5 % for high resolution.",
@@ -194,11 +194,11 @@ def _boxes(particles: Particles, groups: list[OpticsGroup]) -> Item:
     return Item("box", f"{particles.box_size} px, {side:.0f} Å", tuple(findings))
 
 
-def _bad_for_transforms(groups: list[OpticsGroup]) -> Iterator[Finding]:
+def _bad_for_transforms(groups: list[OpticsGroup]) -> Iterator[Note]:
     bad = sorted({g.box_size for g in groups if g.box_size % 2 or _largest_prime(g.box_size) > 7})
     if bad:
         good = next(b for b in range(bad[0] // 2 * 2, 2, -2) if _largest_prime(b) <= 7)
-        yield Finding(
+        yield Note(
             "box-size-fft", "note",
             f"A box of {bad[0]} pixels is slow to transform: it is odd or has a large prime factor.",
             f"--downsample {good} crops it.",
@@ -215,7 +215,7 @@ def _largest_prime(n: int) -> int:
     return n
 
 
-def _delocalised(particles: Particles) -> Iterator[Finding]:
+def _delocalised(particles: Particles) -> Iterator[Note]:
     """The CTF moves a detail of size d by ``wavelength defocus / d``: is that still in the box?"""
     optics = particles.optics
     defocus = 0.5 * np.abs((optics.defocus_u + optics.defocus_v).numpy())
@@ -226,7 +226,7 @@ def _delocalised(particles: Particles) -> Iterator[Finding]:
     if reach / wanted <= room:
         return
     beyond = reach / wanted > half
-    yield Finding(
+    yield Note(
         "delocalisation", "warning" if beyond else "note",
         f"Defocus moves details of {wanted:.1f} Å by up to {reach / wanted:.0f} Å; half the box is "
         f"{half:.0f} Å. Details finer than {reach / room:.1f} Å of a particle that fills two thirds "

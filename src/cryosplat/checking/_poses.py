@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from ..maps.views import sampling_score
+from ..notes import Note
 from ..particles import Particles
 from ..particles.selecting import CLASS_COLUMNS
 from ..poses import rotations_from_euler
-from ..validation.findings import Finding
 from .values import Item, rows_in_words
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -48,7 +48,7 @@ def _orientations(particles: Particles) -> Item:
     score = sampling_score(rotations[::step])
     findings = [*_wrong_angles(particles, rotations)]
     if not findings and len(particles) >= ENOUGH and score < EVEN:
-        findings.append(Finding(
+        findings.append(Note(
             "views-missing", "warning",
             f"The views fill Fourier space unevenly (sampling score {score:.2f} of 1): they come "
             f"from few directions, or from one asymmetric unit of a symmetric particle.",
@@ -57,12 +57,12 @@ def _orientations(particles: Particles) -> Item:
     return Item("orientations", f"sampling score {score:.2f} of 1", tuple(findings))
 
 
-def _wrong_angles(particles: Particles, rotations: torch.Tensor) -> Iterator[Finding]:
+def _wrong_angles(particles: Particles, rotations: torch.Tensor) -> Iterator[Note]:
     n = len(particles)
     angles = own_angles(particles)
     if n > 1 and bool((rotations - rotations[0]).abs().max() < 1e-6):
         zero = bool((rotations[0] - torch.eye(3, dtype=rotations.dtype)).abs().max() < 1e-6)
-        yield Finding(
+        yield Note(
             "angles-zero" if zero else "angles-equal", "alarm",
             "All angles are zero: the particles were never aligned." if zero else
             "All particles have the same orientation: the angles were not filled in.",
@@ -72,7 +72,7 @@ def _wrong_angles(particles: Particles, rotations: torch.Tensor) -> Iterator[Fin
     if angles is None:
         return
     if n > 1 and np.abs(angles).max() <= 2.0 * math.pi * 1.001:
-        yield Finding(
+        yield Note(
             "angles-radian", "alarm",
             f"No angle is larger than {np.abs(angles).max():.2f} degrees: they are written in "
             f"radian.",
@@ -81,7 +81,7 @@ def _wrong_angles(particles: Particles, rotations: torch.Tensor) -> Iterator[Fin
         return
     odd = (angles[:, 1] < -1e-6) | (angles[:, 1] > 180.0 + 1e-6)
     if odd.any():
-        yield Finding(
+        yield Note(
             "tilt-range", "warning",
             f"rlnAngleTilt lies outside 0 to 180 degrees in "
             f"{rows_in_words(odd, particles.images.row)} ({angles[:, 1].min():.1f} to "
@@ -99,7 +99,7 @@ def _origins(particles: Particles) -> Item:
     findings = []
     if far.mean() > FAR_SHARE:
         many = far.mean() > 0.5
-        findings.append(Finding(
+        findings.append(Note(
             "origins-large", "warning",
             f"Origins lie further than a quarter of the box from the centre in "
             f"{rows_in_words(far, particles.images.row)} (up to {np.abs(shifts).max():.0f} Å)."
@@ -120,7 +120,7 @@ def _classes(particles: Particles) -> Item:
     if len(classes) < 2:
         return Item("classes", "one")
     largest = classes[counts.argmax()]
-    return Item("classes", f"{len(classes)}", (Finding(
+    return Item("classes", f"{len(classes)}", (Note(
         "classes-mixed", "warning",
         f"{label} has {len(classes)} classes; their poses refer to different maps. The largest is "
         f"{largest} with {counts.max():,} particles.",

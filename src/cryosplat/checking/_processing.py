@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..grid import radial_shells
 from ..noise import background_window, blank_corners
+from ..notes import Note
 from ..optics import ISOTROPIC, Optics, ctf
 from ..particles import Particles
-from ..validation.findings import Finding
 from ._images import spread_evenly
 from .values import Item
 
@@ -40,12 +40,12 @@ def processing_items(particles: Particles, usable: NDArray[np.int64]) -> list[It
     )
     remedy = f"cryosplat check {particles.source} --fix OUT.star"
     if slope > MULTIPLIED and not told:
-        return [Item("processing", "multiplied by the CTF", (Finding(
+        return [Item("processing", "multiplied by the CTF", (Note(
             "ctf-premultiplied", "alarm",
             f"The images were multiplied by their CTF and the table does not say so: {says}.", remedy,
         ),))]  # fmt: skip
     if slope < PLAIN and told:
-        return [Item("processing", "as recorded", (Finding(
+        return [Item("processing", "as recorded", (Note(
             "ctf-not-premultiplied", "alarm",
             f"The table says that the images were multiplied by their CTF, but they were not: "
             f"{says}.", remedy,

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from ..notes import Note
 from ..particles import Particles
 from ..particles.faults import StackFaults
-from ..validation.findings import Finding
 from .values import Item, listed, rows_in_words
 
 PIXEL_SIZE = 0.02  # by which a header may differ from the table
@@ -34,12 +34,12 @@ def _paths(particles: Particles, faults: StackFaults) -> Item:
     return Item("stacks", text, tuple(findings))
 
 
-def _absent(particles: Particles, faults: StackFaults) -> Iterator[Finding]:
+def _absent(particles: Particles, faults: StackFaults) -> Iterator[Note]:
     total, n = len(particles.images.stacks), len(particles)
     drop = f"cryosplat check {particles.source} --fix OUT.star --drop-missing"
     if faults.missing:
         rows = sum(faults.missing.values())
-        yield Finding(
+        yield Note(
             "stacks-missing", "alarm",
             f"{len(faults.missing):,} of {total:,} stacks were not found ({rows:,} of {n:,} rows): "
             f"{listed(list(faults.missing))}.",
@@ -49,7 +49,7 @@ def _absent(particles: Particles, faults: StackFaults) -> Iterator[Finding]:
     if faults.ambiguous:
         rows = sum(k for k, _ in faults.ambiguous.values())
         path = next(iter(faults.ambiguous.values()))[1]
-        yield Finding(
+        yield Note(
             "stacks-ambiguous", "alarm",
             f"{len(faults.ambiguous):,} different stacks were found as one and the same file "
             f"({rows:,} of {n:,} rows): {listed(list(faults.ambiguous))} as {path}.",
@@ -58,7 +58,7 @@ def _absent(particles: Particles, faults: StackFaults) -> Iterator[Finding]:
     if faults.unreadable:
         rows = sum(k for k, _ in faults.unreadable.values())
         _, why = next(iter(faults.unreadable.values()))
-        yield Finding(
+        yield Note(
             "stacks-unreadable", "alarm",
             f"{len(faults.unreadable):,} of {total:,} stacks cannot be read ({rows:,} of {n:,} "
             f"rows): {listed(list(faults.unreadable))}. {_first_sentence(why)}",
@@ -70,12 +70,12 @@ def _first_sentence(message: str) -> str:
     return message.partition("\n")[0]
 
 
-def _past_the_end(particles: Particles, faults: StackFaults) -> Iterator[Finding]:
+def _past_the_end(particles: Particles, faults: StackFaults) -> Iterator[Note]:
     if not faults.past_the_end:
         return
     rows = sum(k for k, _ in faults.past_the_end.values())
     name, (wanted, held) = next(iter(faults.past_the_end.items()))
-    yield Finding(
+    yield Note(
         "sections-missing", "alarm",
         f"{rows:,} rows ask for images past the end of {len(faults.past_the_end):,} stacks: {name} "
         f"holds {held:,} images, {wanted:,} rows ask for later ones. Extraction was probably run "
@@ -85,7 +85,7 @@ def _past_the_end(particles: Particles, faults: StackFaults) -> Iterator[Finding
     )  # fmt: skip
 
 
-def _elsewhere(particles: Particles) -> Iterator[Finding]:
+def _elsewhere(particles: Particles) -> Iterator[Note]:
     """Stacks found under another suffix, or in another folder, than the table says."""
     images = particles.images
     _, first = np.unique(images.stack, return_index=True)
@@ -104,7 +104,7 @@ def _elsewhere(particles: Particles) -> Iterator[Finding]:
         ("stacks-relocated", relocated, "another place or name"),
     ):
         if found:
-            yield Finding(
+            yield Note(
                 code, "note", f"{len(found):,} stacks were found under {how}: {listed(found, 2)}.",
                 "None needed; --fix OUT.star writes the paths that were found.",
             )  # fmt: skip
@@ -118,7 +118,7 @@ def _headers(particles: Particles, faults: StackFaults) -> Item:
         bad = np.zeros(len(particles), bool)
         bad[faults.resized] = True
         told = "another" if faults.told_boxes is None else f"{faults.told_boxes[i]} pixels"
-        findings.append(Finding(
+        findings.append(Note(
             "box-size-table", "alarm",
             f"The images of {images.stacks[images.stack[i]].path} measure {images.box_sizes[i]} "
             f"pixels, the table says {told} ({rows_in_words(bad, rows)}). They were rescaled or "
@@ -132,7 +132,7 @@ def _headers(particles: Particles, faults: StackFaults) -> Item:
     bad = known & (np.abs(held / told - 1.0) > PIXEL_SIZE)
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
-        findings.append(Finding(
+        findings.append(Note(
             "pixel-size-header", "warning",
             f"The header of {images.stacks[images.stack[i]].path} says {held[i]:.4g} Å per pixel, "
             f"the table {told[i]:.4g} Å ({rows_in_words(bad, rows)}). The table's is used.",
@@ -180,7 +180,7 @@ def _duplicates(particles: Particles) -> Item:
         sides[group, half - 1] = True
         shared = sides.all(1)
         if shared.any():
-            return Item("duplicates", f"{int(again.sum()):,}", (Finding(
+            return Item("duplicates", f"{int(again.sum()):,}", (Note(
                 "duplicates-across-half-sets", "alarm",
                 f"{int(again.sum()):,} of {len(particles):,} rows {what} that an earlier row lists "
                     f"({where}); "
@@ -190,7 +190,7 @@ def _duplicates(particles: Particles) -> Item:
             ),))  # fmt: skip
     expanded = kind == "image" and _many_poses(particles.poses.rotations, group)
     hint = " Their poses differ: was the set symmetry-expanded?" if expanded else ""
-    return Item("duplicates", f"{int(again.sum()):,}", (Finding(
+    return Item("duplicates", f"{int(again.sum()):,}", (Note(
         "duplicates", "warning",
         f"{int(again.sum()):,} of {len(particles):,} rows {what} that an earlier row lists "
                 f"({where}).{hint}", remedy,

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..estimate import expected_cost
+from ..notes import Note
 from ..particles import Particles
 from ..particles.faults import StackFaults
 from ..progress import Progress
-from ..validation.findings import Finding
 from ._half_sets import half_set_item
 from ._images import SAMPLE, Pixels, image_items, measure, spread_evenly
 from ._optics import optics_items
@@ -107,7 +107,7 @@ def overfocus_judged(items: list[Item], results: Sequence[dict[str, Any]]) -> li
     against = next((r for r in results if r["reading"] == "defocus-negated"), None)
     if against is None or against["standard_errors"] > -ERRORS:
         return items
-    told = Finding(
+    told = Note(
         "defocus-overfocus", "note",
         f"The defocus is negative in every row, and the images agree, by "
         f"{-against['nats']:,.0f} nats: they were taken overfocus.",
@@ -124,14 +124,15 @@ def overfocus_judged(items: list[Item], results: Sequence[dict[str, Any]]) -> li
 def unreadable(source: Path, error: InputError) -> Report:
     """The report on a table that the reader refuses: one alarm, in the reader's words."""
     text, _, remedy = str(error).partition("Remedy: ")
-    finding = Finding("unreadable", "alarm", text.strip(), remedy.strip() or "See the message.")
+    finding = Note("unreadable", "alarm", text.strip(), remedy.strip() or "See the message.")
     return Report(str(source), 0, (Item("table", "cannot be used", (finding,)),))
 
 
-def _noted(note: str) -> Finding:
-    severity = "warning" if note.startswith("warning: ") else "note"
-    return Finding("reader", severity, note.removeprefix("warning: "), "None needed."
-                   if severity == "note" else "Read what docs/conventions.md says on it.")  # fmt: skip
+def _noted(note: str) -> Note:
+    if note.startswith("warning: "):
+        remedy = "Read what docs/conventions.md says on it."
+        return Note("reader", "warning", note.removeprefix("warning: "), remedy)
+    return Note("reader", "note", note, "None needed.")
 
 
 def _without_image(particles: Particles, faults: StackFaults) -> NDArray[np.bool_]:

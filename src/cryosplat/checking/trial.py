@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..notes import Note
 from ..particles import Particles
 from ..statistics import QuadraticForm
-from ..validation.findings import Finding
 from ..validation.polarity import contrast_score
 from .hypotheses import GIVEN, Outcome, Ratio, Sample, draw_sample, evaluate, ratio, seen
 from .readings import Reading, readings
@@ -160,7 +160,7 @@ def _contrast(outcome: Outcome) -> float:
 
 def too_few(n: int) -> Item:
     """The item of a set that is too small for a trial."""
-    return Item("trial", "not made", (Finding(
+    return Item("trial", "not made", (Note(
         "too-few", "note",
         f"Too few particles to tell: a trial of signs, units and conventions takes {FEWEST} at "
         f"least, here are {n:,}.",
@@ -174,7 +174,7 @@ def trial_items(particles: Particles, trial: Trial) -> list[Item]:
     if not trial.speak:
         findings.append(_silent(trial))
     else:
-        findings.append(Finding(
+        findings.append(Note(
             "hand", "note",
             "A mirrored map would fit as well: images cannot show the hand.",
             "Look at the map's helices.",
@@ -189,10 +189,10 @@ def trial_items(particles: Particles, trial: Trial) -> list[Item]:
     return items
 
 
-def _accepted(particles: Particles, accepted: Accepted) -> Finding:
+def _accepted(particles: Particles, accepted: Accepted) -> Note:
     reading, over = accepted.reading, accepted.over
     rivals = f"; nearly as likely: {'; '.join(accepted.rivals)}" if accepted.rivals else ""
-    return Finding(
+    return Note(
         reading.code, "alarm",
         f"The data prefer {reading.words}, by {over.nats:,.0f} nats ({over.deviations:.0f} standard "
         f"errors){rivals}.",
@@ -200,17 +200,17 @@ def _accepted(particles: Particles, accepted: Accepted) -> Finding:
     )  # fmt: skip
 
 
-def _silent(trial: Trial) -> Finding:
+def _silent(trial: Trial) -> Note:
     speak = (
         f"the {trial.n:,} images prefer the given orientations to others dealt out at random by "
         f"{trial.over_dealt.deviations:.1f} standard errors, expected above {ERRORS:g}"
     )
     if trial.n < JUDGED:
-        return Finding(
+        return Note(
             "too-few", "note", f"Too few particles to tell, or too much noise: {speak}.",
             "Check a larger set.",
         )  # fmt: skip
-    return Finding(
+    return Note(
         "poses-say-nothing", "warning", f"The orientations say nothing: {speak}.",
         "Check that the rows of poses and images belong together, and the angles' convention.",
     )  # fmt: skip
@@ -219,12 +219,12 @@ def _silent(trial: Trial) -> Finding:
 def _contrast_item(score: float) -> Item:
     text = f"protein {'dark' if score < 0.0 else 'bright'}, {abs(score):.0f} standard deviations"
     if abs(score) < CONTRAST_DOUBT:
-        return Item("contrast", text, (Finding(
+        return Item("contrast", text, (Note(
             "contrast-doubtful", "note", "Whether the protein is bright or dark is in doubt.",
             "Look at the map; --invert or --no-invert decides.",
         ),))  # fmt: skip
     if score < 0.0:
-        return Item("contrast", text, (Finding(
+        return Item("contrast", text, (Note(
             "contrast-dark", "note",
             "Protein is dark in the images; reconstruct sees that and inverts them.",
             "None needed; --invert says so yourself.",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..validation.findings import Finding, Severity
+from ..notes import Note, Severity
 
 Status = Literal["ok", "note", "warning", "alarm"]
 ORDER: tuple[Status, ...] = ("ok", "note", "warning", "alarm")
@@ -21,7 +21,7 @@ class Item:
 
     title: str
     text: str
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Note, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -40,7 +40,7 @@ class Report:
     trial: tuple[dict[str, Any], ...] = ()
     seconds: float = 0.0
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Note]:
         """All findings, in the order of the items."""
         for item in self.items:
             yield from item.findings

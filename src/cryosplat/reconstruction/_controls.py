@@ -16,6 +16,7 @@ from ..maps.fsc import MaskedFsc, fourier_shell_correlation
 from ..maps.mask_checks import mask_remarks, tightness_remark
 from ..mixture import GaussianMixture
 from ..noise import NoiseModel
+from ..notes import Note
 from ..particles import Particles
 from ..progress import Progress
 from ..settings import ReconstructionSettings
@@ -23,7 +24,7 @@ from ..splatting import voxelize
 from ..statistics import QuadraticForm, accumulate
 from ..validation.agreement import SAMPLE, Agreement, particle_agreement
 from ..validation.comparison import VOXELS, Comparison
-from ..validation.findings import Evidence, Finding, diagnose, has_signal
+from ..validation.findings import Evidence, diagnose, has_signal
 from ..validation.independence import Fingerprints, noise_correlation
 from ..validation.noise_substitution import (
     already_normalised,
@@ -59,7 +60,7 @@ class Controlled:
     """The comparison after the controls, what they found, and numbers for ``run.json``."""
 
     comparison: Comparison
-    findings: list[Finding]
+    findings: list[Note]
     summary: dict[str, Any]
 
 

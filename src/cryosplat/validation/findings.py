@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
 from ..grid import Grid
 from ..maps.fsc import resolution, truth_from_halves
+from ..notes import Note, by_severity
 from .agreement import AGAINST, Agreement
 from .comparison import (
     CROSS_MASKED,
@@ -21,8 +21,6 @@ from .comparison import (
     Comparison,
 )
 from .symmetry_check import SymmetryCheck
-
-Severity = Literal["alarm", "warning", "note"]
 
 SHARED_IMAGES = 0.002
 """Share of a half-set's images in the other half-set from which they are called duplicated."""
@@ -57,23 +55,6 @@ INFLATED = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to know about a run: what ``code`` names, in words, and what to do about it."""
-
-    code: str
-    severity: Severity
-    text: str
-    remedy: str
-
-    def to_dict(self) -> dict[str, str]:
-        """For ``run.json``."""
-        return {
-            "code": self.code, "severity": self.severity, "text": self.text,
-            "remedy": self.remedy,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """What `diagnose` looks at; None or empty where it was not measured.
 
@@ -96,7 +77,7 @@ class Evidence:
     cut: bool = False
 
 
-def diagnose(evidence: Evidence) -> list[Finding]:
+def diagnose(evidence: Evidence) -> list[Note]:
     """All findings, alarms first. A healthy run gives none that is an alarm or a warning."""
     asymmetric, dependent = list(_asymmetric(evidence)), list(_dependent(evidence))
     if asymmetric:  # what a wrong symmetry does to both halves is no noise of theirs
@@ -107,8 +88,7 @@ def diagnose(evidence: Evidence) -> list[Finding]:
         not asymmetric and not dependent
     ):  # what the halves have in common would speak against every fit
         found += _badly_fitted(evidence)
-    order = {"alarm": 0, "warning": 1, "note": 2}
-    return sorted(found, key=lambda finding: order[finding.severity])
+    return by_severity(found)
 
 
 def has_signal(agreement: Agreement) -> bool:
@@ -116,7 +96,7 @@ def has_signal(agreement: Agreement) -> bool:
     return agreement.gain > SIGNAL * agreement.gain_deviation
 
 
-def _dependent(evidence: Evidence) -> Iterator[Finding]:
+def _dependent(evidence: Evidence) -> Iterator[Note]:
     share = evidence.shared_images
     if share > SHARED_IMAGES:
         what = (
@@ -124,13 +104,13 @@ def _dependent(evidence: Evidence) -> Iterator[Finding]:
             if share > 0.99
             else f"{100 * share:.1f} % of the images of one half-set are in the other one too"
         )
-        yield Finding(
+        yield Note(
             "half-sets-share-images", "alarm",
             f"{what}: they share noise, and every half-map FSC of this run is too high.",
             "Remove the duplicates, or keep them on one side, and run again.",
         )  # fmt: skip
     elif (evidence.noise_correlation or 0.0) > SHARED_NOISE:
-        yield Finding(
+        yield Note(
             "half-sets-share-noise", "alarm",
             f"The noise of the two half-sets correlates ({evidence.noise_correlation:.2f} far from "
             f"the molecule): they are not independent, and every half-map FSC is too high.",
@@ -138,12 +118,12 @@ def _dependent(evidence: Evidence) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _disagreeing(evidence: Evidence) -> Iterator[Finding]:
+def _disagreeing(evidence: Evidence) -> Iterator[Note]:
     agreement = evidence.agreement
     if agreement is None or not agreement.n:
         return
     if not has_signal(agreement):
-        yield Finding(
+        yield Note(
             "no-signal", "alarm",
             f"The particles show no sign of the map: {agreement.n} of them, held against the map "
             f"of the other half-set, agree by "
@@ -155,7 +135,7 @@ def _disagreeing(evidence: Evidence) -> Iterator[Finding]:
     advantage = agreement.gain - agreement.dealt_gain
     deviation = math.sqrt(2.0) * agreement.gain_deviation
     if deviation < JUDGEABLE and advantage < max(ALIGNED, 3.0 * deviation):
-        yield Finding(
+        yield Note(
             "poses-say-nothing", "alarm",
             f"The orientations say nothing: particles fit the map no better than with their "
             f"orientations dealt out at random (gain {agreement.gain:.2f} against "
@@ -163,7 +143,7 @@ def _disagreeing(evidence: Evidence) -> Iterator[Finding]:
             "Check that the rows of poses and images belong together, and the angle convention.",
         )  # fmt: skip
     elif agreement.strength > TELLING and agreement.against > CONTRADICTING:
-        yield Finding(
+        yield Note(
             "particles-contradict", "alarm",
             f"{100 * agreement.against:.0f} % of the particles contradict the map: they match it "
             f"best with their contrast reversed (t below {AGAINST:g}). A CTF or image of the wrong "
@@ -172,10 +152,10 @@ def _disagreeing(evidence: Evidence) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _badly_fitted(evidence: Evidence) -> Iterator[Finding]:
+def _badly_fitted(evidence: Evidence) -> Iterator[Note]:
     rise = _rise(evidence.history)
     if rise is not None and rise > STILL_RISING:
-        yield Finding(
+        yield Note(
             "fit-stopped-early", "alarm",
             f"The fit was stopped before it had arrived: the likelihood of unseen particles still "
             f"rose by {100 * rise:.1f} % a step.",
@@ -189,14 +169,14 @@ def _badly_fitted(evidence: Evidence) -> Iterator[Finding]:
     where = f"FSC with the other half's data lower by {-worst:.2f} at {_angstrom(shell, evidence)}"
     count, suggested = evidence.gaussians, evidence.suggested
     if count is not None and suggested is not None and count < FEW * suggested:
-        yield Finding(
+        yield Note(
             "too-few-gaussians", "alarm",
             f"{count:,} Gaussians are too few: plain voxels explain unseen particles better "
             f"({where}); the density would take about {suggested:,}.",
             "Leave --gaussians out, or give more.",
         )  # fmt: skip
     else:
-        yield Finding(
+        yield Note(
             "fit-stuck", "alarm",
             f"The Gaussians explain unseen particles worse than plain voxels do ({where}): the fit "
             f"is stuck.",
@@ -228,7 +208,7 @@ def _behind_voxels(comparison: Comparison, first: int) -> tuple[float, int]:
     return float(means[worst]), worst + first + 1
 
 
-def _asymmetric(evidence: Evidence) -> Iterator[Finding]:
+def _asymmetric(evidence: Evidence) -> Iterator[Note]:
     found = evidence.symmetry
     if found is None or found.strongest.deviations <= WRONG_SYMMETRY:
         return
@@ -237,7 +217,7 @@ def _asymmetric(evidence: Evidence) -> Iterator[Finding]:
     instead = (
         "Leave --symmetry out" if rival.symmetry == "C1" else f"Use --symmetry {rival.symmetry}"
     )
-    yield Finding(
+    yield Note(
         "wrong-symmetry", "alarm",
         f"The data do not have symmetry {found.symmetry}: unseen particles fit a map made {made} "
         f"better, by {rival.nats:.0f} nats ({rival.deviations:.0f} standard errors, {found.n:,} "
@@ -247,19 +227,19 @@ def _asymmetric(evidence: Evidence) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _masked(evidence: Evidence) -> Iterator[Finding]:
+def _masked(evidence: Evidence) -> Iterator[Note]:
     for remark in evidence.mask_remarks:
-        yield Finding(
+        yield Note(
             "mask-too-tight", "alarm", remark,
             "Use the mask that the run makes by itself, or a softer and wider one.",
         )  # fmt: skip
 
 
-def _inflated(evidence: Evidence) -> Iterator[Finding]:
+def _inflated(evidence: Evidence) -> Iterator[Note]:
     curves, headline = evidence.comparison.curves, evidence.comparison.headline
     invented = curves.get(INVENTED)
     if invented is not None and headline.shell and _at(invented, headline.shell) > INVENTS:
-        yield Finding(
+        yield Note(
             "pipeline-invents", "note",
             f"Particles without signal give half-maps with an FSC of "
             f"{_at(invented, headline.shell):.2f} at the resolution of this run: part of the "
@@ -269,7 +249,7 @@ def _inflated(evidence: Evidence) -> Iterator[Finding]:
     halves = resolution(truth_from_halves(curves[HALF_MAPS]), evidence.grid, 0.5)
     cross = resolution(curves[FULL_FROM_CROSS], evidence.grid, 0.5)
     if headline.found and halves.shell > cross.shell + INFLATED:
-        yield Finding(
+        yield Note(
             "half-maps-inflated", "note",
             f"The half-maps alone promise a map that is right to {halves} (FSC with the truth "
             f"above 0.5); the data of the other half-set confirm {cross}. The Gaussians' common "
