@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .errors import InputError, OutputError
-from .io import fsc as fsc_files
+from ..errors import InputError, OutputError
+from ..io import fsc as fsc_files
 
 PathLike = str | os.PathLike[str]
 
