@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,9 +36,24 @@ from cryosplat.settings import ImageSchedule
         ({"gausians": 100}, "Did you mean 'gaussians'?"),
         ({"solver": "voxels"}, "solver is 'voxels', expected one of 'statistics', 'images'"),
         ({"images": 5}, "images is 5, expected a table of settings"),
+        ({"images": {"seed": 5}}, "settings, images: 'seed' is no setting"),
+        ({"images": {"rate": "slow"}}, "images.rate is 'slow', expected a number between 0 and 1"),
+        ({"images": {"factors": [1, 2]}}, "expected a list of 4 positive numbers"),
+        ({"images": {"split_after": [1.5]}}, "expected a list of whole numbers, each 1 or more"),
+        ({"quick": 1}, "quick is 1, expected true or false"),
+        ({"start": 5}, "start is 5, expected 'statistics', 'random' or the folder of a run"),
+        ({"mask": ["mask.mrc"]}, "expected the name of an existing file"),
+        ({"mask": "x" * 5000}, "expected the name of an existing file"),
+        ({"symmetry": 7}, "symmetry is 7, expected a point group"),
         ({"images": {"epoch": 5}}, "settings, images: 'epoch' is no setting"),
-        ({"images": {"batch_size": 0}}, "batch_size is 0, expected 1 to 4,096 images"),
-        ({"images": {"weights": "none"}}, "weights is 'none', expected 'noise' or 'equal'"),
+        (
+            {"images": {"batch_size": 0}},
+            "images.batch_size is 0, expected a whole number from 1 to 4,096",
+        ),
+        (
+            {"images": {"weights": "none"}},
+            "images.weights is 'none', expected one of 'noise', 'equal'",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(values: dict, message: str) -> None:
@@ -67,6 +86,52 @@ def test_toml_and_dict_give_the_same_settings_back(settings: ReconstructionSetti
 
     assert ReconstructionSettings.from_dict(settings.to_dict()) == settings
     assert ReconstructionSettings.from_dict(tomllib.loads(settings.to_toml())) == settings
+
+
+VALUES = (
+    None, True, False, 0, -3, 5, 1 << 70, 0.05, -1.0, math.nan, math.inf, "", "x", "D7", "a\0b",
+    "é" * 3000, [], [1, 2], ["a"], [[1.0]] * 4, {}, {"a": 1}, dt.datetime(2026, 1, 2), dt.time(3),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:20])
+def test_a_value_of_any_type_is_taken_or_refused_by_name(value: object) -> None:
+    """Every setting with values of every type that TOML knows: one of our errors, or none."""
+    names = [f.name for f in fields(ReconstructionSettings)]
+    inner = [f.name for f in fields(ImageSchedule)]
+    cases = [(name, {name: value}) for name in names]
+    cases += [(f"images.{name}", {"images": {name: value}}) for name in inner]
+    for name, values in cases:
+        try:
+            settings = ReconstructionSettings.from_dict(values)
+        except SettingsError as error:
+            assert str(error).startswith((f"settings: {name} is ", "settings, images: 'a' is no"))
+            assert "expected" in str(error)
+        else:
+            assert ReconstructionSettings.from_dict(settings.to_dict()) == settings
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed = " + "9" * 5000,
+        "seed = 0x" + "f" * 5000,
+        "seed = " + "[" * 5000,
+        "seed = 1\nseed = 2",
+    ],
+)
+def test_toml_beyond_reason_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"settings\.toml: ") as refused:
+        ReconstructionSettings.from_toml(path)
+    assert len(str(refused.value)) < 600
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    settings = ReconstructionSettings(gaussians=np.int64(500), held_out=np.float32(0.25))  # pyright: ignore
+    assert settings == ReconstructionSettings(gaussians=500, held_out=0.25)
+    assert type(settings.gaussians) is int and type(settings.held_out) is float
 
 
 def test_a_toml_file_is_read(tmp_path: Path) -> None:

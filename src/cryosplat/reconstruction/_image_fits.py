@@ -74,8 +74,7 @@ def fitted_to_images(
         first = starts_for_images(
             substitute, replace(parts, sets=(halves[0] + halves[1], *halves)), settings
         )
-        schedule = replace(settings.images, seed=settings.seed)
-        state = begin(substitute, first, schedule)
+        state = begin(substitute, first, settings.images, settings.seed)
         epochs = state.schedule.epochs or 0
         n = int((data.half_sets > 0).sum())
         with progress.stage("fitting again", epochs * n, "images") as stage:
@@ -128,10 +127,9 @@ def fit_with_checkpoints(
     InputError
         The checkpoint belongs to other particles or settings.
     """
-    schedule = replace(settings.images, seed=settings.seed)
     n = int((data.half_sets > 0).sum())
     identity = {"settings": settings.to_dict(), "particles": n}
-    state = begin(data, starts, schedule)
+    state = begin(data, starts, settings.images, settings.seed)
     if checkpoint.exists():
         state = _resumed(checkpoint, identity)
         progress.say(f"Going on after {state.epoch} epochs, from {checkpoint}.")

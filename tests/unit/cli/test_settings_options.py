@@ -38,5 +38,7 @@ def test_an_option_of_the_image_solver_chooses_it() -> None:
 
 
 def test_a_wrong_option_is_an_error() -> None:
-    with pytest.raises(SettingsError, match="batch_size is 0, expected 1 to 4,096"):
+    with pytest.raises(
+        SettingsError, match="batch_size is 0, expected a whole number from 1 to 4,096"
+    ):
         settings_from(None, None, {}, {"batch_size": 0})

@@ -36,9 +36,9 @@ class Watch:
 
 
 def begin(
-    data: ImageData, starts: Sequence[GaussianMixture], schedule: ImageSchedule
+    data: ImageData, starts: Sequence[GaussianMixture], schedule: ImageSchedule, seed: int = 0
 ) -> ImageState:
-    """The state before the first step.
+    """The state before the first step; ``seed`` is that of the order of the images.
 
     ``starts``: one mixture, for all particles, or three, for all and each half-set. Those of the
     half-sets must be drawn independently: where first positions are shared, half-maps agree on
@@ -60,7 +60,7 @@ def begin(
         for key, value in encoded(start, units, schedule.shape == "isotropic").items()
     }
     sums = ((0.0, 0.0),) * len(starts)
-    return ImageState(schedule, units, 0, 0, 0, tensors, sums, (), starts[0].symmetry)
+    return ImageState(schedule, seed, units, 0, 0, 0, tensors, sums, (), starts[0].symmetry)
 
 
 def fit_images(
@@ -81,7 +81,7 @@ def fit_images(
     run = _Run(data, state, render)
     schedule = state.schedule
     epochs = schedule.epochs or 0
-    order = Order(epochs, schedule.batch_size, schedule.seed)
+    order = Order(epochs, schedule.batch_size, state.seed)
     for pool in pools(data, order, (state.epoch, state.pool), run.device):
         if pool.epoch > run.epoch:
             run.end_epoch()

@@ -33,12 +33,14 @@ class Epoch:
 class ImageState:
     """Where a fit stands: all that its future depends on, besides the images.
 
-    ``epoch``, ``pool`` and ``batch`` say what comes next; ``tensors`` hold parameters and moments
-    as "full.means", "half 1.scales.exp_avg" and the like; ``sums`` the residuals of this epoch and
-    how many coefficients they were summed over, for each mixture; ``symmetry`` that of all of them.
+    ``seed`` sets the order of the images; ``epoch``, ``pool`` and ``batch`` say what comes next;
+    ``tensors`` hold parameters and moments as "full.means", "half 1.scales.exp_avg" and the like;
+    ``sums`` the residuals of this epoch and how many coefficients they were summed over, for each
+    mixture; ``symmetry`` that of all of them.
     """
 
     schedule: ImageSchedule
+    seed: int
     units: Units
     epoch: int
     pool: int
@@ -74,8 +76,8 @@ class ImageState:
     def scalars(self) -> dict[str, Any]:
         """Everything but the tensors, as plain values."""
         return {
-            "schedule": asdict(self.schedule), "units": asdict(self.units), "epoch": self.epoch,
-            "pool": self.pool, "batch": self.batch, "sums": self.sums,
+            "schedule": asdict(self.schedule), "seed": self.seed, "units": asdict(self.units),
+            "epoch": self.epoch, "pool": self.pool, "batch": self.batch, "sums": self.sums,
             "history": [asdict(e) for e in self.history], "symmetry": self.symmetry,
         }  # fmt: skip
 
@@ -85,6 +87,7 @@ class ImageState:
         try:
             return ImageState(
                 ImageSchedule(**_tuples(scalars["schedule"])),
+                int(scalars["seed"]),
                 Units(**scalars["units"]),
                 scalars["epoch"], scalars["pool"], scalars["batch"],
                 tensors,

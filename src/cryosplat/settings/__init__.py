@@ -1,0 +1,5 @@
+"""What a user may choose about a reconstruction, as one value; in and out of TOML."""
+
+from .values import ImageSchedule, ReconstructionSettings
+
+__all__ = ["ImageSchedule", "ReconstructionSettings"]
