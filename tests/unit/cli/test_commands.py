@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,13 +30,18 @@ def ply(tmp_path: Path) -> Path:
     return path
 
 
+def _seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_and_version_are_quick_and_light() -> None:
     command = [sys.executable, "-c", "from cryosplat.cli import main; main()"]
-    fastest = np.inf
+    fastest = np.inf  # seconds of processor time: other programs may be running
     for _ in range(3):
-        begin = time.perf_counter()
+        begin = _seconds_of_children()
         shown = subprocess.run([*command, "--help"], capture_output=True, text=True)
-        fastest = min(fastest, time.perf_counter() - begin)
+        fastest = min(fastest, _seconds_of_children() - begin)
     assert shown.returncode == 0
     for name in ("reconstruct", "demo", "simulate", "voxelize", "fsc"):
         assert f" {name} " in shown.stdout
