@@ -51,8 +51,8 @@ ADJOINT = 1e-5
 
 # one formula of the CTF against another, at phases of some 100 radian
 CTF_FLOAT64 = {"rtol": 0.0, "atol": 1e-11}
-# phases reduced in double, the sine a float32 polynomial
-CTF_KERNEL = {"rtol": 0.0, "atol": 2e-6}
+# phases reduced in double, sine and products in float32, relative to the largest
+RESPONSE_KERNEL = 1e-6
 # RELION's constants of the wavelength against CODATA's
 WAVELENGTH = 1e-5
 

@@ -3,13 +3,12 @@
 An image is ``X(k) = C(k) exp(i odd(k) - 2 pi i k.c) V(A^T M k)``: a central slice of the map's
 transform, moved to the particle's centre ``c = -shift`` and multiplied by the contrast transfer
 function and the phases of odd aberrations (Penczek 2010; Zivanov et al. 2020; RELION's conventions
-as in `poses` and `optics`; M is the magnification's matrix). A `Projector` makes the slices: of a
-voxel map or of a mixture of Gaussians.
+as in `poses` and `optics`; M is the magnification's matrix). All but the slice is
+`optics.response`; a `Projector` makes the slices, of a voxel map or of a mixture of Gaussians.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +19,7 @@ from torch import Tensor
 from .errors import SettingsError
 from .grid import Grid
 from .mixture import GaussianMixture
-from .optics import Optics, ctf, odd_phase, seen_rotations
+from .optics import Optics, form, seen_rotations
 from .poses import Poses
 from .splatting import project
 from .statistics import _gridding as gridding
@@ -97,35 +96,6 @@ class VolumeProjector:
         return torch.from_numpy(half_planes)
 
 
-def response(poses: Poses, optics: Optics, pixel_size: float, box_size: int) -> Tensor:
-    """What an image does to a slice: (n, box_size, box_size // 2 + 1) complex128.
-
-    CTF, odd aberrations and shift, ``C(k) exp(i odd(k) + 2 pi i k.shift)``, for particles of one
-    pixel size, in ``rfft2`` layout about the rotation centre; zero at and beyond the Nyquist
-    frequency, where an image does not say which of two frequencies a value belongs to. On the
-    device of ``poses`` and ``optics``; differentiable by ``poses.shifts``.
-    """
-    device = poses.shifts.device
-    ky = torch.fft.fftfreq(box_size, dtype=torch.float64, device=device)
-    kx = torch.fft.rfftfreq(box_size, dtype=torch.float64, device=device)
-    frequencies = torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1)
-    inside = frequencies.square().sum(-1) < 0.25
-    contrast = ctf(optics, frequencies / pixel_size) * inside
-    groups, of_group = optics.present()
-    if any(g.odd for g in groups):
-        phases = torch.stack([odd_phase(g, frequencies / pixel_size) for g in groups])
-        contrast = torch.polar(torch.ones_like(phases), phases)[of_group] * contrast
-    shifts = poses.shifts.double() / pixel_size
-    ramp_x, ramp_y = (_ramp(k, shifts[:, axis, None]) for axis, k in enumerate((kx, ky)))
-    return contrast * ramp_y[:, :, None] * ramp_x[:, None, :]
-
-
-def _ramp(frequencies: Tensor, shifts: Tensor) -> Tensor:
-    """``exp(2 pi i k s)`` for ``frequencies`` (d,) in cycles per pixel and ``shifts`` (n, 1)."""
-    turns = 2.0 * math.pi * frequencies * shifts
-    return torch.polar(torch.ones_like(turns), turns)
-
-
 def form_spectra(projector: Projector, poses: Poses, optics: Optics, box_size: int) -> Tensor:
     """``rfft2`` of noise-free particle images (n, box_size, box_size // 2 + 1), one optics group.
 
@@ -135,18 +105,14 @@ def form_spectra(projector: Projector, poses: Poses, optics: Optics, box_size: i
     groups = torch.unique(optics.group)
     if len(groups) != 1:
         raise SettingsError(
-            f"form_images: the particles belong to {len(groups)} optics groups, expected one. "
+            f"form_spectra: the particles belong to {len(groups)} optics groups, expected one. "
             f"Remedy: call it once per group."
         )
-    pixel_size = optics.groups[int(groups[0])].pixel_size
-    seen = response(poses, optics, pixel_size, box_size)
-    slices = projector.slices(seen_rotations(poses, optics), pixel_size, box_size)
+    slices = projector.slices(
+        seen_rotations(poses, optics), optics.groups[int(groups[0])].pixel_size, box_size
+    )
     # the slices' phase origin is the rotation centre, the images' is pixel 0
-    centre = torch.full((1, 1), -float(box_size // 2), dtype=torch.float64, device=slices.device)
-    ky = torch.fft.fftfreq(box_size, dtype=torch.float64, device=slices.device)
-    kx = torch.fft.rfftfreq(box_size, dtype=torch.float64, device=slices.device)
-    moved = _ramp(ky, centre)[:, :, None] * _ramp(kx, centre)[:, None, :]
-    return slices * (seen.to(slices) * moved.to(slices))
+    return form(slices, poses.shifts, optics, box_size // 2)
 
 
 def form_images(projector: Projector, poses: Poses, optics: Optics, box_size: int) -> Tensor:

@@ -20,13 +20,13 @@ import tolerances
 import torch
 from torch import Tensor
 
-from cryosplat.formation import VolumeProjector, response
+from cryosplat.formation import VolumeProjector
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import StackFile, read_map
 from cryosplat.io.star import read_star, write_star
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
-from cryosplat.optics import OpticsGroup, beam_tilt
+from cryosplat.optics import OpticsGroup, beam_tilt, response
 from cryosplat.particles import read_particles
 from cryosplat.simulation import SimulationSettings, band_limited_map, phantom, simulate_particles
 
@@ -90,7 +90,7 @@ def test_even_aberrations_and_stretched_ctf_are_relions(
     theirs = torch.from_numpy(StackFile(star.parent / "p.mrcs").read(np.arange(12)))
     particles = read_particles(star)
     truth = torch.from_numpy(read_map(star.parent / "truth.mrc").data.copy())
-    seen = response(particles.poses, particles.optics, GRID.pixel_size, GRID.box_size)
+    seen = response(particles.poses.shifts, particles.optics, GRID.box_size)
     slices = VolumeProjector(truth, GRID).slices(particles.poses, GRID.pixel_size, GRID.box_size)
     inside = GRID.shells(2) < 0.45 * GRID.box_size
     ours = torch.fft.irfft2(slices * seen.to(slices) * inside)

@@ -1,4 +1,4 @@
-"""The contrast transfer function against independent formulas, its twin, and its own gradient."""
+"""The contrast transfer function against independent formulas, and its gradient."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from problems import ABERRATIONS, even_polynomials, odd_polynomials, random_optics
 from torch import Tensor
 
-from cryosplat.batch import Batch
 from cryosplat.optics import (
     Optics,
     OpticsGroup,
@@ -25,8 +24,7 @@ from cryosplat.optics import (
     seen_rotations,
     zernike,
 )
-from cryosplat.poses import Poses, random_poses
-from cryosplat.statistics._weighting import Aberrations, optics_columns, weigh
+from cryosplat.poses import random_poses
 
 GROUPS = (
     OpticsGroup("300 kV", 1.1, 32, 300e3, 2.7e7, 0.1),
@@ -171,28 +169,6 @@ def test_the_contrast_at_the_origin_is_plus_the_amplitude_contrast(
     )
     origin = ctf(optics, torch.zeros(1, 2, dtype=torch.float64))[:, 0]
     torch.testing.assert_close(origin, 0.1 * optics.scale, **tolerances.CTF_FLOAT64)
-
-
-@pytest.mark.parametrize("group", range(len(GROUPS)))
-def test_the_kernels_ctf_is_the_definition(group: int, generator: torch.Generator) -> None:
-    box, n = GROUPS[group].box_size, 4
-    optics = random_optics(n, GROUPS, generator, group)
-    poses = Poses(torch.eye(3).expand(n, 3, 3), torch.zeros(n, 2))
-    batch = Batch(torch.arange(n), torch.zeros(n, box, box), poses, optics)
-    transforms = np.ones((n, box, box // 2 + 1), np.complex64)
-    out = np.empty((n, box, box // 2 + 1, 3), np.float32)
-    precision = np.ones((len(GROUPS), box // 2 + 1), np.float32)
-    shifts = np.full((n, 2), box // 2, float)  # the phase origin at pixel 0: no ramp
-    radii, energy, count = np.full(n, box / 2.0), np.empty(n), np.empty(n, np.int64)
-    columns, groups = optics_columns(batch.optics), optics.group.numpy()
-    tables = Aberrations.of(optics, box)
-    weigh(transforms, columns, tables.plane, tables.even, tables.odd, shifts, precision, groups,
-          radii, out, energy, count)  # fmt: skip
-    expected = ctf(optics, _frequencies(box, 1.1)).numpy()
-    phases = odd_phase(GROUPS[group], _frequencies(box, 1.1)).numpy()
-    np.testing.assert_allclose(out[..., 0], expected * np.cos(phases), **tolerances.CTF_KERNEL)
-    np.testing.assert_allclose(out[..., 1], -expected * np.sin(phases), **tolerances.CTF_KERNEL)
-    np.testing.assert_allclose(out[..., 2], expected**2, **tolerances.CTF_KERNEL)
 
 
 @pytest.mark.parametrize("astigmatism", [900.0, 0.0])

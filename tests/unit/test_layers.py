@@ -13,9 +13,7 @@ SOURCE = Path(cryosplat.__file__).parent
 CROSSING = {
     ("estimate", "statistics._equivalents"),
     ("estimate", "statistics._gridding"),
-    ("fitting.images._residuals", "statistics._weighting"),
     ("fitting.images.term", "statistics._values"),
-    ("fitting.images.term", "statistics._weighting"),
     ("formation", "statistics._gridding"),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -14,24 +13,12 @@ from torch import Tensor
 from ..batch import Batch, joined
 from ..grid import Grid
 from ..noise import NoiseModel
-from ..optics import seen_rotations
+from ..optics import seen_rotations, weigh
 from . import _gridding as gridding
 from ._equivalents import averaged, representatives
 from ._values import Statistics, workers
-from ._weighting import Aberrations, optics_columns, weigh
 
 PASS_BYTES = 2**26  # of images per pass over the Fourier grid
-
-
-@dataclass(frozen=True, slots=True)
-class _Weighted:
-    """What the gridding spreads for a batch of images."""
-
-    values: NDArray[np.float32]
-    steps: NDArray[np.float64]
-    radii: NDArray[np.float64]
-    energy: NDArray[np.float64]
-    n_frequencies: NDArray[np.int64]
 
 
 class Accumulator:
@@ -59,40 +46,27 @@ class Accumulator:
 
     def add(self, batch: Batch) -> None:
         """Add the images of a batch, normalised as the noise model says, with unit weights."""
-        weighted = self._weigh(batch)
-        order = gridding.balanced_order(self._corners)
-        for operator in self._operators:
-            steps = np.ascontiguousarray(weighted.steps @ operator)
-            gridding.spread(
-                weighted.values, steps, weighted.radii, self._tiles, self._corners, order,
-                gridding.POLYNOMIALS,
-            )  # fmt: skip
-        self._energy += float(weighted.energy.sum())
-        self._n_images += len(batch.index)
-        self._n_frequencies += int(weighted.n_frequencies.sum())
-
-    def _weigh(self, batch: Batch) -> _Weighted:
         images = self.noise.normalised(batch)
         n, box, _ = images.shape
-        pixel = batch.optics.of_group("pixel_size")
-        transforms = scipy.fft.rfft2(images.numpy(), workers=workers())
-        group = batch.optics.group.numpy()
-        precision = self.noise.precision(box)
-        values = np.empty((n, box, box // 2 + 1, 3), np.float32)
-        shifts = (batch.poses.shifts / pixel[:, None]).numpy()
-        # cells per image frequency, and the last frequency that both image and map can hold
-        ratio = (self.grid.side / (pixel * box)).numpy()
-        seen = seen_rotations(batch.poses, batch.optics).rotations.numpy()[:, :2]
-        stretch = np.maximum(np.linalg.norm(seen, 2, axis=(1, 2)) - 1e-9, 1.0)
-        radii = np.minimum(box / 2, self.grid.box_size / 2 / ratio / stretch)
-        aberrations = Aberrations.of(batch.optics, box)
-        energy, count = np.empty(n), np.empty(n, np.int64)
-        weigh(
-            transforms, optics_columns(batch.optics), aberrations.plane, aberrations.even,
-            aberrations.odd, shifts, precision, group, radii, values, energy, count,
+        seen = seen_rotations(batch.poses, batch.optics).rotations[:, :2].double()
+        # cells of the map's transform per image frequency, and the last one that both can hold
+        ratio = self.grid.side / (batch.optics.of_group("pixel_size") * box)
+        stretch = (torch.linalg.matrix_norm(seen, 2) - 1e-9).clamp_min(1.0)
+        radii = (0.5 * self.grid.box_size / ratio / stretch).clamp_max(0.5 * box)
+        weighed = weigh(
+            torch.from_numpy(scipy.fft.rfft2(images.numpy(), workers=workers())),
+            batch.poses.shifts, batch.optics, torch.from_numpy(self.noise.precision(box)), radii,
         )  # fmt: skip
-        steps = seen * (self.period / self.grid.box_size * ratio[:, None, None])
-        return _Weighted(values, np.ascontiguousarray(steps), radii, energy, count)
+        steps = (seen * (self.period / self.grid.box_size * ratio[:, None, None])).numpy()
+        order = gridding.balanced_order(self._corners)
+        for operator in self._operators:
+            gridding.spread(
+                weighed.values.numpy(), np.ascontiguousarray(steps @ operator), radii.numpy(),
+                self._tiles, self._corners, order, gridding.POLYNOMIALS,
+            )  # fmt: skip
+        self._energy += float(weighed.energy.sum())
+        self._n_images += n
+        self._n_frequencies += int(weighed.n_frequencies.sum())
 
     def result(self) -> Statistics:
         """The statistics of all images added; the accumulator's memory is given up."""

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ...grid import Grid
+from ...grid import Grid, squared_radii
+from ...optics import residuals_
 from ...statistics._values import workers
-from ...statistics._weighting import Aberrations, optics_columns
-from ._residuals import PARTS, Band, residuals, residuals_cpu
 from .data import Observed
 
 Precision = Callable[[int], NDArray[np.float32]]
@@ -46,41 +45,43 @@ class ImageTerm:
 
     def __init__(self, grid: Grid, precision: Precision) -> None:
         self.grid = grid
-        self._precision = precision
-        self._certainties: dict[tuple[int, torch.device], Tensor] = {}
-        self._bands: dict[tuple[Grid, torch.device], Band] = {}
+        self._precision_of = precision
+        self._precisions: dict[tuple[int, torch.device], Tensor] = {}
 
     def __call__(self, images: Tensor, observed: Observed) -> Tensor:
         """The term for ``images`` (n, d, d), the particles at the rotation centre: float64, scalar."""
         return _Residual.apply(images, self, observed)
 
-    def band(self, grid: Grid, device: torch.device) -> Band:
-        """What is compared of images on ``grid``."""
-        if (grid, device) not in self._bands:
-            radius = min(grid.box_size / 2, self.grid.box_size / 2 * grid.side / self.grid.side)
-            self._bands[grid, device] = Band.of(grid, radius, device)
-        return self._bands[grid, device]
+    def radius(self, grid: Grid) -> float:
+        """Frequencies of images on ``grid`` below it are compared, in pixels of their transforms."""
+        return min(grid.box_size / 2, self.grid.box_size / 2 * grid.side / self.grid.side)
 
     def n_frequencies(self, grid: Grid) -> int:
         """How many Fourier coefficients of one image on ``grid`` are compared."""
-        return self.band(grid, torch.device("cpu")).n_frequencies
+        inside = squared_radii((grid.box_size,) * 2) < self.radius(grid) ** 2
+        return int(2 * inside.sum() - inside[:, 0].sum())
 
-    def certainty(self, box_size: int, device: torch.device) -> Tensor:
+    def precision(self, box_size: int, device: torch.device) -> Tensor:
         """1 / s^2 by optics group and shell, (g, shells) float32."""
         key = box_size, device
-        if key not in self._certainties:
-            self._certainties[key] = torch.from_numpy(self._precision(box_size)).to(device)
-        return self._certainties[key]
+        if key not in self._precisions:
+            self._precisions[key] = torch.from_numpy(self._precision_of(box_size)).to(device)
+        return self._precisions[key]
 
 
 class _Residual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, term: ImageTerm, observed: Observed) -> Tensor:
-        if images.device.type == "cpu" and images.dtype == torch.float32:
-            losses, derivative = _on_cpu(images, term, observed)
+        grid = observed.grid
+        if images.device.type == "cpu":
+            spectra = torch.from_numpy(scipy.fft.rfft2(images.detach().numpy(), workers=workers()))
         else:
-            losses, derivative = _defined(images, term, observed)
-        ctx.save_for_backward(derivative)
+            spectra = torch.fft.rfft2(images.detach())
+        losses = residuals_(
+            spectra, observed.transforms, observed.poses.shifts, observed.optics,
+            term.precision(grid.box_size, images.device), term.radius(grid),
+        )  # fmt: skip
+        ctx.save_for_backward(spectra)
         return losses.sum()
 
     @staticmethod
@@ -95,32 +96,3 @@ class _Residual(torch.autograd.Function):
         else:
             images = torch.fft.irfft2(derivative, s=shape, norm="forward")
         return images * gradients[0].to(images.dtype), None, None
-
-
-def _on_cpu(images: Tensor, term: ImageTerm, observed: Observed) -> tuple[Tensor, Tensor]:
-    grid = observed.grid
-    spectra = scipy.fft.rfft2(images.detach().numpy(), workers=workers())
-    aberrations = Aberrations.of(observed.optics, grid.box_size)
-    losses = np.empty((len(observed), PARTS))
-    residuals_cpu(
-        spectra.view(np.float32).reshape(*spectra.shape, 2),
-        torch.view_as_real(observed.transforms).numpy(),
-        optics_columns(observed.optics),
-        aberrations.plane,
-        aberrations.even,
-        aberrations.odd,
-        (observed.poses.shifts / grid.pixel_size).numpy(),
-        term.certainty(grid.box_size, images.device).numpy(),
-        observed.optics.group.numpy(),
-        term.band(grid, images.device).radius,
-        losses,
-    )
-    return torch.from_numpy(losses), torch.from_numpy(spectra)
-
-
-def _defined(images: Tensor, term: ImageTerm, observed: Observed) -> tuple[Tensor, Tensor]:
-    grid = observed.grid
-    return residuals(
-        torch.fft.rfft2(images.detach()), observed.transforms, observed.poses, observed.optics,
-        term.certainty(grid.box_size, images.device), term.band(grid, images.device),
-    )  # fmt: skip

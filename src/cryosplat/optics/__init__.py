@@ -1,0 +1,29 @@
+"""The optics of a microscope: contrast transfer, aberrations, dose, and what they do to images."""
+
+from .aberrations import beam_tilt, even_phase, odd_phase, seen_rotations, zernike
+from .ctf import ctf, envelope
+from .dose import dose_exponent
+from .operators import Weighed, form, residuals_, weigh
+from .response import image_frequencies, response
+from .values import ISOTROPIC, Optics, OpticsGroup, Processing
+
+__all__ = [
+    "ISOTROPIC",
+    "Optics",
+    "OpticsGroup",
+    "Processing",
+    "Weighed",
+    "beam_tilt",
+    "ctf",
+    "dose_exponent",
+    "envelope",
+    "even_phase",
+    "form",
+    "image_frequencies",
+    "odd_phase",
+    "residuals_",
+    "response",
+    "seen_rotations",
+    "weigh",
+    "zernike",
+]

@@ -1,0 +1,56 @@
+"""What a microscope does to a central slice: CTF x odd phase x shift x scale. The definition.
+
+An image is ``Y(k) = H(k) X(k)`` with X the slice of a map and ``H = C(k) exp(i odd(k) + 2 pi i k.s)``:
+C the CTF with its envelope and scale, odd the phase of antisymmetric aberrations, s RELION's shift
+(the particle lies at ``-s``). Float64, on the device of its tensors, differentiable by shifts and by
+all columns of the optics. `operators` holds its three uses, fused where a device has a kernel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..errors import SettingsError
+from .aberrations import odd_phase
+from .ctf import ctf
+from .values import Optics
+
+
+def response(shifts: Tensor, optics: Optics, box_size: int, origin: int = 0) -> Tensor:
+    """H of n particles of one pixel size, (n, box_size, box_size // 2 + 1) complex128.
+
+    ``rfft2`` layout; ``shifts`` (n, 2) as (x, y) in Angstrom. ``origin``: the pixel, on both axes,
+    about which the slice was transformed; the images' transforms are about pixel 0. Zero at and
+    beyond the Nyquist frequency, where an image does not say which of two frequencies a value
+    belongs to.
+    """
+    frequencies = image_frequencies(optics, box_size)
+    cycles = frequencies * _pixel_size(optics)
+    inside = cycles.square().sum(-1) < 0.25
+    moved = shifts.double() / _pixel_size(optics) - origin
+    phases = 2.0 * math.pi * torch.einsum("hwx,nx->nhw", cycles, moved)
+    groups, of_group = optics.present()
+    if any(g.odd for g in groups):
+        phases = phases + torch.stack([odd_phase(g, frequencies) for g in groups])[of_group]
+    return torch.polar(torch.ones_like(phases), phases) * (ctf(optics, frequencies) * inside)
+
+
+def image_frequencies(optics: Optics, box_size: int) -> Tensor:
+    """Frequencies (box_size, box_size // 2 + 1, 2) as (x, y) in 1/Angstrom of images' ``rfft2``."""
+    pixel_size, device = _pixel_size(optics), optics.group.device
+    ky = torch.fft.fftfreq(box_size, pixel_size, dtype=torch.float64, device=device)
+    kx = torch.fft.rfftfreq(box_size, pixel_size, dtype=torch.float64, device=device)
+    return torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1)
+
+
+def _pixel_size(optics: Optics) -> float:
+    sizes = {group.pixel_size for group in optics.present()[0]}
+    if len(sizes) != 1:
+        raise SettingsError(
+            f"optics: particles have {len(sizes)} pixel sizes, expected one. "
+            f"Remedy: take those of one pixel size at a time."
+        )
+    return sizes.pop()
