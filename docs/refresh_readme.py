@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +23,25 @@ WIDTH, FSC_WIDTH, GAP = 1100, 940, 12
 
 
 def number(result: dict[str, Any]) -> str:
-    """One sentence of measured values: cryosplat unmasked against RELION under the truth's mask."""
+    """Three sentences of measured values: cryosplat unmasked against RELION under the truth's mask."""
     made, machine = result["set"], result["machine"]
     ours, relion = result["programs"]["cryosplat"], result["programs"]["relion"]
     angstrom = made["box_size"] * made["pixel_size"] / SHELL
-    return (
-        f"On {made['n']:,} simulated particles of the SARS-CoV-2 spike ({made['box_size']} px, SNR "
-        f"{made['snr']:g}, poses off by {made['angle_error']:g}° and {made['shift_error']:g} Å), the "
-        f"map's FSC with the truth at {angstrom:.1f} Å is "
-        f"**{ours['fsc']['map']['unmasked'][SHELL]:.2f}**, unmasked; `relion_reconstruct` reaches "
-        f"{relion['fsc']['map']['truth_masked'][SHELL]:.2f} from the same particles and poses, "
-        f"under a mask made from the truth. Map, half-maps, baseline and report took "
-        f"{ours['wall_s']:.0f} s, RELION's one map {relion['stages'][0]['wall_s']:.0f} s, on "
-        f"{machine['cores']} cores ([all results](benchmarks/README.md))."
+    sentence = (
+        f"**FSC with the truth at {angstrom:.1f} Å: {ours['fsc']['map']['unmasked'][SHELL]:.2f}**, "
+        f"unmasked, on {made['n']:,} simulated particles of the SARS-CoV-2 spike "
+        f"({made['box_size']} px, SNR {made['snr']:g}, pose errors of {made['angle_error']:g}° and "
+        f"{made['shift_error']:g} Å). From the same particles and poses `relion_reconstruct` "
+        f"reaches {relion['fsc']['map']['truth_masked'][SHELL]:.2f} under a mask made from the "
+        f"truth. The complete run took {ours['wall_s']:.0f} s on {machine['cores']} cores; "
+        f"`relion_reconstruct` took {relion['stages'][0]['wall_s']:.0f} s for a single map "
+        f"([all results](benchmarks/README.md))."
     )
+    return textwrap.fill(sentence, 98, break_long_words=False, break_on_hyphens=False)
 
 
 def refresh_number(readme: Path, result: Path) -> None:
-    """Put the sentence between the README's two marks."""
+    """Put the sentences between the README's two marks."""
     text = readme.read_text("utf-8")
     head, rest = text.split(START, 1)
     tail = rest.split(END, 1)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,57 @@ def test_commands_and_options_exist(page: Path) -> None:
         }
         given = {word for word in words[1:] if word.startswith("-")}
         assert given <= known, line
+
+
+def _commands(page: Path) -> list[list[str]]:
+    """The lines of a page's code blocks that a shell would run, each as its words."""
+    lines = []
+    for block in re.findall(r"```(?:sh|bash)?\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        lines += block.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def test_every_command_of_the_readme_runs() -> None:
+    """Programs, targets of make and files are there; options exist and take as many values."""
+    group = typer.main.get_command(app)
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    commands = _commands(ROOT / "README.md")
+    assert ["make", "demo"] in commands
+    for words in commands:
+        program, *rest = words
+        if program == "make":
+            assert set(rest) <= set(targets), words
+        elif program == "source":
+            assert rest == [".venv/bin/activate"]
+        else:
+            assert program == "cryosplat", words
+            command = group.commands[rest[0]]  # pyright: ignore[reportAttributeAccessIssue]
+            command.make_context(rest[0], rest[1:], resilient_parsing=True)
+            left = command.make_parser(command.context_class(command)).parse_args(rest[1:])[1]
+            assert not left, words
+
+
+def test_the_environment_is_entered_before_its_program_is_called() -> None:
+    names = [words[0] for words in _commands(ROOT / "README.md")]
+    assert names.index("make") < names.index("source") < names.index("cryosplat")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_named)
+def test_tests_named_on_a_page_exist(page: Path) -> None:
+    for file, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text("utf-8")):
+        tree = ast.parse((ROOT / file).read_text("utf-8"))
+        names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert name in names, f"{file}::{name}"
+
+
+def test_every_equation_of_the_method_is_numbered_and_tied_to_a_test() -> None:
+    text = (ROOT / "docs" / "method.md").read_text("utf-8")
+    equations = re.findall(r"^\$\$\n(.*?)^\$\$$", text, re.DOTALL | re.MULTILINE)
+    numbers = [re.findall(r"\\tag\{(\d+)\}", equation) for equation in equations]
+    assert numbers == [[str(i)] for i in range(1, len(equations) + 1)]
+    for section in text.split("\n## ")[1:]:
+        last = section.rfind("\\tag{")
+        assert last < 0 or re.search(r"tests/[\w/]+\.py::test_", section[last:]), section[:40]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=_named)
