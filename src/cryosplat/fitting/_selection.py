@@ -35,13 +35,17 @@ class Choice:
 
 @dataclass(slots=True)
 class Selection:
-    """Trials on fitted and held-out particles of one half-set, each made once and remembered."""
+    """Trials on fitted and held-out particles of one half-set, each made once and remembered.
+
+    ``stream``: the random numbers of a trial, the same for each, so that trials differ in what is
+    tried alone.
+    """
 
     train: QuadraticForm
     held_out: QuadraticForm
     schedule: Schedule
     start: Callable[[int, float, torch.Generator], GaussianMixture]
-    seed: int
+    stream: Callable[[], torch.Generator]
     on_trial: Callable[[], None] = lambda: None
     trials: dict[tuple[int, float], Fit] = field(default_factory=dict)
 
@@ -49,8 +53,7 @@ class Selection:
         """Best held-out likelihood gain of a trial with these settings."""
         key = gaussians, scale
         if key not in self.trials:
-            generator = torch.Generator().manual_seed(self.seed)
-            first = self.start(gaussians, scale, generator)
+            first = self.start(gaussians, scale, self.stream())
             best = max((t.held_out for t in self.trials.values()), default=-math.inf)
             self.trials[key] = fit(self.train, first, self.schedule, self.held_out, beat=best)
             self.on_trial()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -68,11 +67,6 @@ def with_half_sets(
     return particles
 
 
-def digest_of_half_sets(particles: Particles) -> str:
-    """A hash of which particle, in the table's order, is in which half-set."""
-    return hashlib.sha256(particles.half_sets.to(torch.int8).numpy().tobytes()).hexdigest()
-
-
 def measured_noise(particles: Particles, progress: Progress) -> NoiseModel:
     """The noise model from a sample of the images."""
     with progress.stage("noise from image corners", None, "images"):
@@ -100,25 +94,6 @@ def _noise_sample(group: Tensor) -> Tensor:
         members = (group == number).nonzero().squeeze(1)
         positions.append(members[:: max(1, len(members) // share)])
     return torch.cat(positions)
-
-
-def held_out_sets(
-    particles: Particles, share: float, generator: torch.Generator
-) -> tuple[Tensor, list[int]]:
-    """The set of every particle, and how many are held out of each half-set.
-
-    Sets 0 and 2 are the fitted particles of half-sets 1 and 2, sets 1 and 3 their held-out ones.
-    """
-    sets = torch.zeros(len(particles), dtype=torch.int64)
-    held = []
-    for half in (1, 2):
-        members = (particles.half_sets == half).nonzero().squeeze(1)
-        n_held = max(round(share * len(members)), min(len(members) // 3, 50), 1)
-        order = torch.randperm(len(members), generator=generator)
-        sets[members] = 2 * (half - 1)
-        sets[members[order[:n_held]]] += 1
-        held.append(n_held)
-    return sets, held
 
 
 def accumulated(

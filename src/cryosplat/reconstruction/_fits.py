@@ -34,6 +34,7 @@ from ._data import HalfSet
 
 MEMBERS = 2  # independent fits whose mean is the map; see docs/decisions
 VOXELS_PER_GAUSSIAN = 4
+STRIDE = 99_991  # between the seeds of all particles, half 1 and half 2
 PARTS = "all particles", "half 1", "half 2"
 
 
@@ -57,6 +58,15 @@ class Parts:
     side: int
     earlier: list[GaussianMixture] | None
     clock: Clock
+
+
+def stream(settings: ReconstructionSettings, part: int, member: int = 0) -> torch.Generator:
+    """Random numbers that no other fit of the run draws.
+
+    Half-maps that begin at the same random positions agree on them, and their FSC is too high.
+    ``part``: 0 for all particles, 1 and 2 for the half-sets; ``member``: 0 for the trials.
+    """
+    return torch.Generator().manual_seed(settings.seed + STRIDE * part + 1000 * member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +97,22 @@ def fitted_to_statistics(
 ) -> Fitted:
     """For each of the three: choose by held-out particles, then fit to all of its particles."""
     choices, mixtures = [], []
-    for number, (name, part) in enumerate(zip(PARTS, parts.sets, strict=True)):
+    for number, part in enumerate(parts.sets):
+        name = PARTS[number]
         first = None if parts.earlier is None else parts.earlier[number]
         with parts.clock(f"selection, {name}"):
             if first is None:
-                choice = choose(part, parts.side, settings, name, progress)
+                choice = choose(part, parts.side, settings, number, progress)
             else:
                 choice = steps_from(first, part, parts.side, settings)
             choices.append(choice)
         with parts.clock(f"fit, {name}"):
             whole = part.whole()
             if first is None:
-                mixture = fit_members(whole, parts.side, choice, settings, name, progress)
+                mixture = fit_members(whole, parts.side, choice, settings, number, progress)
             else:
-                mixture = fit_on(whole, parts.side, first, choice, name, progress)
+                schedule = schedule_of(settings)
+                mixture = fit_on(whole, parts.side, first, choice, schedule, name, progress)
             mixtures.append(mixture)
     grid = parts.sets[0].train.grid
     summary = {
@@ -115,15 +127,8 @@ def fitted_to_statistics(
 
     def refit(again: Again, progress: Progress) -> list[GaussianMixture]:
         return [
-            fit_members(
-                again.halves[i],
-                parts.side,
-                choices[i + 1],
-                settings,
-                f"{PARTS[i + 1]} again",
-                progress,
-            )
-            for i in range(2)
+            fit_members(again.halves[i - 1], parts.side, choices[i], settings, i, progress)
+            for i in (1, 2)
         ]
 
     return Fitted(mixtures, summary, tuple(choices), None if parts.earlier else refit)
@@ -145,25 +150,27 @@ def fit_on(
     side: int,
     first: GaussianMixture,
     choice: Choice,
+    schedule: Schedule,
     name: str,
     progress: Progress,
 ) -> GaussianMixture:
-    """Fit from a given start."""
+    """Fit from a given start, on the schedule that the steps were chosen on."""
     form = QuadraticForm(statistics, side)
     with progress.stage(f"fitting {name}", choice.steps, "steps") as stage:
-        steps = choice.steps
-        schedule = Schedule(steps=max(steps, 1))
-        return fit(form, first, schedule, stop=steps, on_step=lambda: stage.advance(1)).mixture
+        return fit(
+            form, first, schedule, stop=choice.steps, on_step=lambda: stage.advance(1)
+        ).mixture
 
 
 def choose(
-    half: HalfSet, side: int, settings: ReconstructionSettings, name: str, progress: Progress
+    half: HalfSet, side: int, settings: ReconstructionSettings, number: int, progress: Progress
 ) -> Choice:
-    """Scale, number of Gaussians and steps for one half-set, by its own held-out particles."""
+    """Scale, number of Gaussians and steps for one of `PARTS`, by its own held-out particles."""
+    name = PARTS[number]
     train, held_out = QuadraticForm(half.train, side), QuadraticForm(half.held_out, side)
     positive = density(train)
     wanted = settings.gaussians
-    number = round(
+    gaussians = round(
         effective_voxels(positive) / VOXELS_PER_GAUSSIAN if wanted is None else wanted / MEMBERS
     )
 
@@ -173,9 +180,10 @@ def choose(
     schedule = schedule_of(settings)
     with progress.stage(f"choosing Gaussians, {name}", None, "trials") as stage:
         selection = Selection(
-            train, held_out, schedule, start, settings.seed, lambda: stage.advance(1)
-        )
-        choice = selection.choose(number, vary_number=wanted is None)
+            train, held_out, schedule, start, lambda: stream(settings, number),
+            lambda: stage.advance(1),
+        )  # fmt: skip
+        choice = selection.choose(gaussians, vary_number=wanted is None)
     if settings.steps is not None:
         choice = replace(choice, steps=settings.steps)
     progress.say(f"{name}: {described(choice, half.train.grid)}")
@@ -192,18 +200,17 @@ def fit_members(
     side: int,
     choice: Choice,
     settings: ReconstructionSettings,
-    name: str,
+    number: int,
     progress: Progress,
 ) -> GaussianMixture:
-    """The mean of independent fits with different first positions."""
+    """The mean of independent fits of one of `PARTS` with different first positions."""
     form = QuadraticForm(statistics, side)
     schedule = schedule_of(settings)
     positive = density(form) if settings.start == "statistics" else None
     fits: list[Fit] = []
-    with progress.stage(f"fitting {name}", MEMBERS * choice.steps, "steps") as stage:
+    with progress.stage(f"fitting {PARTS[number]}", MEMBERS * choice.steps, "steps") as stage:
         for member in range(MEMBERS):
-            seed = settings.seed + 1000 * (member + 1)
-            generator = torch.Generator().manual_seed(seed)
+            generator = stream(settings, number, member + 1)
             k, scale = choice.gaussians, choice.scale
             if positive is None:
                 start = march(statistics, side, k, scale, schedule, generator, settings.symmetry)

@@ -25,17 +25,10 @@ from ..validation.comparison import HALF_MAPS, Comparison, compare
 from ..validation.independence import Fingerprints
 from ._clock import Clock, peak_memory
 from ._controls import Subject, control, remarks_on
-from ._data import (
-    HalfSet,
-    accumulated,
-    digest_of_half_sets,
-    held_out_sets,
-    measured_noise,
-    upright,
-    with_half_sets,
-)
+from ._data import HalfSet, accumulated, measured_noise, upright, with_half_sets
 from ._fits import Parts, fitted_side, fitted_to_statistics
 from ._grey_scales import matched
+from ._identity import digest_of_half_sets, held_out_sets
 from ._image_fits import fitted_to_images, image_data
 from ._quality import (
     against_model,

@@ -256,7 +256,9 @@ def _selection(
         asked.append((k, scale))
         return start_in_density(form, positive, k, scale, generator)
 
-    return Selection(form, QuadraticForm(unseen, 32), Schedule(steps=steps), first, 0), asked
+    return Selection(
+        form, QuadraticForm(unseen, 32), Schedule(steps=steps), first, lambda: _seeded(0)
+    ), asked
 
 
 def test_the_selection_takes_what_unseen_particles_prefer(
