@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import cryosplat
 from cryosplat.cli._app import app
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST = 112  # letters in a line of a page
 RECIPES = sorted((ROOT / "recipes").glob("empiar-*.toml"))
 PAGES = [
     ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -90,6 +93,32 @@ def test_tests_named_on_a_page_exist(page: Path) -> None:
         assert name in names, f"{file}::{name}"
 
 
+@pytest.mark.parametrize("name", ["architecture", "method"])
+def test_rooms_named_on_a_page_exist(name: str) -> None:
+    text = (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+    source = ROOT / "src" / "cryosplat"
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*(?:/|\.py))`", text))
+    missing = {
+        path for path in named if not (source / path).exists() and not (ROOT / path).exists()
+    }
+    assert named and not missing
+
+
+def _prose(page: Path) -> list[str]:
+    """The lines that somebody wrote as running text: no tables, code, pictures, nothing generated."""
+    text = re.sub(
+        r"(?ms)^<!-- [\w-]+: written by.*?^<!-- end of.*?-->$", "", page.read_text("utf-8")
+    )
+    text = re.sub(r"(?ms)^<!-- tables: written by.*", "", text)
+    text = re.sub(r"(?ms)^```.*?^```$", "", text)
+    return [line for line in text.splitlines() if not line.startswith(("|", "!["))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_named)
+def test_prose_is_wrapped(page: Path) -> None:
+    assert not [line for line in _prose(page) if len(line) > LONGEST]
+
+
 def test_every_equation_of_the_method_is_numbered_and_tied_to_a_test() -> None:
     text = (ROOT / "docs" / "method.md").read_text("utf-8")
     equations = re.findall(r"^\$\$\n(.*?)^\$\$$", text, re.DOTALL | re.MULTILINE)
@@ -98,6 +127,16 @@ def test_every_equation_of_the_method_is_numbered_and_tied_to_a_test() -> None:
     for section in text.split("\n## ")[1:]:
         last = section.rfind("\\tag{")
         assert last < 0 or re.search(r"tests/[\w/]+\.py::test_", section[last:]), section[:40]
+
+
+@pytest.mark.slow  # so that moving a layer is no trouble before the end of a piece of work
+def test_the_picture_of_the_layers_is_drawn_from_them() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import layers; print(layers.drawing(), end='')"],
+        cwd=ROOT / "docs", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    drawn = (ROOT / "docs" / "images" / "layers.svg").read_text("utf-8")
+    assert drawn == done.stdout, "Remedy: python docs/layers.py"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=_named)
