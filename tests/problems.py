@@ -6,6 +6,7 @@ import math
 
 import finufft
 import numpy as np
+import tolerances
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -199,3 +200,31 @@ def nufft_sums(
     """``sum_q v(q) exp(i q.r)`` on a cube of ``side`` voxels [z, y, x]: type 1."""
     x, y, z = (np.ascontiguousarray(points[:, j]) for j in range(3))
     return finufft.nufft3d1(z, y, x, values, (side,) * 3, eps=1e-13, isign=1)
+
+
+def direct_sums(
+    batch: Batch, volume: Tensor, grid: Grid, noise: NoiseModel, weights: Tensor | None = None
+) -> tuple[float, float, float]:
+    """Half the weighted sum of squared residuals, ``<V, K*V>`` and ``<b, V>``, term by term."""
+    likelihood = quadratic = linear = 0.0
+    for i in range(len(batch)):
+        plane = Plane(batch, i, grid)
+        precision = plane.precision(noise.variance[int(batch.optics.group[i])])
+        precision = precision * (1.0 if weights is None else float(weights[i]))
+        model = plane.contrast * plane.ramp * nufft_slices(volume, plane.points)
+        likelihood += 0.5 * np.sum(precision * np.abs(plane.data - model) ** 2)
+        quadratic += np.sum(precision * np.abs(model) ** 2)
+        linear += np.sum(precision * (plane.data * model.conj()).real)
+    return likelihood, quadratic, linear
+
+
+def assert_same_sums(a: Statistics, b: Statistics) -> None:
+    """Statistics of the same sum, but for the order of its terms."""
+    for name in ("backprojection", "transfer"):
+        expected = getattr(b, name)
+        limit = tolerances.SUM_FLOAT32 * float(expected.abs().max())
+        torch.testing.assert_close(getattr(a, name), expected, rtol=0.0, atol=limit)
+    for name in ("energy", "n_frequencies", "weight"):
+        found, expected = getattr(a, name), getattr(b, name)
+        assert math.isclose(found, expected, rel_tol=tolerances.SUM_FLOAT64), name
+    assert a.grid == b.grid

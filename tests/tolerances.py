@@ -33,6 +33,8 @@ SUM_FLOAT32 = 2e-6
 SUM_FLOAT64 = 1e-9
 # negative log-likelihood on the float32 padded grid against the float64 sum over all residuals
 QUADRATIC_FORM = 1e-4
+# the same of one image, its response in float32 and its slice in float64
+LIKELIHOOD_FLOAT32 = 1e-6
 # its terms alone: the four-tap kernel is off by up to 1.7e-4 in a box of 24, 7e-5 in one of 48
 QUADRATIC_TERM = 3e-4
 # b and K against a NUFFT of 13 digits: b relative to its rms, K to its largest value

@@ -10,6 +10,7 @@ to which the same is done: near the CTF's zeros they no longer say what was reco
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -51,6 +52,15 @@ class NoiseModel:
     variance: tuple[Tensor, ...]
     normalise: bool
     circles: tuple[float, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """A hash (SHA-256) of the model; two models are the same if theirs are."""
+        content = hashlib.sha256(repr((self.normalise, self.circles)).encode())
+        for variance in self.variance:
+            content.update(len(variance).to_bytes(8, "little"))
+            content.update(variance.double().cpu().numpy().tobytes())
+        return content.hexdigest()
 
     def precision(self, box_size: int) -> NDArray[np.float32]:
         """1 / variance, (g, box_size // 2 + 1); rows of groups with another box are zero."""

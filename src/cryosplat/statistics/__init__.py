@@ -1,17 +1,24 @@
 """Exact sufficient statistics of particles, and the quadratic data term made of them."""
 
 from ._accumulate import Accumulator, accumulate
+from ._assignments import Assignments
 from ._energy import QuadraticForm
+from ._identity import Identity
 from ._linear import penalty_from_fsc, shell_means, solve
 from ._values import Statistics, fourier_cropped
+from ._weighted import WeightedImages, weighted_images
 
 __all__ = [
     "Accumulator",
+    "Assignments",
+    "Identity",
     "QuadraticForm",
     "Statistics",
+    "WeightedImages",
     "accumulate",
     "fourier_cropped",
     "penalty_from_fsc",
     "shell_means",
     "solve",
+    "weighted_images",
 ]

@@ -1,22 +1,25 @@
-"""The sufficient statistics of particles with known poses: a commutative monoid."""
+"""The sufficient statistics of particles with known poses: they add, subtract and scale."""
 
 from __future__ import annotations
 
-import json
+import math
 import os
-import tempfile
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from operator import index
 
 import numpy as np
 import scipy.fft
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import InputError, SettingsError
 from ..grid import Grid
+from ..io.arrays import read_arrays, write_arrays
+from ._identity import Identity
+
+FORMAT = 1  # of the file, raised when older files can no longer be read
+_ARRAYS = ("backprojection", "transfer")
+_REMEDY = "accumulate the statistics again from the particles."
 
 
 def workers() -> int:
@@ -24,7 +27,7 @@ def workers() -> int:
     return torch.get_num_threads()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
     """All that a data set says about a map (DESIGN: Wang, Shkolnisky & Singer 2013).
 
@@ -32,8 +35,21 @@ class Statistics:
 
     ``backprojection``: b, (d, d, d) float32, ``[z, y, x]``;
     ``transfer``: transform of the kernel K on a box of 2 d, (2d, 2d, d + 1) float32, real;
-    ``energy``: ``1/2 sum |y|^2 / s^2``;  ``n_images``;
-    ``n_frequencies``: Fourier coefficients summed over, both members of a Friedel pair counted.
+    ``energy``: ``1/2 sum w |y|^2 / s^2``, w being the weights of the images;
+    ``n_images``: how many images with a weight above 0 were added, less those subtracted;
+    ``n_frequencies``: Fourier coefficients summed over, both members of a Friedel pair counted, times
+    the weights;
+    ``identity``: what it is a sum of.
+
+    Statistics add, subtract and scale: ``A + B`` are the statistics of the images of both, ``A + B -
+    B`` those of A, ``2 * A`` those of all images twice, and ``0.9 * A + B`` forgets. Scaling leaves
+    ``n_images`` as it is.
+
+    Sums of what does not belong together raise `SettingsError`: other grids, symmetries or noise
+    models, and two statistics of exactly the same images with the same weights. That some of the
+    images are in both is not detected, nor that a difference takes away what was never added: the
+    digest of `Identity` is one number for the whole sum. Give images that are to count more than once
+    a weight.
     """
 
     grid: Grid
@@ -41,7 +57,8 @@ class Statistics:
     transfer: Tensor
     energy: float
     n_images: int
-    n_frequencies: int
+    n_frequencies: float
+    identity: Identity = field(default_factory=Identity)
 
     def __post_init__(self) -> None:
         d = self.grid.box_size
@@ -50,26 +67,76 @@ class Statistics:
         if given != expected:
             raise SettingsError(f"Statistics: arrays have shapes {given}, expected {expected}.")
 
+    def __repr__(self) -> str:
+        grid, name = self.grid, self.identity.symmetry or "no symmetry yet"
+        return (
+            f"Statistics({self.n_images} images of weight {self.weight:g}, {grid.box_size} voxels "
+            f"of {grid.pixel_size:g} Å, {name}, digest {self.identity.digest[:12]})"
+        )
+
+    @property
+    def weight(self) -> float:
+        """The sum of the weights of all images."""
+        return self.identity.weight
+
     @staticmethod
     def zero(grid: Grid) -> Statistics:
-        """The statistics of no particles: the neutral element of ``+``."""
+        """The statistics of no particles: the neutral element of ``+``, of any symmetry."""
         d = grid.box_size
-        return Statistics(grid, torch.zeros(d, d, d), torch.zeros(2 * d, 2 * d, d + 1), 0.0, 0, 0)
+        return Statistics(grid, torch.zeros(d, d, d), torch.zeros(2 * d, 2 * d, d + 1), 0.0, 0, 0.0)
 
     def __add__(self, other: Statistics) -> Statistics:
+        return self._combined(other, 1)
+
+    def __radd__(self, other: object) -> Statistics:
+        # the 0 that Python's sum() begins with
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __sub__(self, other: Statistics) -> Statistics:
+        return self._combined(other, -1)
+
+    def _combined(self, other: Statistics, sign: int) -> Statistics:
+        if not isinstance(other, Statistics):
+            return NotImplemented
         if self.grid != other.grid:
             raise SettingsError(
-                f"Statistics: cannot add statistics on {self.grid} and {other.grid}. "
+                f"Statistics: cannot combine statistics on {self.grid} and {other.grid}. "
                 f"Remedy: accumulate both on one grid."
             )
         return Statistics(
             self.grid,
-            self.backprojection + other.backprojection,
-            self.transfer + other.transfer,
-            self.energy + other.energy,
-            self.n_images + other.n_images,
-            self.n_frequencies + other.n_frequencies,
+            torch.add(self.backprojection, other.backprojection, alpha=sign),
+            torch.add(self.transfer, other.transfer, alpha=sign),
+            self.energy + sign * other.energy,
+            self.n_images + sign * other.n_images,
+            self.n_frequencies + sign * other.n_frequencies,
+            self.identity.combined(other.identity, sign),
         )
+
+    def __mul__(self, factor: float) -> Statistics:
+        if not isinstance(factor, (int, float)):
+            return NotImplemented
+        factor = float(factor)
+        if not (math.isfinite(factor) and factor >= 0.0):
+            raise SettingsError(
+                f"Statistics: the factor is {factor}, expected a finite number of at least 0."
+            )
+        return Statistics(
+            self.grid,
+            self.backprojection * factor,
+            self.transfer * factor,
+            self.energy * factor,
+            self.n_images if factor else 0,
+            self.n_frequencies * factor,
+            self.identity * factor,
+        )
+
+    __rmul__ = __mul__
+
+    def to(self, device: torch.device | str) -> Statistics:
+        """The same statistics with their arrays on a device."""
+        b, transfer = self.backprojection.to(device), self.transfer.to(device)
+        return replace(self, backprojection=b, transfer=transfer)
 
     def inverted(self) -> Statistics:
         """The statistics of the same images with their contrast inverted."""
@@ -98,41 +165,37 @@ class Statistics:
             self.energy,
             self.n_images,
             self.n_frequencies,
+            self.identity,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write as safetensors; the file appears whole or not at all."""
-        path = Path(path)
-        scalars = {
+        """Write to a safetensors file, which appears whole or not at all; `OutputError` if not."""
+        values = {
             "box_size": self.grid.box_size, "pixel_size": self.grid.pixel_size,
             "energy": self.energy, "n_images": self.n_images, "n_frequencies": self.n_frequencies,
+            "symmetry": self.identity.symmetry, "noise": self.identity.noise,
+            "weight": self.identity.weight, "inputs": self.identity.digest,
         }  # fmt: skip
-        tensors = {"backprojection": self.backprojection, "transfer": self.transfer}
-        handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-        os.close(handle)
-        try:
-            save_file(
-                {k: t.contiguous() for k, t in tensors.items()}, name,
-                {"cryosplat.statistics": json.dumps(scalars)},
-            )  # fmt: skip
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        arrays = {name: getattr(self, name).cpu().numpy() for name in _ARRAYS}
+        write_arrays(path, "statistics", FORMAT, arrays, values)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Statistics:
-        """Read what `save` wrote."""
+        """What `save` wrote, bit for bit; raises `InputError` for anything else."""
+        arrays, values = read_arrays(path, "statistics", FORMAT, _REMEDY)
         try:
-            with safe_open(path, "pt") as file:
-                scalars = json.loads((file.metadata() or {})["cryosplat.statistics"])
-                b, k = file.get_tensor("backprojection"), file.get_tensor("transfer")
-        except (SafetensorError, KeyError, ValueError) as error:
+            b, transfer = (torch.from_numpy(arrays[name]) for name in _ARRAYS)
+            numbers = {name: float(values[name]) for name in ("energy", "n_frequencies", "weight")}
+            return Statistics(
+                Grid(values["box_size"], values["pixel_size"]), b, transfer, numbers["energy"],
+                index(values["n_images"]), numbers["n_frequencies"],
+                Identity(values["symmetry"], values["noise"], numbers["weight"],
+                         int(values["inputs"], 16)),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError, SettingsError) as error:
             raise InputError(
-                f"{path}: not a statistics file written by cryosplat ({error}). "
-                f"Remedy: accumulate the statistics again from the particles."
+                f"{path}: not statistics as cryosplat writes them ({error}).\n  Remedy: {_REMEDY}"
             ) from error
-        grid = Grid(scalars.pop("box_size"), scalars.pop("pixel_size"))
-        return Statistics(grid, b, k, **scalars)
 
 
 def _crop_half(transform: np.ndarray, box_size: int) -> np.ndarray:

@@ -43,7 +43,7 @@ def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.checkpoint"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="not a checkpoint written by cryosplat"):
+    with pytest.raises(InputError, match="not a checkpoint file written by cryosplat"):
         read_checkpoint(path)
 
 

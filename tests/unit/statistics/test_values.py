@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from cryosplat.errors import InputError, SettingsError
+from cryosplat.errors import InputError, OutputError, SettingsError
 from cryosplat.grid import Grid
-from cryosplat.statistics import QuadraticForm, Statistics, fourier_cropped
+from cryosplat.io.arrays import read_arrays, write_arrays
+from cryosplat.statistics import Identity, QuadraticForm, Statistics, fourier_cropped
 
 GRID = Grid(8, 2.0)
 
@@ -43,6 +45,42 @@ def test_forms_on_different_cubes_do_not_add() -> None:
         QuadraticForm(statistics, 6) + QuadraticForm(statistics, 8)
 
 
+def _statistics() -> Statistics:
+    generator = torch.Generator().manual_seed(1)
+    b = torch.randn(8, 8, 8, generator=generator)
+    transfer = torch.randn(16, 16, 9, generator=generator)
+    identity = Identity("D7", "5" * 64, 0.1 + 0.2, 2**200 + 1)
+    return Statistics(GRID, b, transfer, 1.0 / 3.0, 7, 123.5, identity)
+
+
+@pytest.mark.parametrize("statistics", [_statistics(), Statistics.zero(GRID)])
+def test_saved_statistics_come_back_bit_for_bit(statistics: Statistics, tmp_path: Path) -> None:
+    statistics.save(tmp_path / "s.safetensors")
+    loaded = Statistics.load(tmp_path / "s.safetensors")
+    for name in ("backprojection", "transfer"):
+        assert torch.equal(getattr(loaded, name), getattr(statistics, name))
+    for name in ("grid", "energy", "n_images", "n_frequencies", "weight", "identity"):
+        assert getattr(loaded, name) == getattr(statistics, name)
+    assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_what_is_loaded_adds_as_what_was_saved(tmp_path: Path) -> None:
+    statistics = _statistics()
+    statistics.save(tmp_path / "s.safetensors")
+    loaded = Statistics.load(tmp_path / "s.safetensors")
+    assert (3 * loaded - loaded).identity == (2 * statistics).identity
+    with pytest.raises(SettingsError, match="the same images"):
+        statistics + loaded
+
+
+def test_safetensors_reads_saved_statistics(tmp_path: Path) -> None:
+    statistics = _statistics()
+    statistics.save(tmp_path / "s.safetensors")
+    tensors = load_file(tmp_path / "s.safetensors")
+    assert torch.equal(tensors["backprojection"], statistics.backprojection)
+    assert torch.equal(tensors["transfer"], statistics.transfer)
+
+
 @pytest.mark.parametrize("content", [b"", b"no statistics at all", bytes(64)])
 def test_a_file_that_holds_no_statistics_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "statistics.safetensors"
@@ -52,21 +90,71 @@ def test_a_file_that_holds_no_statistics_is_refused(content: bytes, tmp_path: Pa
     assert str(path) in str(error.value) and "Remedy: accumulate" in str(error.value)
 
 
-def test_safetensors_of_another_program_are_refused(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be read .*\n  Remedy: accumulate"):
+        Statistics.load(tmp_path / "none.safetensors")
 
+
+def test_safetensors_of_another_program_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file({"weights": torch.zeros(3)}, path)
     with pytest.raises(InputError, match="not a statistics file written by cryosplat"):
         Statistics.load(path)
 
 
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.safetensors"
+    _statistics().save(path)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 97):
+        path.write_bytes(whole[:at])
+        with pytest.raises(InputError):
+            Statistics.load(path)
+    path.write_bytes(whole[:-10] + bytes([whole[-10] ^ 1]) + whole[-9:])
+    with pytest.raises(InputError, match="damaged"):
+        Statistics.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("box_size", 10), ("pixel_size", -1.0), ("pixel_size", "2"), ("inputs", "xyz"), ("noise", 3),
+     ("energy", None), ("n_images", 1.5), ("weight", "many"), ("symmetry", "C1v")],
+)  # fmt: skip
+def test_values_that_are_no_statistics_are_refused(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.safetensors"
+    _statistics().save(path)
+    arrays, values = read_arrays(path, "statistics", 1, "none")
+    write_arrays(path, "statistics", 1, arrays, values | {name: value})
+    with pytest.raises(InputError, match="not statistics as cryosplat writes them"):
+        Statistics.load(path)
+
+
+def test_another_version_of_the_format_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.safetensors"
+    write_arrays(path, "statistics", 99, {}, {})
+    with pytest.raises(InputError, match="statistics in version 99 of the format, expected 1"):
+        Statistics.load(path)
+
+
 def test_a_failed_save_leaves_no_file_behind(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
-    with pytest.raises(OSError):
+    with pytest.raises(OutputError, match="cannot be written"):
         Statistics.zero(GRID).save(tmp_path / "taken")
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
+
+
+def test_statistics_move_to_a_device() -> None:
+    there = _statistics().to("meta")
+    assert there.backprojection.device.type == there.transfer.device.type == "meta"
+    assert there.identity == _statistics().identity
+
+
+def test_a_short_representation() -> None:
+    text = "Statistics(7 images of weight 0.3, 8 voxels of 2 Å, D7, digest 000000000000)"
+    assert repr(_statistics()) == text
 
 
 @pytest.mark.parametrize("box", [15, 16])
