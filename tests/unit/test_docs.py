@@ -17,6 +17,7 @@ from cryosplat.cli._app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 112  # letters in a line of a page
+GENERATED = {"api/index.rst"}  # pages that `make docs` writes
 RECIPES = sorted((ROOT / "recipes").glob("empiar-*.toml"))
 PAGES = [
     ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -33,7 +34,7 @@ def _named(page: Path) -> str:
 def test_links_lead_to_files(page: Path) -> None:
     text = page.read_text("utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
-    missing = [link for link in links if not (page.parent / link).exists()]
+    missing = [x for x in links if x not in GENERATED and not (page.parent / x).exists()]
     assert not missing
 
 
