@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from ..appearance import BLUE, SCALE
 from ._curves import frame
-from ._drawing import COLUMN, QUIET, SMALL, STYLE, save
+from ._drawing import COLUMN, QUIET, SMALL, save, style
 from .evidence import Evidence, Panel
 
 COUNTS = LinearSegmentedColormap.from_list("counts", ("#eef3f6", "#7fb2d6", "#0d4f8b", "#08263f"))
@@ -98,7 +97,7 @@ def _numbers(values: list[float | None]) -> NDArray[np.float64]:
 @contextmanager
 def _sphere_figure(path: Path, below: float = 0.0) -> Iterator[Figure]:
     """A figure for `_sphere`, with room of ``below`` inches under it; written as .svg and .png."""
-    with matplotlib.rc_context(STYLE | SMALL):
+    with style(SMALL):
         drawing = Figure(figsize=(COLUMN, SPHERE + below), facecolor="none")
         yield drawing
         for suffix in (".svg", ".png"):

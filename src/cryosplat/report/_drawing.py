@@ -56,6 +56,16 @@ SMALL: dict[Any, Any] = {
 
 
 @contextmanager
+def style(*changes: dict[Any, Any]) -> Iterator[None]:
+    """Matplotlib's shipped settings with `STYLE` and ``changes``, whatever the user's are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        for settings in (STYLE, *changes):
+            matplotlib.rcParams.update(settings)
+        yield
+
+
+@contextmanager
 def figure(path: str | os.PathLike[str], width: float, height: float) -> Iterator[Figure]:
     """A figure of ``width`` by ``height`` inches, written to ``path`` when the block ends.
 
@@ -68,7 +78,7 @@ def figure(path: str | os.PathLike[str], width: float, height: float) -> Iterato
             f"{path}: a figure cannot be written as {suffix or 'a file without suffix'}, expected "
             f"{', '.join(FORMATS)}. Remedy: {path.with_suffix('.png').name}, for example."
         )
-    with matplotlib.rc_context(STYLE):
+    with style():
         drawing = Figure(figsize=(width, height), facecolor="white")
         yield drawing
         save(drawing, path)
@@ -82,7 +92,7 @@ def panel(path: Path, height: float = 2.0, rows: int = 0) -> Iterator[tuple[Figu
     """
     height += rows * LEGEND_ROW
     foot = 0.40 + rows * LEGEND_ROW
-    with matplotlib.rc_context(STYLE | SMALL):
+    with style(SMALL):
         drawing = Figure(figsize=(COLUMN, height), facecolor="none")
         rectangle = (0.47 / COLUMN, foot / height, 1 - 0.60 / COLUMN, 1 - (foot + 0.09) / height)
         axes = drawing.add_axes(rectangle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -24,6 +25,11 @@ STEP = 0.1
 COLOUR_STEPS = 64
 BALL_ROUNDS, BALL_RINGS = 16, 10
 AXES = {"z (xy plane)": 0, "y (xz plane)": 1, "x (yz plane)": 2}
+
+
+def literal(text: object) -> str:
+    """Text that Markdown shows as it is: no markup, no HTML, no links."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
 
 
 class LocalServer(viser.ViserServer):
@@ -96,10 +102,10 @@ class Page:
         resolution = self.scene.summary.get("resolution")
         lines = [f"**{resolution:.2f} Å**" if resolution else "**No resolution is claimed**"]
         if source := self.scene.summary.get("resolution_from"):
-            lines[0] += f", from the {source}"
+            lines[0] += f", from the {literal(source)}"
         for finding in self.scene.summary.get("findings") or []:
             if finding.get("severity") == "alarm":
-                lines.append(f"**Alarm:** {finding['text']}")
+                lines.append(f"**Alarm:** {literal(finding['text'])}")
         if self.scene.reduction > 1:
             pixel = next(iter(self.scene.maps.values())).pixel_size
             lines.append(

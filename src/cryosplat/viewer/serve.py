@@ -26,6 +26,7 @@ def serve(
 ) -> None:
     """Serve the page of ``run`` until ``stop`` says so or Ctrl-C; ``on_start`` is told its address.
 
+    The address holds a random token; without it, and from pages of other sites, nothing is served.
     Where ``port`` is taken, the next free one is used.
 
     Raises
@@ -39,6 +40,7 @@ def serve(
     try:
         import skimage.measure  # noqa: F401
 
+        from ._gate import Gate, serving_behind
         from .page import LocalServer, Page
     except ImportError as error:
         raise SettingsError(
@@ -46,12 +48,14 @@ def serve(
             f"  Remedy: pip install 'cryosplat[view]'"
         ) from error
     _check_address(host)
-    with redirect_stdout(io.StringIO()):  # viser says where it listens, and when it stops
+    gate = Gate(host)
+    # viser says where it listens, and when it stops
+    with redirect_stdout(io.StringIO()), serving_behind(gate):
         server = LocalServer(host=host, port=port, verbose=False)
     try:
         page = Page(server, scene)
         page.redraw(0.0)
-        on_start(f"http://{host}:{server.get_port()}")
+        on_start(gate.address(server.get_port()))
         while not stop():
             page.redraw(IDLE)
     finally:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -126,3 +129,42 @@ def test_other_formats_and_missing_folders_are_refused(tmp_path: Path) -> None:
         fsc_figure(tmp_path / "fsc.bmp", CURVES, BOX, 2.0)
     with pytest.raises(OutputError, match="cannot be written"):
         fsc_figure(tmp_path / "absent" / "fsc.png", CURVES, BOX, 2.0)
+
+
+def test_the_users_settings_change_nothing(tmp_path: Path) -> None:
+    plain = fsc_figure(tmp_path / "plain.png", CURVES, BOX, 2.0).read_bytes()
+    settings = {
+        "axes.facecolor": "black", "axes.grid": True, "savefig.transparent": True,
+        "savefig.bbox": "tight", "xtick.labelsize": 40.0, "text.usetex": True,
+        "figure.dpi": 50, "font.family": "monospace",
+    }  # fmt: skip
+    with matplotlib.rc_context(settings):
+        changed = fsc_figure(tmp_path / "changed.png", CURVES, BOX, 2.0).read_bytes()
+        assert matplotlib.rcParams["text.usetex"]
+    assert changed == plain
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MPLBACKEND", "module://matplotlib_inline.backend_inline"),
+        ("MATPLOTLIBRC", "image.cmap: no-such-map\ntext.usetex: True\nbackend: nonsense\n"),
+    ],
+)
+def test_neither_a_notebook_nor_a_matplotlibrc_is_in_the_way(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    if variable == "MATPLOTLIBRC":
+        (tmp_path / "matplotlibrc").write_text(value)
+        value = str(tmp_path / "matplotlibrc")
+    code = (
+        "import os, cryosplat.report.figures as f, numpy as np;"
+        f"f.fsc_figure({str(tmp_path / 'fsc.png')!r}, {{'half-maps': np.ones(17)}}, 32, 2.0);"
+        f"assert os.environ[{variable!r}] == {value!r}"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {variable: value}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "fsc.png").read_bytes().startswith(SIGNATURES[".png"])

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from browser import Browser, browser
 from full_runs import fill_run, plain_run
+from served import free_port, served
 
 from cryosplat import InputError, SettingsError
 from cryosplat.viewer.serve import LOOPBACK, serve
@@ -26,33 +27,6 @@ pytest.importorskip("viser", reason="the viewer's packages are not installed")
 WIDTH, HEIGHT, TOP, PANEL = 660, 480, 170, 350
 VISER_SPLATS = "computeBoundingSphere(): Computed radius is NaN"
 """three.js says this of every splat that viser draws: viser's splats have no positions of their own."""
-
-
-@contextlib.contextmanager
-def _served(run: Path, host: str = LOOPBACK) -> Iterator[str]:
-    """The address of the viewer of ``run``, which ends with the block."""
-    started, ended = threading.Event(), threading.Event()
-    addresses: list[str] = []
-
-    def begin(url: str) -> None:
-        addresses.append(url)
-        started.set()
-
-    thread = threading.Thread(target=serve, args=(run, host, _free_port(), begin, ended.is_set))
-    thread.start()
-    try:
-        assert started.wait(60), "the viewer did not start"
-        yield addresses[0]
-    finally:
-        ended.set()
-        thread.join(20)
-    assert not thread.is_alive()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind((LOOPBACK, 0))
-        return free.getsockname()[1]
 
 
 def _scene(page: Browser) -> np.ndarray:
@@ -99,7 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_draws_and_its_controls_work(run: Path) -> None:
-    with _served(run) as url, browser() as page:
+    with served(run) as url, browser() as page:
         page.open(url, WIDTH, HEIGHT)
         page.until("!!document.querySelector('canvas')")
         page.until("[...document.querySelectorAll('label')].some(l => l.innerText === 'Map')")
@@ -123,13 +97,16 @@ def test_the_page_draws_and_its_controls_work(run: Path) -> None:
         _press(page, "Show slice")
         _changed(page, ellipsoids)
         assert [p for p in page.problems if VISER_SPLATS not in p] == []
-        elsewhere = [u for u in page.asked if not u.startswith((url, "data:", "blob:", "ws://127"))]
+        root = url.partition("?")[0]
+        elsewhere = [
+            u for u in page.asked if not u.startswith((root, "data:", "blob:", "ws://127"))
+        ]
         assert elsewhere == []
 
 
 def test_only_this_machine_is_served_unless_told_otherwise(run: Path) -> None:
-    with _served(run) as url:
-        port = int(url.rsplit(":", 1)[1])
+    with served(run) as url:
+        port = urlsplit(url).port
         with socket.create_connection((LOOPBACK, port), 5):
             pass
         with pytest.raises(OSError), socket.create_connection(("127.0.0.2", port), 5):
@@ -140,14 +117,14 @@ def test_the_page_cannot_open_a_public_address(run: Path) -> None:
     from cryosplat.viewer.page import LocalServer
 
     with contextlib.redirect_stdout(io.StringIO()):
-        server = LocalServer(host=LOOPBACK, port=_free_port(), verbose=False)
+        server = LocalServer(host=LOOPBACK, port=free_port(), verbose=False)
         assert server.request_share_url() is None
         server.stop()
 
 
 def test_a_taken_port_is_passed_over(run: Path) -> None:
-    with _served(run) as first:
-        port = int(first.rsplit(":", 1)[1])
+    with served(run) as first:
+        port = urlsplit(first).port
         ended, urls = threading.Event(), []
 
         def begin(url: str) -> None:
@@ -175,7 +152,7 @@ def test_an_address_of_another_machine_is_refused(run: Path) -> None:
 def test_ctrl_c_ends_the_command_quietly(run: Path) -> None:
     command = [sys.executable, "-c", "from cryosplat.cli import main; main()", "view", str(run)]
     process = subprocess.Popen(
-        [*command, "--port", str(_free_port())], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [*command, "--port", str(free_port())], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
