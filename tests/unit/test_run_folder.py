@@ -6,6 +6,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -18,7 +20,7 @@ def test_a_run_appears_under_its_name_only_when_committed(tmp_path: Path) -> Non
     with RunFolder.create(tmp_path / "run") as folder:
         folder.map.write_text("map")
         assert not (tmp_path / "run").exists()
-        assert folder.path.name.startswith(".run.partial-")
+        assert folder.path.name == ".run.partial"
         run = folder.commit()
     assert run.map.read_text() == "map"
     assert os.listdir(tmp_path) == ["run"]
@@ -158,3 +160,79 @@ def test_the_summary_is_json_that_any_reader_takes(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run.json: cannot be read .*\n  Remedy: give the folder"):
         RunFolder(tmp_path).read_json()
+
+
+SECOND = """
+import sys, time
+from cryosplat import RunFolder
+with RunFolder.create(sys.argv[1]) as folder:
+    folder.map.write_text("map")
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def _begun(path: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SECOND, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_a_second_run_into_the_same_folder_is_refused_at_the_start(tmp_path: Path) -> None:
+    with _begun(tmp_path / "run") as process:
+        expected = rf"run: is being written by process {process.pid} on .*, since 20"
+        with pytest.raises(OutputError, match=expected):
+            RunFolder.create(tmp_path / "run")
+        with pytest.raises(OutputError, match=expected):
+            RunFolder.create(tmp_path / "run", overwrite=True)
+        with RunFolder.create(tmp_path / "other") as folder:
+            folder.commit()
+        process.terminate()
+
+
+def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    with _begun(tmp_path / "run") as process:
+        process.kill()
+    assert os.listdir(tmp_path) == [".run.partial"]
+    with RunFolder.create(tmp_path / "run") as folder:
+        assert not folder.map.exists()
+        folder.commit()
+    assert os.listdir(tmp_path) == ["run"] and os.listdir(tmp_path / "run") == []
+
+
+def test_what_another_machine_left_is_told_and_kept(tmp_path: Path) -> None:
+    staging = tmp_path / ".run.partial"
+    staging.mkdir()
+    owner = {"machine": "0" * 8, "host": "node17", "pid": 1, "begun": "2026-01-01 10:00:00"}
+    (staging / ".owner").write_text(json.dumps(owner))
+    with pytest.raises(OutputError, match=r"process 1 on node17(.|\n)*rm -r .*\.run\.partial"):
+        RunFolder.create(tmp_path / "run")
+    assert staging.exists()
+
+
+def test_a_folder_made_meanwhile_is_left_alone_and_the_run_kept(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run") as folder:
+        folder.map.write_text("map")
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "notes.txt").write_text("precious")
+        run = folder.commit()
+    assert run.path.name == "run-2" and run.map.read_text() == "map"
+    assert (tmp_path / "run" / "notes.txt").read_text() == "precious"
+
+
+def test_a_replaced_folder_keeps_its_mode(tmp_path: Path) -> None:
+    _earlier_run(tmp_path / "run")
+    (tmp_path / "run").chmod(0o2750)
+    with RunFolder.create(tmp_path / "run", overwrite=True) as folder:
+        folder.commit()
+    assert (tmp_path / "run").stat().st_mode & 0o7777 == 0o2750
+
+
+def test_a_name_near_the_limit_is_a_run_like_any_other(tmp_path: Path) -> None:
+    name = "r" * 250
+    with RunFolder.create(tmp_path / name) as folder:
+        folder.map.write_text("map")
+        folder.commit()
+    assert os.listdir(tmp_path) == [name]

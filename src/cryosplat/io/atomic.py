@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import OutputError
+from .staging import hidden, temporary_file
 
 
 @contextmanager
@@ -17,10 +19,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Raises `OutputError` where the folder is missing, read-only or full; leaves nothing behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = temporary_file(path)
     try:
         with open(temporary, "wb") as stream:
             yield stream
+        with suppress(OSError):  # mostly a new file
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except OSError as error:
         raise OutputError(
@@ -28,7 +32,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             f"  Remedy: choose a folder that exists, that you may write to and that has space."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # mostly gone; a failure here must not hide the first
+            temporary.unlink()
 
 
 @contextmanager
@@ -39,8 +44,10 @@ def replacing_together(folder: Path, names: Sequence[str]) -> Iterator[Callable[
     go. After an error the folder is as it was. Raises `OutputError` where it cannot be written.
     """
 
+    staged_paths: dict[str, Path] = {}
+
     def staged(name: str) -> Path:
-        return folder / f".partial-{os.getpid()}-{name}"
+        return staged_paths.setdefault(name, temporary_file(folder / name))
 
     _check_no_folders([folder / name for name in names])
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -92,7 +99,7 @@ def _check_no_folders(targets: Iterable[Path]) -> None:
 
 def _put_in_place(folder: Path, names: Sequence[str], staged: Callable[[str], Path]) -> None:
     """Give staged files their names; where one cannot have it, the older files come back."""
-    older = {folder / name: folder / f".replaced-{os.getpid()}-{name}" for name in names}
+    older = {folder / n: hidden(folder / n, f".replaced-{os.getpid()}") for n in names}
     new: list[Path] = []
     try:
         for name, (target, kept) in zip(names, older.items(), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 from ..errors import InputError, OutputError
 from ..io import fsc as fsc_files
+from ..io.staging import begin_folder, hidden, named_after, own_no_more
 
 PathLike = str | os.PathLike[str]
 
@@ -39,6 +41,7 @@ class RunFolder:
 
     path: Path
     target: Path | None = None
+    overwrite: bool = False
 
     map = _File("map.mrc")
     """Map of all particles."""
@@ -98,8 +101,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """Where a fit to images stands, beside the run: it outlasts a run that is broken off."""
-        target = self.target or self.path
-        return target.with_name(f"{target.name}.checkpoint")
+        return named_after(self.target or self.path, ".checkpoint")
 
     @staticmethod
     def create(path: PathLike, overwrite: bool = False) -> RunFolder:
@@ -116,13 +118,11 @@ class RunFolder:
         """
         target = Path(path).absolute()
         _check_target(target, overwrite)
-        staging = target.with_name(f".{target.name}.partial-{os.getpid()}")
         try:
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir()
+            staging = begin_folder(target)
         except OSError as error:
             raise _cannot_write(target, error) from error
-        return RunFolder(staging, target)
+        return RunFolder(staging, target, overwrite)
 
     def check_space(self, expected_bytes: float) -> None:
         """Raises `OutputError` when the disk has less than ``expected_bytes`` free."""
@@ -135,13 +135,23 @@ class RunFolder:
             )
 
     def commit(self) -> RunFolder:
-        """Give the run its name; returns the finished run."""
+        """Give the run its name; returns the finished run.
+
+        A folder that came to be at the target meanwhile is left alone, and the run takes the next
+        free name: ``NAME-2``, ``NAME-3`` ...
+        """
         if self.target is None:
             return self
-        replaced = self.target.with_name(f".{self.target.name}.replaced-{os.getpid()}")
+        if not self._may_be_replaced():
+            named = (self.target.with_name(f"{self.target.name}-{i}") for i in itertools.count(2))
+            free = next(path for path in named if not os.path.lexists(path))
+            return RunFolder(self.path, free).commit()
+        replaced = hidden(self.target, f".replaced-{os.getpid()}")
         try:
             if self.target.exists():
+                shutil.copymode(self.target, self.path)
                 self.target.rename(replaced)
+            own_no_more(self.path)
             self.path.rename(self.target)
         except OSError as error:
             if replaced.exists() and not self.target.exists():
@@ -151,6 +161,14 @@ class RunFolder:
         self.checkpoint.unlink(missing_ok=True)
         shutil.rmtree(replaced, ignore_errors=True)
         return RunFolder(self.target)
+
+    def _may_be_replaced(self) -> bool:
+        assert self.target is not None
+        try:
+            _check_target(self.target, self.overwrite)
+        except OutputError:
+            return False
+        return True
 
     def __enter__(self) -> RunFolder:
         return self

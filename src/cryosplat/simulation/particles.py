@@ -19,6 +19,7 @@ from ..errors import OutputError, SettingsError
 from ..formation import Projector, VolumeProjector, form_images
 from ..grid import Grid
 from ..io.mrc import write_map, write_stack
+from ..io.staging import begin_folder, own_no_more
 from ..io.star import write_star
 from ..mixture import GaussianMixture
 from ..optics import Optics, ctf
@@ -85,6 +86,7 @@ def simulate_particles(
         _simulate(volume, projector, grid, settings, staging, generator, progress)
         if out_dir.exists():
             out_dir.rmdir()
+        own_no_more(staging)
         staging.rename(out_dir)
     except OSError as error:
         raise OutputError(
@@ -102,15 +104,14 @@ def _staging_folder(out_dir: Path) -> Path:
             f"{out_dir}: exists already, expected a new or an empty folder. "
             f"Remedy: choose another name, or remove it: rm -r {out_dir}"
         )
-    staging = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
     try:
-        staging.mkdir(parents=True)
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        return begin_folder(out_dir)
     except OSError as error:
         raise OutputError(
             f"{out_dir}: cannot be created ({error.strerror}). "
             f"Remedy: choose a folder that you may write to."
         ) from error
-    return staging
 
 
 def _simulate(

@@ -176,7 +176,7 @@ def test_the_folder_is_written_whole_or_not_at_all(data_set: DataSet, star: Star
     assert _bytes(folder) == before
 
 
-@pytest.mark.parametrize("at", ["particles.star", ".partial-{}-ctf.pkl"])
+@pytest.mark.parametrize("at", ["particles.star", ".partial"])
 def test_older_files_come_back_where_one_cannot_be_replaced(
     data_set: DataSet, star: Star, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
@@ -187,7 +187,7 @@ def test_older_files_come_back_where_one_cannot_be_replaced(
     move = os.replace
 
     def failing(source: Path, target: Path) -> None:
-        if target.name == at.format(os.getpid()) and "partial" in source.name:
+        if at in (target.name, target.suffix) and "partial" in source.name:
             raise OSError(5, "Input/output error")
         move(source, target)
 
