@@ -8,7 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from ._kernel_cache import choose_kernel_cache
+
 __version__ = "0.1.0"
+
+choose_kernel_cache()
 
 if TYPE_CHECKING:
     from .errors import CryosplatError, InputError, OutputError, SettingsError

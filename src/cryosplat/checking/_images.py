@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..noise import LEVEL_LIMIT, MEAN_LIMIT, background_levels, blank_corners
 from ..notes import Note
 from ..particles import Particles
+from ..particles.images import LARGEST
 from .values import Item, listed
 
 SAMPLE = 2000
@@ -106,7 +107,7 @@ def measure(particles: Particles, positions: NDArray[np.int64], seconds: float =
 
 def _measured(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
     flat = pixels.reshape(len(pixels), -1)
-    finite = np.all(np.isfinite(flat), axis=1)
+    finite = np.all(np.abs(flat) < LARGEST, axis=1)  # not where it is NaN
     whole = np.where(finite[:, None], flat, 0.0).astype(np.float32)
     low, high = whole.min(1), whole.max(1)
     centre, spread = whole.mean(1, dtype=np.float64), whole.std(1, dtype=np.float64)
@@ -143,7 +144,11 @@ def _unusable(particles: Particles, pixels: Pixels) -> Iterator[Note]:
         f"leaves these out"
     )
     for code, bad, what in (
-        ("images-nan", pixels.positions[~pixels.finite], "have pixels that are NaN or infinite"),
+        (
+            "images-nan",
+            pixels.positions[~pixels.finite],
+            f"have pixels that are NaN, infinite or beyond {LARGEST:.0e}",
+        ),
         ("images-constant", pixels.positions[~pixels.varied], "have one value everywhere"),
         ("images-unreadable", pixels.unread, "cannot be read"),
     ):

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,14 +33,16 @@ class StackFile:
     """A file of images, of which only the header is read until `read` is called.
 
     The header is checked against the size of the file. Each `read` reads what it needs, so a stack of
-    any size costs no memory and no file stays open.
+    any size costs no memory and no file stays open. A file that is replaced, written to or deleted
+    between two reads is noticed by its inode, size and time.
     """
 
-    __slots__ = ("_layout", "n_images", "path", "pixel_size", "shape")
+    __slots__ = ("_identity", "_layout", "n_images", "path", "pixel_size", "shape")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         header, self._layout = read_header(self.path)
+        self._identity = _identity(os.stat(self.path))
         self.n_images: int = self._layout.shape[0]
         self.shape: tuple[int, int] = self._layout.shape[1:]
         self.pixel_size: float = float(voxel_size(header)[0])
@@ -62,7 +65,7 @@ class StackFile:
             )
         layout = self._layout
         starts = np.flatnonzero(np.diff(wanted, prepend=wanted[0] - 2) != 1)
-        with open(self.path, "rb") as stream:
+        with self._unchanged() as stream:
             for start, stop in zip(starts, [*starts[1:], len(wanted)], strict=True):
                 stream.seek(layout.offset + int(wanted[start]) * layout.section_bytes)
                 shape = int(stop - start), self.shape[0], layout.row_items
@@ -71,6 +74,29 @@ class StackFile:
                     raise MrcError(f"{self.path}: the file has been cut since it was opened.")
                 images[start:stop] = layout.pixels(stored.reshape(shape))
         return images
+
+    def _unchanged(self) -> BinaryIO:
+        """The file, opened; raises `MrcError` where it is no longer the one whose header was read."""
+        try:
+            stream = open(self.path, "rb")  # noqa: SIM115 (closed by the caller)
+        except OSError as error:
+            what = "was deleted or moved" if isinstance(error, FileNotFoundError) else (
+                f"can no longer be read ({error.strerror})"
+            )  # fmt: skip
+            raise MrcError(
+                f"{self.path}: {what} while it was in use.\n  Remedy: bring it back and start again."
+            ) from None
+        if _identity(os.fstat(stream.fileno())) != self._identity:
+            stream.close()
+            raise MrcError(
+                f"{self.path}: was replaced or written to while it was in use.\n"
+                f"  Remedy: wait until it is complete, and start again."
+            )
+        return stream
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def read_map(path: str | os.PathLike[str]) -> MapFile:

@@ -70,7 +70,10 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
 def write_star(path: str | os.PathLike[str], blocks: Mapping[str, pd.DataFrame]) -> None:
     """Write blocks as loops, atomically: the file appears whole or not at all."""
     path = Path(path)
-    with replacing(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as stream:
+    with (
+        replacing(path) as raw,
+        io.TextIOWrapper(raw, "utf-8", errors="surrogateescape", newline="\n") as stream,
+    ):
         for name, table in blocks.items():
             labels = "".join(f"_{c} #{i}\n" for i, c in enumerate(table.columns, 1))
             stream.write(f"\n# version 30001\n\ndata_{name}\n\nloop_\n{labels}")
@@ -90,7 +93,10 @@ def _text(path: Path) -> str:
             f"{path}: not a STAR file but binary data ({len(raw)} bytes).\n"
             f"  Remedy: give the particles.star that lists the images, not the image stack."
         )
-    return raw.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    # names of files are bytes: those that are no UTF-8 are kept, to find the file by
+    return (
+        raw.decode("utf-8-sig", errors="surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+    )
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
@@ -192,7 +198,9 @@ def _fast_rows(labels: list[str], body: str) -> pd.DataFrame | None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
-                io.StringIO(body), sep=r"\s+", header=None, names=labels, index_col=False,
+                io.BytesIO(body.encode("utf-8", "surrogateescape")),
+                encoding_errors="surrogateescape", sep=r"\s+", header=None, names=labels,
+                index_col=False,
                 quoting=csv.QUOTE_NONE, keep_default_na=False, na_values=[], low_memory=False,
                 dtype={c: str for c in labels if _TEXT_COLUMN.search(c)},
             )  # fmt: skip

@@ -17,6 +17,9 @@ from ..io.mrc import StackFile
 from .faults import AbsentStack, StackFaults
 from .resolving import ambiguous, resolve, resolve_all, respelling_notes
 
+LARGEST = 1e9
+"""Pixels beyond it come from damaged files: counts of a camera end four powers of ten below."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageSource:
@@ -68,7 +71,8 @@ class ImageSource:
     def read(self, index: ArrayLike) -> torch.Tensor:
         """The images ``index``, of one box size, float32 (m, d, d).
 
-        Raises `ImageError` for images with NaN or infinite pixels, or without any contrast.
+        Raises `ImageError` for images with pixels that are NaN, infinite or beyond `LARGEST`, and for
+        images without any contrast.
         """
         index = np.asarray(index, dtype=np.int64)
         stack, section = self.stack[index], self.section[index]
@@ -89,15 +93,19 @@ class ImageSource:
 
     def _check(self, index: NDArray[np.int64], images: torch.Tensor) -> None:
         low, high = images.flatten(1).aminmax(dim=1)
-        usable = (high - low).isfinite() & (high > low)
+        usable = (high - low).isfinite() & (high > low) & (low > -LARGEST) & (high < LARGEST)
         if bool(usable.all()):
             return
         bad = np.flatnonzero(~usable.numpy())
         i = int(bad[0])
-        finite = bool(images[i].isfinite().all())
-        is_what = f"has the same value {float(low[i]):g} everywhere" if finite else (
-            f"has {int((~images[i].isfinite()).sum())} pixels that are NaN or infinite"
-        )  # fmt: skip
+        n_invalid = int((~images[i].isfinite()).sum())
+        if n_invalid:
+            is_what = f"has {n_invalid} pixels that are NaN or infinite"
+        elif high[i] > low[i]:
+            extreme = float(high[i] if high[i] > -low[i] else low[i])
+            is_what = f"has a pixel of {extreme:.3g}, beyond what images hold ({LARGEST:.0e})"
+        else:
+            is_what = f"has the same value {float(low[i]):g} everywhere"
         stack = self.stacks[self.stack[index[i]]].path
         raise ImageError(
             f"{self.where} row {self.row[index[i]]}: image {self.section[index[i]] + 1} of {stack} "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,9 @@ import pytest
 import torch
 from data_sets import DataSet, star_block
 
-from cryosplat.errors import ImageError, StackError, StarError
+from cryosplat.errors import ImageError, MrcError, StackError, StarError
 from cryosplat.io.mrc import write_stack
-from cryosplat.particles import read_particles
+from cryosplat.particles import read_particles, write_particles
 from cryosplat.particles._read_ahead import read_ahead
 
 Star = Callable[..., Path]
@@ -206,3 +207,51 @@ def test_items_are_made_while_the_consumer_works() -> None:
         time.sleep(0.01)
     assert len(made) >= 3
     items.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1e25, r"1e\+25"), (-1e30, r"-1e\+30"), (2e9, r"2e\+09")]
+)
+def test_a_damaged_pixel_is_told_with_its_row(
+    data_set: DataSet, star: Star, value: float, shown: str
+) -> None:
+    images = data_set.images.copy()
+    images[4, 3, 3] = value
+    write_stack(data_set.folder / "particles.mrcs", images, 1.0)
+    particles = read_particles(star())
+    with pytest.raises(ImageError, match=rf"row 5: image 5 of .* has a pixel of {shown}, beyond"):
+        list(particles.batches())
+
+
+@pytest.mark.parametrize("change", ["replaced", "written to", "cut", "deleted"])
+def test_a_stack_that_changes_while_it_is_in_use_is_named(
+    data_set: DataSet, star: Star, change: str
+) -> None:
+    particles = read_particles(star())
+    assert len(list(particles.batches())) == 1
+    stack = data_set.folder / "particles.mrcs"
+    content = stack.read_bytes()
+    if change == "replaced":
+        stack.rename(data_set.folder / "older.mrcs")
+        stack.write_bytes(content)
+    elif change == "written to":
+        time.sleep(0.02)
+        stack.write_bytes(content)
+    elif change == "cut":
+        stack.write_bytes(content[:-100])
+    else:
+        stack.unlink()
+    expected = "was deleted or moved" if change == "deleted" else "was replaced or written to"
+    with pytest.raises(MrcError, match=rf"particles\.mrcs: {expected} while it was in use"):
+        list(particles.batches())
+
+
+def test_a_stack_whose_name_is_no_utf8_is_found(data_set: DataSet, star: Star) -> None:
+    name = os.fsdecode(b"m\xfc.mrcs")
+    (data_set.folder / "particles.mrcs").rename(data_set.folder / name)
+    path = star()
+    path.write_bytes(path.read_bytes().replace(b"@particles.mrcs", b"@m\xfc.mrcs"))
+    particles = read_particles(path)
+    np.testing.assert_array_equal(next(particles.batches()).images, data_set.images)
+    written = write_particles(particles, data_set.folder / "out.star")
+    assert b"@m\xfc.mrcs" in written.read_bytes()

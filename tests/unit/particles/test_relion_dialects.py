@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from data_sets import DataSet
 
 from cryosplat.errors import StarError
@@ -95,3 +96,26 @@ def test_a_stack_may_have_the_sign_at_in_its_name(data_set: DataSet, star: Star)
     first = read_particles(star(rlnImageName=[f"{12 - i}@a@b.mrcs" for i in range(12)]))
     again = read_particles(write_particles(first, data_set.folder / "b.star"))
     assert first.images.section.tolist() == again.images.section.tolist() == [*range(11, -1, -1)]
+
+
+@pytest.mark.parametrize("name", ["Particles", "my_set"])
+def test_the_one_table_with_images_is_taken_whatever_its_name(star: Star, name: str) -> None:
+    path = star()
+    text = path.read_text()
+    expected = read_particles(path)
+    path.write_text(text.replace("data_particles", f"data_{name}"))
+    particles = read_particles(path)
+    assert f"The particles are read from the table data_{name}." in map(_text, particles.notes)
+    assert torch.equal(particles.poses.rotations, expected.poses.rotations)
+
+
+def test_of_two_tables_with_images_neither_is_guessed(star: Star) -> None:
+    path = star()
+    text = path.read_text().replace("data_particles", "data_first")
+    path.write_text(text + text[text.index("data_first") :].replace("data_first", "data_second"))
+    with pytest.raises(StarError, match="no table of particles"):
+        read_particles(path)
+
+
+def _text(note: object) -> str:
+    return getattr(note, "text", str(note))

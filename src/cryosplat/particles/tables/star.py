@@ -111,7 +111,13 @@ def open_star(path: Path) -> StarTable:
     if entries is not None:
         path, tomograms = files_of(path, entries)
         blocks = read_star(path)
+    notes: list[str] = []
     block = next((b for b in _PARTICLE_BLOCKS if b in blocks), None)
+    if block is None:
+        with_images = [name for name, table in blocks.items() if "rlnImageName" in table]
+        if len(with_images) == 1:
+            block = with_images[0]
+            notes.append(f"The particles are read from the table data_{block}.")
     if block is None:
         raise StarError(
             f"{path}: no table of particles; the file has "
@@ -124,14 +130,16 @@ def open_star(path: Path) -> StarTable:
             f"{path}, data_{block}: the table has no rows.\n"
             f"  Remedy: check the selection that wrote it."
         )
-    notes, tilted = [], _tilt_stacks(blocks)
+    tilted = _tilt_stacks(blocks)
     own_labels, own_rows = {}, None
     if is_cistem(rows):
         n, own_labels = len(rows), OWN_LABELS
-        rows, active, notes = relion_columns(rows, path, block)
+        rows, active, more = relion_columns(rows, path, block)
+        notes += more
         own_rows = active if len(active) < n else None
     if tilted:
-        rows, notes = _with_tilt_images(path, tomograms, rows)
+        rows, more = _with_tilt_images(path, tomograms, rows)
+        notes += more
     optics = blocks.get("optics")
     if optics is None or len(optics) == 0:
         if "rlnOpticsGroup" in rows and "rlnVoltage" not in rows:
