@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,34 +11,34 @@ import typer
 IMAGES = "Solver for images"
 
 
-class Solver(str, Enum):
+class Solver(StrEnum):
     """What a fit descends on."""
 
     STATISTICS = "statistics"
     IMAGES = "images"
 
 
-class Preset(str, Enum):
+class Preset(StrEnum):
     """Settings that belong together."""
 
     PAPER = "paper"
 
 
-class Noise(str, Enum):
+class Noise(StrEnum):
     """Spectrum of simulated noise."""
 
     WHITE = "white"
     COLOURED = "coloured"
 
 
-class Contrast(str, Enum):
+class Contrast(StrEnum):
     """How the molecule looks in simulated images."""
 
     BRIGHT = "bright"
     DARK = "dark"
 
 
-class Processing(str, Enum):
+class Processing(StrEnum):
     """What simulated images went through before they were stored."""
 
     NONE = "none"
