@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import ast
-import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "cryosplat"

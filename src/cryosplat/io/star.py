@@ -257,7 +257,7 @@ def _numeric(table: pd.DataFrame) -> pd.DataFrame:
 def _write_rows(stream: io.TextIOBase, table: pd.DataFrame) -> None:
     columns = {}
     for label in table.columns:
-        column = table[label]
+        column = pd.Series(table[label])
         numeric = pd.api.types.is_numeric_dtype(column)
         columns[label] = column if numeric else _quoted(column.astype(str), str(label))
     pd.DataFrame(columns).to_csv(

@@ -25,7 +25,7 @@ EDGE_SHELLS = 3  # of the low-pass
 
 Frame = Literal["corner", "centre", "moved"]
 Volume = NDArray[np.float32]
-Transform = NDArray[np.complex64]
+Transform = NDArray[np.complexfloating]
 
 
 def read_model(path: Path) -> gemmi.Model:

@@ -182,7 +182,7 @@ def _column(particles: Particles, label: str) -> pd.Series:
     """A column of the particles, or of their optics groups, (n,)."""
     for name in (label, f"rln{label}", f"cs/{label}"):
         if name in particles.table:
-            return particles.table[name]
+            return pd.Series(particles.table[name])
         if name in particles.optics_table:
             return particles.optics_table[name].iloc[particles.optics.group.numpy()]
     values = physical_columns(particles)  # what files of other programs say under other names

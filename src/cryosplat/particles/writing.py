@@ -154,7 +154,7 @@ def _b_factors(particles: Particles, table: pd.DataFrame) -> np.ndarray:
     label, values = "rlnCtfBfactor", particles.optics.b_factor.numpy()
     if particles.tilt_particles is None or not (label in table and _numeric(table, label)):
         return values
-    if (values < 0.0).any() or not (table[label] < 0.0).any():
+    if (values < 0.0).any() or not (table[label].to_numpy() < 0.0).any():
         return values
     turned = table.assign(**{label: _own(table, label, -values)})
     return values if _read_tilts(turned) is None else -values

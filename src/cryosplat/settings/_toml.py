@@ -5,16 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 from ..errors import SettingsError
 

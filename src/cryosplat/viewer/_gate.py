@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import viser.infra._infra as viser_server
+import websockets.asyncio.server as websocket_server
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
@@ -115,15 +115,14 @@ def serving_behind(gate: Gate) -> Iterator[None]:
     viser hands its handler of requests to ``websockets.asyncio.server.serve`` and offers no place
     for another; here the handler is wrapped on its way.
     """
-    module = viser_server.websockets.asyncio.server
-    serve = module.serve
+    serve = websocket_server.serve
 
     def guarded_serve(*arguments: Any, **options: Any) -> Any:
         options["process_request"] = gate.guarded(options.get("process_request"))
         return serve(*arguments, **options)
 
-    module.serve = guarded_serve
+    websocket_server.serve = guarded_serve
     try:
         yield
     finally:
-        module.serve = serve
+        websocket_server.serve = serve

@@ -92,7 +92,9 @@ def relion_columns(
     }
     used = {_POSITION, _STACK, *_SHIFTS}
     for label, relion in (_SAME | _PIXEL | _OPTIONAL).items():
-        if label in _SAME or (label in rows and (rows[label].astype(str) != "").all()):
+        if label in _SAME or (
+            label in rows and bool((rows[label].astype(str) != "").to_numpy().all())
+        ):
             told[relion] = rows[label].to_numpy()
             used.add(label)
     for label, relion in _SHIFTS.items():

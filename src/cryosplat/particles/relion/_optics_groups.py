@@ -118,8 +118,8 @@ def unheard_notes(table: StarTable) -> Iterator[str]:
     """Warnings for columns of the rows that say something else than the optics table."""
     own = (*OPTICS_COLUMNS, *OPTICS_FIRST)
     for label in (c for c in own if c in table.rows and c in table.optics):
-        rows = _plain(table.rows[label])
-        told = _plain(table.optics[label])[table.optics_row]
+        rows = _plain(pd.Series(table.rows[label]))
+        told = _plain(pd.Series(table.optics[label]))[table.optics_row]
         different = np.flatnonzero(rows != told)
         if len(different):
             i = different[0]
