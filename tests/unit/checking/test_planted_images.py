@@ -36,7 +36,7 @@ def raw_levels(images: np.ndarray) -> None:
 
 
 FAULTS: dict[str, tuple[str, str, Damage]] = {
-    "images-nan": ("alarm", "2 of 240 images have pixels that are NaN, infinite or beyond 1e+09: row 4", not_numbers),
+    "images-nan": ("alarm", "NaN, infinite or beyond 1e+09: row 4", not_numbers),
     "images-constant": ("alarm", "1 of 240 images have one value everywhere: row 10 ", constant),
     "images-outlying": ("warning", "row 12 (image 12 of particles.mrcs)", hot_pixel),
     "background": ("note", "mean 100, deviation 12 in the corners, expected 0 and 1", raw_levels),
