@@ -17,6 +17,7 @@ import json
 import os
 import statistics
 import tempfile
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -123,17 +124,15 @@ def table(results: dict[str, Any]) -> str:
             )
     machine = results["machine"]
     (good, n), (at_once, m) = reached[MARCHING], reached[AT_ONCE]
-    head = [
-        f"With frequency marching **{good} of {n}** random starts end as good as starts in the",
+    head = (
+        f"With frequency marching **{good} of {n}** random starts end as good as starts in the "
         f'density; at full resolution at once, {at_once} of {m} do. "As good" is an FSC at most '
-        f"{EQUAL:g}",
-        "below the median from density at all three frequencies. Ranges are over seeds;",
-        f"{SETS[0].n:,} particles at SNR {SETS[0].snr:g}, {GAUSSIANS:,} Gaussians, one fit of "
-        f"{STEPS} steps each",
-        f"({LONGER * STEPS} at once). {machine['processor']}, {machine['cores']} cores, commit",
-        f"`{machine['commit']}`, {machine['date'][:10]}.",
-    ]
-    return "\n".join(head) + "\n\n" + "\n".join(lines)
+        f"{EQUAL:g} below the median from density at all three frequencies. Ranges are over seeds; "
+        f"{SETS[0].n:,} particles at SNR {SETS[0].snr:g}, exact poses, {GAUSSIANS:,} Gaussians, one "
+        f"fit of {STEPS} steps each ({LONGER * STEPS} at once). {machine['processor']}, "
+        f"{machine['cores']} cores, commit `{machine['commit']}`, {machine['date'][:10]}."
+    )
+    return textwrap.fill(head, 98, break_on_hyphens=False) + "\n\n" + "\n".join(lines)
 
 
 def _range(values: list[float]) -> str:

@@ -19,7 +19,7 @@ RESULT = ROOT / "benchmarks" / "results" / "spike.json"
 START = "<!-- number: written by docs/refresh_readme.py from benchmarks/results/spike.json -->"
 END = "<!-- end of number -->"
 SHELL = 48
-WIDTH, FSC_WIDTH, GAP = 1100, 940, 12
+HEIGHT, FSC_SHARE, GAP = 680, 0.9, 24  # pixels, and a share of the height
 
 
 def number(result: dict[str, Any]) -> str:
@@ -50,18 +50,19 @@ def refresh_number(readme: Path, result: Path) -> None:
 
 
 def refresh_picture(run: Path, target: Path) -> None:
-    """Slices above FSC, on white, as one picture."""
+    """The three slices of each map, and beside them the FSC, on white: one wide picture."""
     slices, fsc = (Image.open(run / name).convert("RGB") for name in ("slices.png", "fsc.png"))
-    slices, fsc = _widened(slices, WIDTH), _widened(fsc, FSC_WIDTH)
-    whole = Image.new("RGB", (WIDTH, slices.height + GAP + fsc.height), "white")
+    slices = _scaled(slices.crop((0, 0, slices.width // 2, slices.height)), HEIGHT)
+    fsc = _scaled(fsc, round(FSC_SHARE * HEIGHT))
+    whole = Image.new("RGB", (slices.width + GAP + fsc.width, HEIGHT), "white")
     whole.paste(slices, (0, 0))
-    whole.paste(fsc, ((WIDTH - FSC_WIDTH) // 2, slices.height + GAP))
+    whole.paste(fsc, (slices.width + GAP, (HEIGHT - fsc.height) // 2))
     target.parent.mkdir(parents=True, exist_ok=True)
     whole.save(target, optimize=True)
 
 
-def _widened(picture: Image.Image, width: int) -> Image.Image:
-    height = round(picture.height * width / picture.width)
+def _scaled(picture: Image.Image, height: int) -> Image.Image:
+    width = round(picture.width * height / picture.height)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 

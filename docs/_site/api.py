@@ -18,25 +18,40 @@ FOLDER = ROOT / "docs" / "api"
 INDEX = """API reference
 =============
 
-The names below are those of ``cryosplat`` itself; the pages after them hold everything public, room by
-room, from the bottom of the :doc:`layers <../architecture>` up. A name or module that begins with an
-underscore is nobody's outside its folder.
+Room by room, from the bottom of the :doc:`layers <../architecture>` up. A name or module that begins
+with an underscore is for its own folder only.
+
+{rooms}
+
+Names of ``cryosplat`` itself
+-----------------------------
+
+``from cryosplat import ...`` offers these, from
 
 {names}
 
 .. toctree::
-   :maxdepth: 1
+   :hidden:
 
 {pages}
 """
+PARAMETER = re.compile(r"^(\s*)(\w+(?:, \w+)*): (\S.*)$")
 
 
 def write_pages() -> None:
     """Write ``docs/api``; pages that have not changed keep their date."""
-    rooms = [room for layer in reversed(layers()) for room in layer if room.name not in FACES]
+    rooms = [
+        room
+        for layer in reversed(layers())
+        for room in layer
+        if room.name not in FACES and not room.name.startswith("_")
+    ]
     pages = {room.name: _page(room) for room in rooms}
     listed = "\n".join(f"   {name}" for name in pages)
-    pages["index"] = INDEX.format(names=_names(), pages=listed)
+    about = "\n".join(
+        f"* :doc:`cryosplat.{room.name} <{room.name}>`: {_sentence(room)}" for room in rooms
+    )
+    pages["index"] = INDEX.format(rooms=about, names=_names(), pages=listed)
     FOLDER.mkdir(exist_ok=True)
     for stale in FOLDER.glob("*.rst"):
         if stale.stem not in pages:
@@ -45,6 +60,10 @@ def write_pages() -> None:
         target = FOLDER / f"{name}.rst"
         if not target.exists() or target.read_text("utf-8") != text:
             target.write_text(text, "utf-8")
+
+
+def _sentence(room: Room) -> str:
+    return room.about.split(". ")[0].rstrip(".") + "."
 
 
 def _page(room: Room) -> str:
@@ -82,16 +101,28 @@ def _names() -> str:
     return "\n".join(f"* ``{home}``: {', '.join(names)}" for home, names in sorted(homes.items()))
 
 
-def _plain(_app: Any, _what: str, _name: str, _of: Any, _options: Any, lines: list[str]) -> None:
-    """``|x|`` in a docstring is a length, no substitution; single backticks around code stay."""
+def _house_style(
+    _app: Any, _what: str, _name: str, _of: Any, _options: Any, lines: list[str]
+) -> None:
+    """Docstrings as Sphinx reads them: ``|x|`` is a length, and parameters are ``name: what it is``."""
+    among_parameters = False
+    changed: list[str] = []
     for number, line in enumerate(lines):
+        if line.strip() and set(line.strip()) == {"-"}:
+            among_parameters = number > 0 and lines[number - 1].strip() == "Parameters"
         parts = re.split(r"(``.*?``|`[^`]*`)", line)
         parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
-        lines[number] = "".join(parts)
+        line = "".join(parts)
+        found = PARAMETER.match(line) if among_parameters else None
+        if found and not found[1]:
+            changed += [found[2], f"    {found[3]}"]
+        else:
+            changed.append(line)
+    lines[:] = changed
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("config-inited", lambda *_: write_pages())
-    app.connect("autodoc-process-docstring", _plain)
+    app.connect("autodoc-process-docstring", _house_style, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
