@@ -196,6 +196,22 @@ def _in_box(spectrum: Tensor, box_size: int, ndim: int) -> Tensor:
     return result
 
 
+def low_frequencies(array: Tensor, box_size: int, ndim: int) -> Tensor:
+    """`crop` of the `transform` of a real array; of one volume plane by plane.
+
+    The whole transform of a volume, as large as the volume itself, then never exists.
+    """
+    d = array.shape[-1]
+    if array.dim() != 3 or ndim != 3 or box_size >= d:
+        return crop(transform(array, ndim), box_size, ndim)
+    planes = torch.stack([crop(transform(plane, 2), box_size, 2) for plane in array])
+    columns = torch.fft.fft(planes, dim=0)
+    last = (box_size - 1) // 2
+    result = torch.zeros_like(columns[:box_size])
+    result[: last + 1], result[-last:] = columns[: last + 1], columns[-last:]
+    return result
+
+
 def resample(array: Tensor, box_size: int, ndim: int) -> Tensor:
     """A real array (..., d, d, d) with ``box_size`` voxels on ``ndim`` axes, in the same box.
 
@@ -205,7 +221,10 @@ def resample(array: Tensor, box_size: int, ndim: int) -> Tensor:
     d = array.shape[-1]
     if box_size == d:
         return array
-    spectrum = _in_box(transform(array, ndim), box_size, ndim)
+    if box_size < d:
+        spectrum = low_frequencies(array, box_size, ndim)
+    else:
+        spectrum = pad(transform(array, ndim), box_size, ndim)
     turns = (d // 2) / d - (box_size // 2) / box_size
     if turns != 0.0:  # of two even boxes the centres coincide
         for axis, k in zip(_axes(ndim), _half_axes((box_size,) * ndim, array.device), strict=True):
@@ -213,20 +232,6 @@ def resample(array: Tensor, box_size: int, ndim: int) -> Tensor:
             factor = torch.polar(torch.ones_like(phases), phases).to(spectrum.dtype)
             spectrum = spectrum * factor.reshape(-1, *(1,) * (-1 - axis))
     return inverse(spectrum, box_size, ndim)
-
-
-def translations(shifts: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Factors ``exp(-2 pi i k.shift)`` of transforms, which move arrays of ``shape`` by ``shifts``.
-
-    ``shifts`` (n, ndim) in pixels, as (x, y) or (x, y, z); complex (n, ...) of the precision of
-    ``shifts``; differentiable.
-    """
-    factor = torch.ones((), dtype=shifts.dtype, device=shifts.device)
-    for axis, (k, size) in enumerate(zip(_half_axes(shape, shifts.device), shape, strict=True)):
-        turns = -2.0 * math.pi / size * shifts[:, -1 - axis, None] * k
-        ramp = torch.polar(torch.ones_like(turns), turns)
-        factor = factor[..., None] * ramp.reshape(len(shifts), *(1,) * axis, len(k))
-    return factor
 
 
 def distances(shape: tuple[int, ...], device: Device = None) -> Tensor:

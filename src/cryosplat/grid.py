@@ -1,8 +1,7 @@
-"""The sampling grid, and with it every convention of position and frequency.
+"""The sampling grid: where voxels lie, and which spatial frequencies their shells are.
 
 The rotation centre is voxel ``box_size // 2`` (0-based) on every axis, for odd and even boxes.
-Arrays index ``[z, y, x]``; coordinates end in ``(x, y, z)``; Fourier arrays have ``rfftn`` layout.
-Shell ``i`` holds the Fourier voxels with ``i - 0.5 <= |k| < i + 0.5`` (RELION's rounding).
+Arrays index ``[z, y, x]``; coordinates end in ``(x, y, z)``. Transforms and shells: `fourier`.
 """
 
 from __future__ import annotations
@@ -57,26 +56,3 @@ class Grid:
     def shell_frequencies(self) -> Tensor:
         """Spatial frequency of each shell in 1/Angstrom, float64 of shape (n_shells,)."""
         return torch.arange(self.n_shells, dtype=torch.float64) / self.side
-
-    def shells(self, ndim: int = 3) -> Tensor:
-        """Shell number of every voxel of the half transform (``rfftn`` layout), int64.
-
-        Shape (d, d, d//2+1) for ``ndim`` 3 and (d, d//2+1) for ``ndim`` 2.
-        Voxels in the corners have numbers of ``n_shells`` and above.
-        """
-        return radial_shells((self.box_size,) * ndim)
-
-
-def radial_shells(shape: tuple[int, ...]) -> Tensor:
-    """``round(|k|)``, half away from zero, on the half transform of a real array of ``shape``."""
-    return torch.floor(squared_radii(shape).sqrt() + 0.5).long()
-
-
-def squared_radii(shape: tuple[int, ...]) -> Tensor:
-    """``|k|^2`` in Fourier voxels, float64, on the half transform of a real array of ``shape``."""
-    squared = torch.zeros((), dtype=torch.float64)
-    for axis, size in enumerate(shape):
-        last = axis == len(shape) - 1
-        k = (torch.fft.rfftfreq(size) if last else torch.fft.fftfreq(size)).double() * size
-        squared = squared[..., None] + k.square()
-    return squared

@@ -15,14 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import fourier
 from .batch import Batch
 from .errors import ImageError
-from .grid import radial_shells
 from .optics import ctf
 
 INNER = 0.9  # the background begins at this fraction of half the box, and is whole at 1
@@ -94,11 +93,6 @@ class NoiseModel:
         return images
 
 
-def _radius(box_size: int) -> Tensor:
-    axis = torch.arange(box_size) - box_size // 2
-    return torch.hypot(axis[:, None].float(), axis[None, :].float())
-
-
 def background_levels(images: Tensor, circle: float = 0.0) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each image (n, d, d) outside the inscribed circle, (n,).
 
@@ -108,7 +102,7 @@ def background_levels(images: Tensor, circle: float = 0.0) -> tuple[Tensor, Tens
     """
     d = images.shape[-1]
     blank = circle + 0.5 * CIRCLE_EDGE + 1.0 if circle > 0.0 else 0.0
-    radius = _radius(d)
+    radius = fourier.distances((d, d))
     pixels = images[:, radius >= min(max(0.5 * d, blank), float(radius.max()))]
     deviation, mean = torch.std_mean(pixels, dim=1)
     if circle > 0.0:
@@ -119,18 +113,14 @@ def background_levels(images: Tensor, circle: float = 0.0) -> tuple[Tensor, Tens
 
 def background_window(d: int, circle: float = 0.0) -> Tensor:
     """Where the background is, 0 to 1: the corners, or a ring inside a circle, (d, d)."""
-    radius = _radius(d)
+    radius, half = fourier.distances((d, d)), 0.5 * d
     if circle <= 0.0:
-        return _rising((radius / (0.5 * d) - INNER) / (1.0 - INNER))
+        return 1.0 - fourier.raised_cosine(radius - INNER * half, (1.0 - INNER) * half).float()
     outer = circle - 0.5 * CIRCLE_EDGE
     inner = min(RING * outer, outer - 4.0)
     edge = 0.5 * (outer - inner)
-    return _rising((radius - inner) / edge) * _rising((outer - radius) / edge)
-
-
-def _rising(x: Tensor) -> Tensor:
-    """0 up to x = 0, 1 from x = 1."""
-    return 0.5 - 0.5 * torch.cos(torch.pi * x.clamp(0.0, 1.0))
+    within = fourier.raised_cosine(radius - inner, edge)
+    return (fourier.raised_cosine(radius - inner - edge, edge) * (1.0 - within)).float()
 
 
 def _as_judged(batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -140,9 +130,7 @@ def _as_judged(batch: Batch) -> tuple[Tensor, Tensor | None]:
     group = batch.optics.groups[int(batch.optics.group[0])]
     if group.processing != "premultiplied":
         return batch.images, None
-    kx, ky = torch.fft.rfftfreq(d), torch.fft.fftfreq(d)
-    cycles = torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1).double()
-    transfer = ctf(batch.optics, cycles / group.pixel_size).float()
+    transfer = ctf(batch.optics, fourier.frequencies((d, d), group.pixel_size)).float()
     return _filtered(batch.images, transfer), transfer
 
 
@@ -199,7 +187,7 @@ def _of_group(batch: Batch, number: int) -> Batch:
 def _circle(sample: list[Batch]) -> float:
     """The radius in pixels where images of one optics group end, at half power; 0 if nowhere."""
     d = sample[0].box_size
-    rings = _radius(d).round().long().flatten()
+    rings = fourier.distances((d, d)).round().long().flatten()
     counts = torch.bincount(rings)
     total = torch.zeros(len(counts), dtype=torch.float64)
     for batch in sample:
@@ -231,16 +219,16 @@ def _group_variance(model: NoiseModel, sample: list[Batch], circle: float) -> Te
     background, white, whole, passed = (np.zeros(d // 2 + 1) for _ in range(4))
     for batch in sample:
         judged, transfer = _as_judged(replace(batch, images=model.normalised(batch)))
-        background += _shell_sums(_windowed(judged, window))
-        whole += _shell_sums(judged)
+        background += _power(_windowed(judged, window))
+        whole += _power(judged)
         if transfer is None:
             white += len(batch) * energy
             passed += len(batch)
         else:
             pixels = torch.randn(judged.shape, generator=generator)
-            white += _shell_sums(_windowed(_filtered(pixels, transfer), window))
-            passed += _shell_averages(transfer.double().square().sum(0).numpy())
-    shown = d * d if circle == 0.0 else float((_radius(d) < circle).sum())
+            white += _power(_windowed(_filtered(pixels, transfer), window))
+            passed += _shell_means(transfer.double().square().sum(0))
+    shown = d * d if circle == 0.0 else float((fourier.distances((d, d)) < circle).sum())
     # the window spreads a frequency over a few shells, and takes the mean away from the first two
     smooth = shown * _smoothed(background) / _smoothed(white)
     smooth[:2] = max(smooth[:2].max(), smooth[2])
@@ -260,22 +248,20 @@ def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return (padded[:-2] + padded[1:-1] + padded[2:]) / 3
 
 
-def _shell_sums(images: Tensor) -> NDArray[np.float64]:
+def _power(images: Tensor) -> NDArray[np.float64]:
     """The squared transforms of images (n, d, d), averaged over each shell, summed over images."""
-    d = images.shape[-1]
-    total = np.zeros((d, d // 2 + 1))
-    for image in images.numpy():
-        transform = scipy.fft.rfft2(image)
-        total += transform.real**2 + transform.imag**2
-    return _shell_averages(total)
+    total = torch.zeros((), dtype=torch.float64)
+    for image in images:
+        spectrum = fourier.transform(image, 2)
+        total = total + (spectrum.real.square() + spectrum.imag.square())
+    return _shell_means(total)
 
 
-def _shell_averages(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Averages over shells of values (d, d // 2 + 1) in ``rfft2`` layout."""
+def _shell_means(power: Tensor) -> NDArray[np.float64]:
+    """Means over shells of values (d, d // 2 + 1), without the Nyquist frequency of an even box.
+
+    Images that were cropped hold nothing there, and no image is compared there.
+    """
     d = len(power)
-    shells = radial_shells((d, d)).numpy()
-    pairs = np.full(shells.shape, 2.0)
-    pairs[:, 0] = 1.0
-    inside = shells <= d // 2
-    sums = np.bincount(shells[inside], (power * pairs)[inside], d // 2 + 1)
-    return sums / np.bincount(shells[inside], pairs[inside], d // 2 + 1)
+    weights = fourier.friedel_counts(d) * fourier.below_nyquist((d, d))
+    return fourier.shell_means(power, weights=weights).numpy()

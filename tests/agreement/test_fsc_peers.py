@@ -16,7 +16,8 @@ import tolerances
 import torch
 from torch import Tensor
 
-from cryosplat.grid import Grid, radial_shells
+from cryosplat import fourier
+from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map, write_map
 from cryosplat.io.star import read_star
 from cryosplat.maps.fsc import (
@@ -82,7 +83,7 @@ def halves(request: pytest.FixtureRequest) -> Halves:
     grid = Grid(request.param, PIXEL_SIZE)
     generator = torch.Generator().manual_seed(request.param)
     truth = _molecule(grid, generator)
-    signal = torch.fft.rfftn(truth).abs()[radial_shells(tuple(truth.shape)) == 16]
+    signal = torch.fft.rfftn(truth).abs()[fourier.shells(tuple(truth.shape)) == 16]
     deviation = float(signal.square().mean().sqrt()) / truth.numel() ** 0.5
     noise = [torch.randn(truth.shape, generator=generator).double() for _ in range(2)]
     first, second = ((truth + deviation * n).float() for n in noise)

@@ -20,6 +20,7 @@ import tolerances
 import torch
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.formation import VolumeProjector
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import StackFile, read_map
@@ -92,7 +93,7 @@ def test_even_aberrations_and_stretched_ctf_are_relions(
     truth = torch.from_numpy(read_map(star.parent / "truth.mrc").data.copy())
     seen = response(particles.poses.shifts, particles.optics, GRID.box_size)
     slices = VolumeProjector(truth, GRID).slices(particles.poses, GRID.pixel_size, GRID.box_size)
-    inside = GRID.shells(2) < 0.45 * GRID.box_size
+    inside = fourier.shells((GRID.box_size,) * 2) < 0.45 * GRID.box_size
     ours = torch.fft.irfft2(slices * seen.to(slices) * inside)
     centred = torch.fft.rfft2(torch.fft.ifftshift(theirs, (1, 2)))
     theirs = torch.fft.irfft2(centred * inside)

@@ -10,7 +10,8 @@ import tolerances
 import torch
 from torch import Tensor
 
-from cryosplat.grid import Grid, radial_shells
+from cryosplat import fourier
+from cryosplat.grid import Grid
 from cryosplat.maps.fsc import (
     fourier_shell_correlation,
     masked_fsc,
@@ -34,7 +35,7 @@ def _noise(generator: torch.Generator, box_size: int = BOX) -> Tensor:
 
 def _signal(generator: torch.Generator) -> Tensor:
     """White noise under a falling envelope, so that unit white noise drowns its high shells."""
-    envelope = 6.0 * torch.exp(-radial_shells((BOX,) * 3) / 8.0)
+    envelope = 6.0 * torch.exp(-fourier.shells((BOX,) * 3) / 8.0)
     return torch.fft.irfftn(torch.fft.rfftn(_noise(generator)) * envelope, s=(BOX,) * 3)
 
 
@@ -50,7 +51,7 @@ def test_a_map_correlates_perfectly_with_itself_and_negatively_with_its_negative
 
 def test_a_positive_filter_of_shells_changes_nothing(generator: torch.Generator) -> None:
     a, b = _noise(generator), _noise(generator) + _signal(generator)
-    gain = torch.rand(200, generator=generator, dtype=torch.float64)[radial_shells((BOX,) * 3)] + 1
+    gain = torch.rand(200, generator=generator, dtype=torch.float64)[fourier.shells((BOX,) * 3)] + 1
     filtered = torch.fft.irfftn(torch.fft.rfftn(a) * gain, s=(BOX,) * 3)
     torch.testing.assert_close(
         fourier_shell_correlation(filtered, b), fourier_shell_correlation(a, b)
@@ -71,7 +72,7 @@ def test_random_phases_keep_amplitudes_and_the_low_shells(generator: torch.Gener
     randomised = randomise_phases(volume, 9, generator)
     before, after = torch.fft.rfftn(volume), torch.fft.rfftn(randomised)
     torch.testing.assert_close(after.abs(), before.abs(), rtol=1e-9, atol=1e-9)
-    low = radial_shells((BOX,) * 3) < 9
+    low = fourier.shells((BOX,) * 3) < 9
     torch.testing.assert_close(after[low], before[low])
     assert float(fourier_shell_correlation(volume, randomised)[10:].abs().max()) < 0.2
 
@@ -90,7 +91,7 @@ def test_correction_removes_the_correlation_a_shared_mask_creates(
     generator: torch.Generator,
 ) -> None:
     """Pure noise beyond shell 8 under one tight mask: masked FSC is high, corrected FSC is not."""
-    low = radial_shells((BOX,) * 3) < 8
+    low = fourier.shells((BOX,) * 3) < 8
     shared = torch.fft.rfftn(_noise(generator))
     size = (BOX,) * 3
     half1, half2 = (

@@ -104,6 +104,24 @@ def test_the_gradient_of_the_response(astigmatism: float, shift: float) -> None:
     assert torch.autograd.gradcheck(value, inputs)
 
 
+@pytest.mark.parametrize("box", [25, 50, 70, 78, 98, 100])
+def test_at_and_beyond_nyquist_nothing_is_compared(box: int, generator: torch.Generator) -> None:
+    """To the last voxel, in boxes where squares of other sides add up to that of Nyquist."""
+    group = OpticsGroup("g", 1.1, box, 300e3, 2.7e7, 0.1)
+    optics, shifts = random_optics(1, (group,), generator), torch.zeros(1, 2)
+    k = torch.cat([torch.arange((box + 1) // 2), torch.arange(-(box // 2), 0)])
+    squared = k[:, None] ** 2 + torch.arange(box // 2 + 1) ** 2
+    beyond = 4 * squared >= box**2
+    assert not bool(response(shifts, optics, box)[:, beyond].any())
+    assert bool((response(shifts, optics, box)[:, ~beyond] != 0).all())
+    transforms = torch.ones(1, box, box // 2 + 1)
+    precision, radii = torch.ones(1, box // 2 + 1), torch.full((1,), box / 2)
+    expected = int((2 * (~beyond).sum()) - (~beyond[:, 0]).sum())
+    for dtype in (torch.complex64, torch.complex128):  # the kernel and the definition
+        weighed = weigh(transforms.to(dtype), shifts, optics, precision, radii)
+        assert int(weighed.n_frequencies) == expected
+
+
 def test_particles_of_two_pixel_sizes_are_refused(generator: torch.Generator) -> None:
     groups = (GROUPS[0], replace(GROUPS[0], pixel_size=2.0))
     optics = replace(random_optics(N, groups, generator), group=torch.arange(N) % 2)

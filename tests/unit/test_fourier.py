@@ -160,6 +160,15 @@ def test_resampling_keeps_the_sum_and_the_rotation_centre(
 
 
 @pytest.mark.parametrize("large, small", BOXES)
+def test_low_frequencies_are_the_cropped_transform(
+    large: int, small: int, generator: torch.Generator
+) -> None:
+    volume = _noise((large,) * 3, generator)
+    expected = fourier.crop(fourier.transform(volume, 3), small, 3)
+    torch.testing.assert_close(fourier.low_frequencies(volume, small, 3), expected, **ROUNDING)
+
+
+@pytest.mark.parametrize("large, small", BOXES)
 def test_resampling_is_differentiable(large: int, small: int, generator: torch.Generator) -> None:
     images = _noise((2, large, large), generator).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: fourier.resample(x, small, 2), (images,))
@@ -174,16 +183,6 @@ def test_a_wave_at_nyquist_is_left_out_and_one_below_is_kept() -> None:
             expected = amplitude * torch.cos(2.0 * math.pi * k * (x[:8] - 4) / 8).expand(8, 8)
             expected = expected.T if axis == 0 else expected
             torch.testing.assert_close(0.25 * fourier.resample(wave, 8, 2), expected, **ROUNDING)
-
-
-@pytest.mark.parametrize("box_size", [8, 9])
-def test_translations_move_an_array(box_size: int, generator: torch.Generator) -> None:
-    volume = _noise((box_size,) * 3, generator)
-    shifts = torch.tensor([[1.0, -2.0, 3.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-    factors = fourier.translations(shifts, (box_size,) * 3)
-    for (x, y, z), factor in zip(shifts.long().tolist(), factors, strict=True):
-        moved = fourier.inverse(fourier.transform(volume, 3) * factor, box_size, 3)
-        torch.testing.assert_close(moved, volume.roll((z, y, x), (0, 1, 2)), **ROUNDING)
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (7, 7, 7)])
@@ -208,7 +207,6 @@ def test_everything_stays_on_its_device() -> None:
     made = [
         spectrum, fourier.inverse(spectrum, 8, 2), fourier.crop(spectrum, 6, 2),
         fourier.pad(spectrum, 10, 2), fourier.resample(array, 7, 2),
-        fourier.translations(torch.empty(2, 2, device="meta"), (8, 8)),
         fourier.frequencies((8, 8), device="meta"), fourier.squared_radii((8, 8), device="meta"),
         fourier.shells((8, 8), device="meta"), fourier.friedel_counts(8, device="meta"),
         fourier.below_nyquist((8, 8), device="meta"), fourier.distances((8, 8), device="meta"),

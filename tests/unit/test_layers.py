@@ -13,7 +13,6 @@ SOURCE = Path(cryosplat.__file__).parent
 CROSSING = {
     ("estimate", "statistics._equivalents"),
     ("estimate", "statistics._gridding"),
-    ("fitting.images.term", "statistics._values"),
     ("formation", "statistics._gridding"),
 }
 

@@ -18,9 +18,10 @@ from problems import (
 )
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.batch import Batch
 from cryosplat.errors import ImageError
-from cryosplat.grid import Grid, radial_shells
+from cryosplat.grid import Grid
 from cryosplat.noise import NoiseModel, background_levels, blank_corners, estimate_noise
 from cryosplat.optics import OpticsGroup, ctf
 from cryosplat.particles.processing import recorded
@@ -64,7 +65,7 @@ def test_white_noise_has_the_variance_of_its_pixels(box: int, generator: torch.G
 
 
 def test_coloured_noise_has_its_spectrum(generator: torch.Generator) -> None:
-    shells = radial_shells((BOX, BOX))
+    shells = fourier.shells((BOX, BOX))
     gain = (1.6 - 0.06 * shells).clamp_min(0.5)
     images = torch.fft.irfft2(torch.fft.rfft2(_white(generator)) * gain, s=(BOX, BOX))
     model = estimate_noise([_batch(images)])

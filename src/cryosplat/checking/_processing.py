@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..grid import radial_shells
+from .. import fourier
 from ..noise import background_window, blank_corners
 from ..notes import Note
 from ..optics import ISOTROPIC, Optics, ctf
@@ -101,10 +101,8 @@ def _power(images: Tensor, window: Tensor) -> Tensor:
 def _seen(optics: Optics, window: Tensor) -> Tensor:
     """CTF squared as the spectrum of windowed images shows it, (n, d, d // 2 + 1)."""
     d = len(window)
-    kx, ky = torch.fft.rfftfreq(d), torch.fft.fftfreq(d)
-    cycles = torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1).double()
     plain = tuple(replace(group, odd=(), magnification=ISOTROPIC) for group in optics.groups)
-    frequencies = cycles / float(optics.of_group("pixel_size")[0])
+    frequencies = fourier.frequencies((d, d), float(optics.of_group("pixel_size")[0]))
     squared = ctf(replace(optics, groups=plain), frequencies).float().square()
     blur = torch.fft.irfft2(torch.fft.rfft2(window).abs().square(), s=(d, d))
     return torch.fft.rfft2(torch.fft.irfft2(squared, s=(d, d)) * blur).real
@@ -112,10 +110,4 @@ def _seen(optics: Optics, window: Tensor) -> Tensor:
 
 def _shells(power: Tensor) -> Tensor:
     """Averages (n, shells) over the shells that have a ring of their own, from the third on."""
-    d = power.shape[1]
-    shells = radial_shells((d, d))
-    last = d // 2
-    flat, inside = power.flatten(1), (shells < last).flatten()
-    sums = torch.zeros(len(power), last).index_add(1, shells.flatten()[inside], flat[:, inside])
-    counts = torch.bincount(shells.flatten()[inside], minlength=last).float()
-    return (sums / counts)[:, 2:]
+    return fourier.shell_means(power, 2)[:, 2:-1]

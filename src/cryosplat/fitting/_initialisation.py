@@ -10,7 +10,7 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from ..grid import Grid
+from .. import fourier
 from ..mixture import GaussianMixture, quaternions_to_matrices
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, shell_means, solve
@@ -29,7 +29,7 @@ def density(form: QuadraticForm) -> Tensor:
     penalty = np.full(len(means), 0.05 * float(form.transfer.mean()))
     solution = solve(form, penalty, POSITION_STEPS).numpy()
     smooth = torch.from_numpy(scipy.ndimage.gaussian_filter(solution, SMOOTHING))
-    distance = _distance(form.grid)
+    distance = fourier.distances(tuple(smooth.shape))
     outside = smooth[distance > 0.9 * form.grid.box_size / 2]
     level = 2.0 * outside.std()
     return torch.where(distance < form.grid.box_size / 2, (smooth - level).clamp_min(0.0), 0.0)
@@ -120,9 +120,3 @@ def _draw(positive: Tensor, k: int, generator: torch.Generator) -> Tensor:
     z, y, x = index // side**2, index // side % side, index % side
     jitter = torch.rand(k, 3, generator=generator) - 0.5
     return torch.stack([x, y, z], -1).float() - side // 2 + jitter
-
-
-def _distance(grid: Grid) -> Tensor:
-    """Distance of every voxel from the rotation centre in pixels, (d, d, d)."""
-    axis = (torch.arange(grid.box_size) - grid.centre).float()
-    return (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2).sqrt()

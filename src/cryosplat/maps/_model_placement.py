@@ -11,7 +11,9 @@ import numpy as np
 import scipy.fft
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from .. import fourier
 from ..errors import InputError
 from ..grid import Grid
 
@@ -25,7 +27,6 @@ EDGE_SHELLS = 3  # of the low-pass
 
 Frame = Literal["corner", "centre", "moved"]
 Volume = NDArray[np.float32]
-Transform = NDArray[np.complexfloating]
 
 
 def read_model(path: Path) -> gemmi.Model:
@@ -54,7 +55,7 @@ def _scatters(element: gemmi.Element) -> bool:
     return element.atomic_number > 0 and element.c4322 is not None
 
 
-def model_density(model: gemmi.Model, grid: Grid, shift: NDArray[np.float64]) -> Volume:
+def model_density(model: gemmi.Model, grid: Grid, shift: NDArray[np.float64]) -> Tensor:
     """Scattering of the atoms, moved by ``shift`` Angstrom, on the map's voxels; periodic."""
     calculator = gemmi.DensityCalculatorE()
     calculator.blur = 8.0 * math.pi**2 * (NARROWEST * grid.pixel_size) ** 2
@@ -65,21 +66,20 @@ def model_density(model: gemmi.Model, grid: Grid, shift: NDArray[np.float64]) ->
     moved = model.clone()
     moved.transform_pos_and_adp(gemmi.Transform(gemmi.Mat33(), gemmi.Vec3(*shift)))
     calculator.add_model_density_to_grid(moved)
-    return np.ascontiguousarray(np.array(calculator.grid.array, np.float32).transpose(2, 1, 0))
+    density = np.array(calculator.grid.array, np.float32).transpose(2, 1, 0)
+    return torch.from_numpy(np.ascontiguousarray(density))
 
 
-def placed(model: gemmi.Model, volume: Volume, grid: Grid) -> tuple[Frame, NDArray[np.float64]]:
+def placed(model: gemmi.Model, volume: Tensor, grid: Grid) -> tuple[Frame, NDArray[np.float64]]:
     """Where the model's coordinate 0 lies, and the shift that counts it from the map's corner."""
     coarse = _coarse_grid(grid)
     density = model_density(model, coarse, np.zeros(3))
-    given = transform(volume)
-    if coarse.box_size < grid.box_size:
-        axis = np.rint(np.fft.fftfreq(coarse.box_size, 1.0 / coarse.box_size)).astype(int)
-        given = given[axis][:, axis][:, :, : coarse.box_size // 2 + 1]
-    gain = low_pass(coarse.shells().numpy(), coarse_shell(grid))
-    first, second = given * gain, transform(density) * gain
-    norm = math.sqrt(_power(first, coarse) * _power(second, coarse))
-    scores = inverse(first * second.conj(), coarse) * (coarse.box_size**3 / max(norm, 1e-30))
+    gain = low_pass(fourier.shells((coarse.box_size,) * 3), coarse_shell(grid))
+    first = fourier.crop(fourier.transform(volume, 3), coarse.box_size, 3) * gain
+    second = fourier.transform(density, 3) * gain
+    norm = math.sqrt(_power(first) * _power(second)) / coarse.box_size**3
+    products = first * second.conj() / max(norm, 1e-30)
+    scores = fourier.inverse(products, coarse.box_size, 3).numpy()
     half = round(grid.centre * grid.pixel_size / coarse.pixel_size)
     standard: dict[Frame, float] = {
         "corner": float(scores[0, 0, 0]), "centre": float(scores[half, half, half])
@@ -103,29 +103,15 @@ def _coarse_grid(grid: Grid) -> Grid:
     return Grid(side, grid.side / side) if side < grid.box_size else grid
 
 
-def transform(volume: Volume) -> Transform:
-    """Half transform in float32."""
-    return scipy.fft.rfftn(volume, workers=torch.get_num_threads())
-
-
-def inverse(spectrum: Transform, grid: Grid) -> Volume:
-    """The map of a half transform."""
-    return scipy.fft.irfftn(spectrum, s=(grid.box_size,) * 3, workers=torch.get_num_threads())
-
-
-def low_pass(shells: NDArray[np.int64], last: int) -> Volume:
+def low_pass(shells: Tensor, last: int) -> Tensor:
     """Gain of a low-pass that drops the mean and falls from 1 to 0 behind shell ``last``."""
-    edge = np.clip((shells - last) / EDGE_SHELLS, 0.0, 1.0)
-    return ((0.5 + 0.5 * np.cos(np.pi * edge)) * (shells > 0)).astype(np.float32)
+    return (fourier.raised_cosine(shells.double() - last, EDGE_SHELLS) * (shells > 0)).float()
 
 
-def _power(transform: NDArray[np.complex64], grid: Grid) -> float:
-    """Sum of squares over the full transform, from the stored half."""
-    weights = np.full(transform.shape[-1], 2.0)
-    weights[0] = 1.0
-    if grid.box_size % 2 == 0:
-        weights[-1] = 1.0
-    return float((weights * np.abs(transform) ** 2).sum())
+def _power(spectrum: Tensor) -> float:
+    """Sum of squares over the whole transform, from the stored half."""
+    counts = fourier.friedel_counts(spectrum.shape[0])
+    return float((counts * spectrum.abs().square()).sum())
 
 
 def _peak(scores: Volume) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import fourier
 from ..errors import InputError
 from ..grid import Grid
 from .fsc import correlation_of_transforms, resolution
@@ -106,7 +107,7 @@ def directional_fsc(
     axes = half_sphere(n_axes)
     sums, counts = _cone_sums(first, second, grid, axes)
     norm = (sums[1] * sums[2]).sqrt()
-    whole = correlation_of_transforms(first, second, grid.box_size)
+    whole = correlation_of_transforms(first, second)
     enough = (counts >= FEWEST_VOXELS) & (norm > 0)
     fsc = torch.where(enough, sums[0] / norm.clamp_min(1e-300), whole).clamp(-1.0, 1.0)
     found = [resolution(curve, grid, THRESHOLD) for curve in fsc]
@@ -126,7 +127,7 @@ def _cone_sums(first: Tensor, second: Tensor, grid: Grid, axes: Tensor) -> tuple
     Over the stored half transform, as in `fourier_shell_correlation`; a voxel stands for its
     Friedel mate, so that a cone has two sides.
     """
-    order, starts = _sorted(grid.shells().numpy().ravel(), grid.n_shells)
+    order, starts = _sorted(fourier.shells((grid.box_size,) * 3).numpy().ravel(), grid.n_shells)
     sums, counts = _sum_by_cone(
         first.contiguous().numpy().ravel(), second.contiguous().numpy().ravel(), order, starts,
         grid.box_size, axes.numpy().astype(np.float32), np.float32(math.cos(HALF_ANGLE)),

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..errors import InputError, SettingsError
-from ..grid import Grid, radial_shells, squared_radii
+from ..grid import Grid
 
 RANDOMISE_BELOW = 0.8
 """Phases are randomised from the first shell whose unmasked FSC is below this (RELION)."""
@@ -93,24 +94,18 @@ def fourier_shell_correlation(a: Tensor, b: Tensor) -> Tensor:
         The maps differ in shape, are not cubes, or hold NaN or infinite values.
     """
     _check_pair(a, b)
-    return correlation_of_transforms(_transform(a), _transform(b), a.shape[-1])
+    return correlation_of_transforms(_transform(a), _transform(b))
 
 
-def correlation_of_transforms(a: Tensor, b: Tensor, box_size: int) -> Tensor:
-    """FSC from two half transforms in ``rfftn`` layout, of maps or images of side ``box_size``."""
-    cross = shell_sums(a.real * b.real + a.imag * b.imag, box_size)
-    power_a = shell_sums(a.real.square() + a.imag.square(), box_size)
-    power_b = shell_sums(b.real.square() + b.imag.square(), box_size)
-    norm = (power_a * power_b).sqrt()
-    return torch.where(norm > 0, cross / norm, 0.0).clamp(-1.0, 1.0)
+def correlation_of_transforms(a: Tensor, b: Tensor) -> Tensor:
+    """FSC from two half transforms in ``rfftn`` layout, of maps or images."""
+    norm = (shell_products(a, a) * shell_products(b, b)).sqrt()
+    return torch.where(norm > 0, shell_products(a, b) / norm, 0.0).clamp(-1.0, 1.0)
 
 
-def shell_sums(values: Tensor, box_size: int) -> Tensor:
-    """Sum of real ``values`` in ``rfftn`` layout over each shell, float64 (box_size // 2 + 1,)."""
-    shells = radial_shells((box_size,) * values.dim()).flatten()
-    n_shells = box_size // 2 + 1
-    sums = torch.bincount(shells, values.double().flatten(), minlength=n_shells)
-    return sums[:n_shells]
+def shell_products(a: Tensor, b: Tensor) -> Tensor:
+    """``Re sum a conj(b)`` of two half transforms over each shell, float64 (n_shells,)."""
+    return fourier.shell_sums(a.real * b.real + a.imag * b.imag)
 
 
 def resolution(fsc: Tensor, grid: Grid, threshold: float = 0.143) -> Resolution:
@@ -180,7 +175,7 @@ def masked_fscs(
         _check_pair(a, mask)
     box_size = a.shape[-1]
     transforms = _transform(a), _transform(b)
-    unmasked = correlation_of_transforms(*transforms, box_size)
+    unmasked = correlation_of_transforms(*transforms)
     below = (unmasked[1:] < RANDOMISE_BELOW).nonzero()
     first = int(below[0]) + 1 if len(below) else len(unmasked)
     noise = [_randomise(t, first, box_size, generator) for t in transforms if first < len(unmasked)]
@@ -224,7 +219,7 @@ def _randomise(
     size = (box_size,) * transform.dim()
     white = torch.fft.rfftn(torch.randn(size, generator=generator, dtype=torch.float64))
     replaced = torch.polar(transform.abs(), white.angle())
-    keep = squared_radii(size) < first_shell**2
+    keep = fourier.squared_radii(size) < first_shell**2
     return torch.fft.irfftn(torch.where(keep, transform, replaced), s=size)
 
 

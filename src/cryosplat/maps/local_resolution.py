@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 import scipy.fft
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import fourier
 from ..errors import InputError, SettingsError
 from ..grid import Grid
+from ._interpolation import trilinear
 from .fsc import fourier_shell_correlation, resolution
 
 THRESHOLD = 0.5
@@ -45,8 +46,6 @@ SIGMA_OF_DIAMETER = (1.0 / 6.0 * math.pi) ** (1 / 3) / math.sqrt(4.0 * math.pi)
 """Deviation of the Gaussian with the effective volume of a ball of diameter 1."""
 BAND_WIDTH = 36.0 / 35.0
 """Effective width, ``(int h^2)^2 / int h^4``, of a raised cosine of half-width 1."""
-
-Volume = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,25 +133,24 @@ def local_resolution(
             f"box) and a number between 0 and 1."
         )
     bands = _bands(window, grid)
-    spectra = [_transform(v.detach().float().numpy()) for v in (half1, half2, mask)]
+    spectra = [fourier.transform(v.detach().float(), 3) for v in (half1, half2, mask)]
     side = _even(6.0 * grid.side / window, grid.box_size)
-    frequency = np.full((side,) * 3, bands[0].centre, np.float32)
-    alive = np.ones_like(frequency, bool)
-    before, last = np.zeros_like(frequency), bands[0].centre
+    frequency = torch.full((side,) * 3, bands[0].centre)
+    alive = torch.ones_like(frequency, dtype=torch.bool)
+    before, last = torch.zeros_like(frequency), bands[0].centre
     for band in bands:
         correlation, share = _correlation(spectra, band, side, grid)
-        noise = NOISE_DEVIATIONS / np.sqrt(band.numbers * np.maximum(share, 1e-3))
-        margin = correlation - np.maximum(threshold, np.minimum(noise, HIGHEST_THRESHOLD))
+        noise = NOISE_DEVIATIONS / (band.numbers * share.clamp_min(1e-3)).sqrt()
+        margin = correlation - noise.clamp_max(HIGHEST_THRESHOLD).clamp_min(threshold)
         passed = margin >= 0
         if band is not bands[0]:
-            step = np.where(passed, 1.0, before / np.maximum(before - margin, 1e-9))
-            frequency = np.where(alive, last + step * (band.centre - last), frequency)
+            step = torch.where(passed, 1.0, before / (before - margin).clamp_min(1e-9))
+            frequency = torch.where(alive, last + step * (band.centre - last), frequency)
         alive &= passed
         before, last = margin, band.centre
-    fine = _interpolate(frequency.astype(np.float32), grid.box_size)
-    outside = mask <= 0
+    resolutions = 1.0 / _interpolated(frequency, grid.box_size)
     return LocalResolution(
-        map=torch.from_numpy(1.0 / fine).masked_fill(outside, 0.0),
+        map=resolutions.masked_fill(mask <= 0, 0.0),
         inside=mask >= 0.5,
         window=float(window),
         threshold=threshold,
@@ -194,8 +192,8 @@ def _bands(window: float, grid: Grid) -> list[_Band]:
 
 
 def _correlation(
-    spectra: list[NDArray[np.complex64]], band: _Band, side: int, grid: Grid
-) -> tuple[Volume, Volume]:
+    spectra: list[Tensor], band: _Band, side: int, grid: Grid
+) -> tuple[Tensor, Tensor]:
     """Local correlation of a band, and the share of the window inside the mask, (side,) * 3.
 
     Everything is computed on the coarsest grid that holds it: the band on one of twice its highest
@@ -204,28 +202,26 @@ def _correlation(
     """
     highest = band.centre + band.half_width
     fine = _even((2.0 * highest + 2.0 / band.window) * grid.side, grid.box_size)
-    filtered = _raised_cosine(fine, grid.side, band)
-    first, second, mask = (_crop(s, fine) for s in spectra)
-    first, second = _inverse(first * filtered, fine), _inverse(second * filtered, fine)
-    weight = np.clip(_inverse(mask, fine), 0.0, None) * np.float32((fine / grid.box_size) ** 3)
+    gain = _band_gain(fine, grid.side, band)
+    first, second, mask = (fourier.crop(s, fine, 3) for s in spectra)
+    first, second = (fourier.inverse(s * gain, fine, 3) for s in (first, second))
+    weight = fourier.inverse(mask, fine, 3).clamp_min(0.0) * (fine / grid.box_size) ** 3
     small = min(side, fine)
-    window = np.exp(-2.0 * (np.pi * band.deviation) ** 2 * _squared(small, grid.side))
+    squared = fourier.squared_radii((small,) * 3) / grid.side**2
+    window = torch.exp(-2.0 * (math.pi * band.deviation) ** 2 * squared).float()
     window *= (small / fine) ** 3
 
-    def averaged(values: Volume) -> Volume:
-        return _inverse(_crop(_transform(values), small) * window, small)
+    def averaged(values: Tensor) -> Tensor:
+        spectrum = fourier.crop(fourier.transform(values, 3), small, 3)
+        return fourier.inverse(spectrum * window, small, 3)
 
     cross = averaged(weight * first * second)
-    power = [averaged(weight * values * values) for values in (first, second)]
+    power = [averaged(weight * values.square()).clamp_min(0.0) for values in (first, second)]
     share = averaged(weight)
-    norm = np.sqrt(np.clip(power[0], 0, None) * np.clip(power[1], 0, None))
+    norm = (power[0] * power[1]).sqrt()
     floor = 1e-5 * float(norm.max())
-    correlation = np.where(norm > floor, cross / np.maximum(norm, floor or 1.0), 0.0)
-    if small < side:
-        correlation, share = (
-            _interpolate(v.astype(np.float32), side) for v in (correlation, share)
-        )
-    return correlation.astype(np.float32), share.astype(np.float32)
+    correlation = torch.where(norm > floor, cross / norm.clamp_min(floor or 1.0), 0.0)
+    return _interpolated(correlation, side), _interpolated(share, side)
 
 
 def _even(size: float, largest: int) -> int:
@@ -236,43 +232,15 @@ def _even(size: float, largest: int) -> int:
     return min(wanted, largest)
 
 
-def _transform(volume: Volume) -> NDArray[np.complex64]:
-    return scipy.fft.rfftn(volume, workers=torch.get_num_threads())
+def _band_gain(box_size: int, side: float, band: _Band) -> Tensor:
+    """Gain of a band on the half transform of a box of ``side`` Angstrom: a raised cosine."""
+    radii = fourier.squared_radii((box_size,) * 3).sqrt() / side
+    return fourier.raised_cosine((radii - band.centre).abs(), band.half_width).float()
 
 
-def _inverse(spectrum: NDArray[np.complex64], side: int) -> Volume:
-    return scipy.fft.irfftn(spectrum, s=(side,) * 3, workers=torch.get_num_threads())
-
-
-def _crop(spectrum: NDArray[np.complex64], side: int) -> NDArray[np.complex64]:
-    """The half transform on fewer voxels in the same box; values are not rescaled."""
-    if spectrum.shape[0] == side:
-        return spectrum
-    axis = np.rint(np.fft.fftfreq(side, 1.0 / side)).astype(int)
-    return spectrum[axis][:, axis][:, :, : side // 2 + 1]
-
-
-def _squared(side: int, length: float) -> Volume:
-    """Squared frequency (1/A^2) on the half transform of a box of ``length`` Angstrom."""
-    full = (np.fft.fftfreq(side, length / side) ** 2).astype(np.float32)
-    half = (np.fft.rfftfreq(side, length / side) ** 2).astype(np.float32)
-    return full[:, None, None] + full[:, None] + half
-
-
-def _raised_cosine(side: int, length: float, band: _Band) -> Volume:
-    distance = np.abs(np.sqrt(_squared(side, length)) - band.centre) / band.half_width
-    gain = 0.5 + 0.5 * np.cos(np.pi * np.minimum(distance, 1.0))
-    return gain.astype(np.float32)
-
-
-def _interpolate(values: Volume, side: int) -> Volume:
-    """Trilinear interpolation of a periodic cube to ``side`` voxels; voxel 0 stays voxel 0."""
-    given = values.shape[0]
-    position = np.arange(side) * (given / side)
-    below = np.floor(position).astype(int)
-    weights = np.zeros((given, side), np.float32)
-    weights[below % given, np.arange(side)] += 1.0 - (position - below)
-    weights[(below + 1) % given, np.arange(side)] += position - below
-    for _ in range(3):
-        values = np.ascontiguousarray(values.transpose(1, 2, 0)) @ weights
-    return values
+def _interpolated(values: Tensor, box_size: int) -> Tensor:
+    """A periodic cube on ``box_size`` voxels; voxel 0 stays voxel 0."""
+    size = values.shape[0]
+    if size == box_size:
+        return values
+    return trilinear(values, torch.arange(box_size, dtype=torch.float64) * (size / box_size))

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from .. import fourier
 from ..errors import InputError
 from ..grid import Grid
+from ._interpolation import trilinear
 
 LOW_PASS = 15.0
 """Resolution at which the molecule is looked for, in Angstrom."""
@@ -59,9 +61,8 @@ def spherical_mask(grid: Grid, radius: float, edge: float) -> Tensor:
 
     ``radius`` and ``edge`` in Angstrom; float32 [z, y, x].
     """
-    squared = grid.coordinates().square()
-    distance = (squared[:, None, None] + squared[:, None] + squared).sqrt()
-    return _cosine_edge(distance - radius, edge).float()
+    distance = fourier.distances((grid.box_size,) * 3) * grid.pixel_size
+    return fourier.raised_cosine(distance - radius, edge).float()
 
 
 def soft_mask(volume: Tensor, grid: Grid) -> Tensor:
@@ -103,7 +104,7 @@ def _masks_of_reach(volume: Tensor, grid: Grid, names: tuple[str, ...]) -> dict[
     masks = {}
     for name in names:
         grow, edge = REACHES[name].on(grid)
-        masks[name] = (_cosine_edge(distance - grow, edge) * envelope).float()
+        masks[name] = (fourier.raised_cosine(distance - grow, edge) * envelope).float()
     return masks
 
 
@@ -140,13 +141,12 @@ def find_molecule(volume: Tensor, grid: Grid) -> Molecule | None:
     resolution = max(LOW_PASS, 4.0 * grid.pixel_size)
     coarse_box = min(grid.box_size, 2 * math.ceil(2.0 * grid.side / resolution))
     coarse_grid = Grid(coarse_box, grid.side / coarse_box)
-    spectrum = _crop_spectrum(volume.detach().double(), coarse_box)
-    coordinates = coarse_grid.coordinates().square()
-    radius = (coordinates[:, None, None] + coordinates[:, None] + coordinates).sqrt().numpy()
-    outside = radius > 0.5 * grid.side
-    inside = radius < 0.5 * grid.side - coarse_grid.pixel_size
+    coarse = fourier.resample(volume.detach().double(), coarse_box, 3)
+    radius = fourier.distances((coarse_box,) * 3).numpy()
+    outside = radius > 0.5 * coarse_box
+    inside = radius < 0.5 * coarse_box - 1.0
     while resolution <= max(COARSEST_LOW_PASS, LOW_PASS):
-        smooth = _low_pass(spectrum, coarse_grid, resolution)
+        smooth = _low_pass(coarse, coarse_grid, resolution)
         smooth = smooth - np.median(smooth[outside])
         noise = 1.4826 * np.median(np.abs(smooth[outside]))
         maximum = np.quantile(smooth, 0.999)
@@ -168,36 +168,14 @@ def _large_pieces(density: NDArray[np.float64], region: NDArray[np.bool_]) -> ND
     return np.asarray(ndimage.binary_fill_holes(np.isin(labels, large)), bool)
 
 
-def _crop_spectrum(volume: Tensor, box_size: int) -> Tensor:
-    """Half transform of the map resampled to ``box_size`` voxels in the same physical box."""
-    given = volume.shape[0]
-    spectrum = torch.fft.rfftn(torch.fft.ifftshift(volume))
-    axis = torch.fft.fftfreq(box_size, 1.0 / box_size).round().long() % given
-    return spectrum[axis][:, axis][:, :, : box_size // 2 + 1]
-
-
-def _low_pass(spectrum: Tensor, grid: Grid, resolution: float) -> NDArray[np.float64]:
+def _low_pass(volume: Tensor, grid: Grid, resolution: float) -> NDArray[np.float64]:
     """Gaussian low-pass whose transfer function is 1/e at 1/``resolution``."""
-    full = torch.fft.fftfreq(grid.box_size, grid.pixel_size).double().square()
-    half = torch.fft.rfftfreq(grid.box_size, grid.pixel_size).double().square()
-    squared = full[:, None, None] + full[:, None] + half
-    filtered = spectrum * torch.exp(-squared * resolution**2)
-    return torch.fft.fftshift(torch.fft.irfftn(filtered, s=(grid.box_size,) * 3)).numpy()
+    squared = fourier.squared_radii(tuple(volume.shape)) / grid.side**2
+    filtered = fourier.transform(volume, 3) * torch.exp(-squared * resolution**2)
+    return fourier.inverse(filtered, grid.box_size, 3).numpy()
 
 
 def _interpolate(values: Tensor, source: Grid, target: Grid) -> Tensor:
     """Trilinear interpolation of ``values`` from one grid to another with the same centre."""
-    position = target.coordinates() / source.pixel_size + source.centre
-    position = position.clamp(0, source.box_size - 1)
-    nodes = torch.arange(source.box_size, dtype=torch.float64)
-    weights = (1.0 - (position[:, None] - nodes).abs()).clamp_min(0.0)
-    for _ in range(3):
-        values = values.permute(1, 2, 0) @ weights.T  # three times: every axis, the order restored
-    return values
-
-
-def _cosine_edge(distance: Tensor, width: float) -> Tensor:
-    """1 where ``distance`` <= 0, falling as a raised cosine to 0 at ``width``."""
-    if width <= 0:
-        return (distance <= 0).double()
-    return 0.5 + 0.5 * torch.cos(math.pi * (distance / width).clamp(0.0, 1.0))
+    positions = target.coordinates() / source.pixel_size + source.centre
+    return trilinear(values, positions.clamp(0, source.box_size - 1))

@@ -25,18 +25,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import fourier
 from ..errors import InputError
 from ..grid import Grid
 from ._model_placement import (
     Frame,
     Volume,
     coarse_shell,
-    inverse,
     low_pass,
     model_density,
     placed,
     read_model,
-    transform,
 )
 from .fsc import Resolution, fourier_shell_correlation, resolution
 
@@ -105,25 +104,27 @@ def map_model_fsc(
             )
     model = read_model(Path(path))
     masked = volume.detach().float() * mask
-    frame, shift = placed(model, masked.numpy(), grid)
+    frame, shift = placed(model, masked, grid)
     density = model_density(model, grid, shift)
-    fsc = fourier_shell_correlation(masked, torch.from_numpy(density) * mask)
+    fsc = fourier_shell_correlation(masked, density * mask)
     found = resolution(fsc, grid, 0.5)
     shell = max(found.shell, coarse_shell(grid))
-    pair = _comparable(volume.detach().float().numpy(), density, grid, shell)
+    pair = _comparable(volume.detach().float(), density, grid, shell)
     correlation, residues = _residues(model, pair, grid, shift)
     return ModelFit(fsc, found, correlation, residues, frame, _as_triple(shift))
 
 
-def _comparable(volume: Volume, density: Volume, grid: Grid, shell: int) -> tuple[Volume, Volume]:
+def _comparable(volume: Tensor, density: Tensor, grid: Grid, shell: int) -> tuple[Volume, Volume]:
     """Map and model low-passed at ``shell``, the model's shells with the power of the map's."""
-    shells = grid.shells().numpy()
+    shells = fourier.shells((grid.box_size,) * 3)
     gain = low_pass(shells, shell)
-    first, second = transform(volume) * gain, transform(density) * gain
-    flat = shells.ravel()
-    powers = [np.bincount(flat, (np.abs(t) ** 2).ravel()) for t in (first, second)]
-    ratio = np.sqrt(np.divide(*powers, out=np.zeros_like(powers[0]), where=powers[1] > 0))
-    return inverse(first, grid), inverse(second * ratio.astype(np.float32)[shells], grid)
+    first, second = (fourier.transform(v, 3) * gain for v in (volume, density))
+    powers = [fourier.shell_sums(t.abs().square()) for t in (first, second)]
+    ratio = torch.where(powers[1] > 0, powers[0] / powers[1], 0.0).sqrt().float()
+    # what the low-pass lets through in the corners takes the last shell's ratio
+    second = second * ratio[shells.clamp_max(grid.n_shells - 1)]
+    first, second = (fourier.inverse(t, grid.box_size, 3).numpy() for t in (first, second))
+    return first, second
 
 
 def _residues(

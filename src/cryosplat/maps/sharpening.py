@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..errors import SettingsError
-from ..grid import Grid, radial_shells, squared_radii
+from ..grid import Grid
 from ..mixture import GaussianMixture
-from .fsc import resolution, shell_sums, truth_from_halves
+from .fsc import resolution, truth_from_halves
 
 GUINIER_FROM = 10.0
 """Resolution in Angstrom from which on amplitudes fall as a B-factor says (RELION's default)."""
@@ -89,8 +90,7 @@ def guinier_plot(volume: Tensor, fsc: Tensor, grid: Grid, high: float | None = N
     default: where ``fsc`` falls below 0.143).
     """
     transform = torch.fft.rfftn(volume.detach().double()).abs() / volume.numel()
-    count = shell_sums(torch.ones_like(transform), grid.box_size)
-    amplitude = (shell_sums(transform, grid.box_size) / count).log()
+    amplitude = fourier.shell_means(transform).log()
     weighted = amplitude + truth_from_halves(fsc).log()
     squared = grid.shell_frequencies().square()
     high = resolution(fsc, grid).angstrom if high is None else high
@@ -131,11 +131,13 @@ def sharpen(
     if b_factor is None:
         b_factor = min(plot.b_factor, 0.0) if plot.fitted else 0.0
     size = tuple(volume.shape)
-    squared = squared_radii(size)
-    weight = torch.zeros(int(radial_shells(size).max()) + 1, dtype=torch.float64)
+    squared = fourier.squared_radii(size)
+    weight = torch.zeros(grid.n_shells + 1, dtype=torch.float64)  # 0 beyond the last shell
     weight[: grid.n_shells] = truth_from_halves(fsc.double().nan_to_num(0.0))
-    gain = weight[radial_shells(size)] * torch.exp(-0.25 * b_factor * squared / grid.side**2)
-    gain = gain * _low_pass(squared.sqrt(), max(1.0, grid.side / end))
+    shells = fourier.shells(size).clamp_max(grid.n_shells)
+    gain = weight[shells] * torch.exp(-0.25 * b_factor * squared / grid.side**2)
+    edge = max(1.0, grid.side / end) - 1.0
+    gain = gain * fourier.raised_cosine(squared.sqrt() - edge, 2.0)
     transform = torch.fft.rfftn(volume.detach().double()) * gain
     return Postprocessed(torch.fft.irfftn(transform, s=size).float(), plot, b_factor, end)
 
@@ -177,8 +179,3 @@ def _line(x: Tensor, y: Tensor) -> tuple[float, float, float]:
     spread = float((dx.square().sum() * dy.square().sum()).sqrt())
     correlation = float((dx * dy).sum()) / spread if spread > 0 else 0.0
     return slope, float(y.mean()) - slope * float(x.mean()), correlation
-
-
-def _low_pass(radii: Tensor, shell: float) -> Tensor:
-    """1 up to one shell before ``shell``, 0 from one shell behind it, a cosine between."""
-    return 0.5 + 0.5 * torch.cos(math.pi * ((radii - shell + 1.0) / 2.0).clamp(0.0, 1.0))

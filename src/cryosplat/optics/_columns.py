@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import fourier
 from .aberrations import even_phase, odd_phase
 from .values import Optics, OpticsGroup
 
@@ -58,9 +59,7 @@ def columns(shifts: Tensor, optics: Optics, box: int, origin: int) -> Columns:
 
 @lru_cache(maxsize=64)
 def _planes(group: OpticsGroup, box: int) -> tuple[NDArray[np.float32], NDArray[np.complex64]]:
-    ky = torch.fft.fftfreq(box, group.pixel_size, dtype=torch.float64)
-    kx = torch.fft.rfftfreq(box, group.pixel_size, dtype=torch.float64)
-    frequencies = torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1)
+    frequencies = fourier.frequencies((box, box), group.pixel_size)
     turns = even_phase(group, frequencies) / (-2.0 * math.pi)
     turns = turns - turns.round()  # whole turns only cost digits
     factor = torch.exp(1j * odd_phase(group, frequencies))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..grid import radial_shells, squared_radii
+from .. import fourier
 from .response import response
 from .values import Optics
 
@@ -47,12 +47,11 @@ def residuals_(
 def _counts(box: int, radii: Tensor) -> Tensor:
     """How often each frequency of a half transform counts, (m, d, d // 2 + 1) float64, for ``radii``
     (m,): 2 for a pair, 1 for those in the column ``kx = 0``, 0 from the radius on."""
-    squared = squared_radii((box, box)).to(radii.device)
-    counts = 2.0 * (squared < radii[:, None, None].double() ** 2)
-    counts[:, :, 0] *= 0.5
-    return counts
+    squared = fourier.squared_radii((box, box), radii.device)
+    inside = squared < radii[:, None, None].double() ** 2
+    return fourier.friedel_counts(box, radii.device) * inside
 
 
 def _weights(box: int, precision: Tensor, optics: Optics, counts: Tensor) -> Tensor:
-    shells = radial_shells((box, box)).clamp_max(precision.shape[1] - 1).to(precision.device)
+    shells = fourier.shells((box, box), precision.device).clamp_max(precision.shape[1] - 1)
     return precision[optics.group][:, shells] * (counts > 0.0)

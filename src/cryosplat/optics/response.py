@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..errors import SettingsError
 from .aberrations import odd_phase
 from .ctf import ctf
@@ -29,7 +30,7 @@ def response(shifts: Tensor, optics: Optics, box_size: int, origin: int = 0) -> 
     """
     frequencies = image_frequencies(optics, box_size)
     cycles = frequencies * _pixel_size(optics)
-    inside = cycles.square().sum(-1) < 0.25
+    inside = 4.0 * fourier.squared_radii((box_size,) * 2, cycles.device) < box_size**2
     moved = shifts.double() / _pixel_size(optics) - origin
     phases = 2.0 * math.pi * torch.einsum("hwx,nx->nhw", cycles, moved)
     groups, of_group = optics.present()
@@ -40,10 +41,7 @@ def response(shifts: Tensor, optics: Optics, box_size: int, origin: int = 0) -> 
 
 def image_frequencies(optics: Optics, box_size: int) -> Tensor:
     """Frequencies (box_size, box_size // 2 + 1, 2) as (x, y) in 1/Angstrom of images' ``rfft2``."""
-    pixel_size, device = _pixel_size(optics), optics.group.device
-    ky = torch.fft.fftfreq(box_size, pixel_size, dtype=torch.float64, device=device)
-    kx = torch.fft.rfftfreq(box_size, pixel_size, dtype=torch.float64, device=device)
-    return torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1)
+    return fourier.frequencies((box_size,) * 2, _pixel_size(optics), optics.group.device)
 
 
 def _pixel_size(optics: Optics) -> float:

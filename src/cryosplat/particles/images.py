@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.fft
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from .. import fourier
 from ..errors import ImageError, MrcError, StackError
 from ..io.mrc import StackFile
 from .faults import AbsentStack, StackFaults
@@ -88,8 +88,10 @@ class ImageSource:
         self._check(index, images)
         if self.sign is not None:
             images = images * torch.from_numpy(self.sign[index])[:, None, None]
-        box = dict(self.crops).get(images.shape[-1], images.shape[-1])
-        return images if box == images.shape[-1] else fourier_cropped(images, box)
+        d = images.shape[-1]
+        box = dict(self.crops).get(d, d)
+        # scaled so that white noise, and with it normalised images, keep their power per pixel
+        return images if box == d else fourier.resample(images, box, 2) * (box / d)
 
     def _check(self, index: NDArray[np.int64], images: torch.Tensor) -> None:
         low, high = images.flatten(1).aminmax(dim=1)
@@ -113,20 +115,6 @@ class ImageSource:
             f"  The particle was probably extracted outside its micrograph, or the file is damaged."
             f"\n  Remedy: remove the row, or extract the particles again."
         )
-
-
-def fourier_cropped(images: torch.Tensor, box_size: int) -> torch.Tensor:
-    """Images (n, d, d) without frequencies that ``box_size`` pixels cannot hold, float32.
-
-    The rotation centre moves from pixel ``d // 2`` to ``box_size // 2``. White noise keeps its
-    deviation, so that normalised particles stay normalised.
-    """
-    d = images.shape[-1]
-    spectra = scipy.fft.rfft2(scipy.fft.ifftshift(images.numpy(), axes=(1, 2)), workers=-1)
-    rows = np.fft.fftfreq(box_size, 1.0 / box_size).astype(int) % d
-    spectra = spectra[:, rows, : box_size // 2 + 1] * np.float32(box_size / d)
-    cropped = scipy.fft.irfft2(spectra, s=(box_size, box_size), workers=-1)
-    return torch.from_numpy(scipy.fft.fftshift(cropped, axes=(1, 2)))
 
 
 def open_images(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..optics import Optics, Processing, ctf
 
 # |CTF|, in parts of its envelope, where a premultiplied image no longer says what was recorded
@@ -46,16 +47,14 @@ def recorded(images: Tensor, optics: Optics) -> Tensor:
 
 def _undone(images: Tensor, optics: Optics, processing: Processing) -> Tensor:
     d = images.shape[-1]
-    ky, kx = torch.fft.fftfreq(d), torch.fft.rfftfreq(d)
-    cycles = torch.stack(torch.meshgrid(kx, ky, indexing="xy"), -1).double()
-    frequencies = cycles / optics.groups[0].pixel_size
+    frequencies = fourier.frequencies((d, d), optics.groups[0].pixel_size)
     if processing == "premultiplied":
         envelope = _envelope(optics, frequencies).clamp_min(_FAINTEST)
         contrast = ctf(optics, frequencies) / envelope
         factor = contrast / (contrast.square() + ZERO**2) / envelope
     else:
         factor = torch.where(ctf(optics, frequencies) < 0.0, -1.0, 1.0)
-    factor[:, (cycles.abs() == 0.5).any(-1)] = 1.0
+    factor[:, ~fourier.below_nyquist((d, d))] = 1.0
     spectra = torch.fft.rfft2(images) * factor.to(images.dtype)
     return torch.fft.irfft2(spectra, s=(d, d))
 

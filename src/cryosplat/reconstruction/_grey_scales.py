@@ -13,11 +13,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..grid import Grid
 from ..noise import NoiseModel
 from ..particles import Particles
 from ..progress import Progress
-from ..statistics import fourier_cropped
 from ..validation.agreement import particle_agreement
 
 SAMPLE = 600  # images of each pixel size
@@ -43,7 +43,8 @@ def matched(
         return None
     box = min(grid.box_size, 2 * int(0.5 * grid.side / max(sizes)))
     shared = Grid(box, grid.side / box)
-    low, high = (half if box == grid.box_size else fourier_cropped(half, box) for half in halves)
+    scale = (box / grid.box_size) ** 3  # values are kept, not sums
+    low, high = (fourier.resample(half, box, 3) * scale for half in halves)
     gains = {}
     for size in sizes:
         members = (pixels == size).nonzero().squeeze(1)

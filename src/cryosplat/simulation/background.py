@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..grid import Grid
 
 COLOUR = (2.0, 5.0)
@@ -14,16 +15,12 @@ the background of real micrographs shows."""
 
 def coloured_gain(grid: Grid) -> Tensor:
     """Fourier gain of coloured noise, ``rfft2`` layout, of unit variance per pixel."""
-    full = torch.fft.fftfreq(grid.box_size).square() * 4.0
-    half = torch.fft.rfftfreq(grid.box_size).square() * 4.0
-    frequency = (full[:, None] + half).sqrt()  # in units of Nyquist
+    d = grid.box_size
+    frequency = 2.0 * fourier.squared_radii((d, d)).sqrt() / d  # in units of Nyquist
     rise, fall = COLOUR
     power = 1.0 + rise * torch.exp(-fall * frequency)
-    weights = torch.full_like(half, 2.0)  # the half transform stands for both halves
-    weights[0] = 1.0
-    if grid.box_size % 2 == 0:
-        weights[-1] = 1.0
-    return (power / ((power * weights).sum() / grid.box_size**2)).sqrt()
+    mean = (power * fourier.friedel_counts(d)).sum() / d**2
+    return (power / mean).sqrt().float()
 
 
 def draw_noise(n: int, box_size: int, gain: Tensor | None, generator: torch.Generator) -> Tensor:

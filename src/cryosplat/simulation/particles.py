@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from .. import fourier
 from ..errors import OutputError, SettingsError
 from ..formation import Projector, VolumeProjector, form_images
 from ..grid import Grid
@@ -197,11 +198,8 @@ def _processed(images: Tensor, optics: Optics, grid: Grid) -> Tensor:
     if processing == "none":
         return images
     d = grid.box_size
-    frequencies = torch.stack(
-        torch.meshgrid(torch.fft.rfftfreq(d), torch.fft.fftfreq(d), indexing="xy"), -1
-    )
     bare = replace(optics, scale=torch.ones_like(optics.scale))
-    filters = ctf(bare, frequencies.double() / grid.pixel_size)
+    filters = ctf(bare, fourier.frequencies((d, d), grid.pixel_size))
     if processing == "phase-flipped":
         filters = torch.where(filters < 0.0, -1.0, 1.0)
     return torch.fft.irfft2(torch.fft.rfft2(images) * filters.float(), s=(d, d))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..errors import SettingsError
 from ..grid import Grid
 from ..mixture import GaussianMixture
@@ -48,12 +49,12 @@ def band_limited_map(mixture: GaussianMixture, grid: Grid) -> Tensor:
     centres = means / fine.pixel_size  # the map's centre at index 0: indices are periodic
     for index, values in _blocks(centres, covariances, mixture.amplitudes.double(), fine.box_size):
         density.index_add_(0, index, values)
-    spectrum = _cropped_transform(density.reshape((fine.box_size,) * 3), grid.box_size)
-    full = torch.fft.fftfreq(grid.box_size, OVERSAMPLING).square()
-    half = torch.fft.rfftfreq(grid.box_size, OVERSAMPLING).square()
-    squared = full[:, None, None] + full[:, None] + half  # in cycles per voxel of the fine grid
-    spectrum *= torch.exp(-2.0 * math.pi**2 * common * squared)
-    return torch.fft.fftshift(torch.fft.irfftn(spectrum, s=(grid.box_size,) * 3))
+    density = density.reshape((fine.box_size,) * 3)
+    spectrum = fourier.low_frequencies(density, grid.box_size, 3)
+    # in cycles per voxel of the fine grid
+    squared = fourier.squared_radii((grid.box_size,) * 3) / fine.box_size**2
+    spectrum *= torch.exp(-2.0 * math.pi**2 * common * squared).float()
+    return torch.fft.fftshift(fourier.inverse(spectrum, grid.box_size, 3))
 
 
 def _check_extent(means: Tensor, grid: Grid) -> None:
@@ -101,17 +102,3 @@ def _block(
     i, j, k = (points % box_size).unbind(1)
     index = (k[:, :, None, None] * box_size + j[:, None, :, None]) * box_size + i[:, None, None, :]
     return index.flatten(), values.flatten()
-
-
-def _cropped_transform(density: Tensor, box_size: int) -> Tensor:
-    """The low frequencies of a cube's transform, in ``rfftn`` layout of ``box_size``.
-
-    Cropped axis by axis, so that the whole transform of the larger cube never exists.
-    """
-    given = density.shape[0]
-    axis = torch.fft.fftfreq(box_size, 1.0 / box_size).round().long() % given
-    planes = torch.empty(given, box_size, box_size // 2 + 1, dtype=torch.complex64)
-    for z, plane in enumerate(density):
-        row = torch.fft.rfft(plane)[:, : box_size // 2 + 1]
-        planes[z] = torch.fft.fft(row, dim=0)[axis]
-    return torch.fft.fft(planes, dim=0)[axis]

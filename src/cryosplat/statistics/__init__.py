@@ -5,7 +5,7 @@ from ._assignments import Assignments
 from ._energy import QuadraticForm
 from ._identity import Identity
 from ._linear import penalty_from_fsc, shell_means, solve
-from ._values import Statistics, fourier_cropped
+from ._values import Statistics
 from ._weighted import WeightedImages, weighted_images
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "Statistics",
     "WeightedImages",
     "accumulate",
-    "fourier_cropped",
     "penalty_from_fsc",
     "shell_means",
     "solve",

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..grid import radial_shells
+from .. import fourier
 from ._energy import QuadraticForm
 from ._values import workers
 
@@ -24,13 +24,7 @@ def shell_means(form: QuadraticForm) -> NDArray[np.float64]:
 
     The information about a Fourier coefficient of the map in this shell, summed over images.
     """
-    side = form.grid.box_size
-    values = form.transfer.numpy()[::2, ::2, ::2]
-    shells = radial_shells((side,) * 3).numpy()
-    inside = shells <= side // 2
-    count = np.bincount(shells[inside], minlength=side // 2 + 1)
-    total = np.bincount(shells[inside], values[:side, :side, : side // 2 + 1][inside])
-    return np.maximum(total / count, 0.0)
+    return fourier.shell_means(form.transfer[::2, ::2, ::2]).clamp_min(0.0).numpy()
 
 
 def solve(form: QuadraticForm, penalty: NDArray[np.float64], steps: int) -> Tensor:
@@ -40,7 +34,7 @@ def solve(form: QuadraticForm, penalty: NDArray[np.float64], steps: int) -> Tens
     holds in the corners. Conjugate gradients, preconditioned by the shell means.
     """
     side = form.grid.box_size
-    shells = np.minimum(radial_shells((side,) * 3).numpy(), side // 2)
+    shells = fourier.shells((side,) * 3).clamp_max(side // 2).numpy()
     means = shell_means(form)
     if not means.any():
         return torch.zeros((side,) * 3)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import fourier
 from ..grid import Grid
 from . import _gridding as gridding
 from ._equivalents import averaged
@@ -20,7 +21,7 @@ def finished(
     """b and the transform of K; ``grids`` are taken out of their list, and their memory used again."""
     d, period = grid.box_size, 2 * grid.box_size
     # in voxels from the rotation centre, which comes first on each axis
-    positions = np.fft.fftfreq(period, 1.0 / period)
+    positions = fourier.signed_indices(period).numpy()
     correction = (1.0 / gridding.kernel_transform(positions, period)).astype(np.float32)
     near = np.arange(d) - d // 2
     share = np.float32(1.0 / n_operators)

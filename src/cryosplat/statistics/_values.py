@@ -7,11 +7,10 @@ import os
 from dataclasses import dataclass, field, replace
 from operator import index
 
-import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..errors import InputError, SettingsError
 from ..grid import Grid
 from ..io.arrays import read_arrays, write_arrays
@@ -157,11 +156,11 @@ class Statistics:
         grid = Grid(box_size, self.grid.side / box_size)
         scale = (box_size / d) ** 3
         # sums over voxels: V keeps its mass, so K as a function of position keeps its values
-        transfer = _crop_half(self.transfer.numpy(), 2 * box_size) * np.float32(scale)
+        transfer = fourier.crop(self.transfer, 2 * box_size, 3) * scale
         return Statistics(
             grid,
-            fourier_cropped(self.backprojection, box_size),
-            torch.from_numpy(transfer),
+            fourier.resample(self.backprojection, box_size, 3) * scale,
+            transfer,
             self.energy,
             self.n_images,
             self.n_frequencies,
@@ -196,25 +195,3 @@ class Statistics:
             raise InputError(
                 f"{path}: not statistics as cryosplat writes them ({error}).\n  Remedy: {_REMEDY}"
             ) from error
-
-
-def _crop_half(transform: np.ndarray, box_size: int) -> np.ndarray:
-    """The low frequencies of a half transform in ``rfftn`` layout, for an even ``box_size``."""
-    h = box_size // 2
-    rows = np.r_[0:h, -h:0]
-    return np.ascontiguousarray(transform[rows][:, rows, : h + 1])
-
-
-def fourier_cropped(volume: Tensor, box_size: int) -> Tensor:
-    """A real cubic array resampled to an even, smaller ``box_size`` by cropping its transform.
-
-    Values, not masses, are kept; the rotation centre stays on voxel ``box_size // 2``.
-    """
-    d = volume.shape[0]
-    array = scipy.fft.ifftshift(volume.numpy())
-    transform = _crop_half(scipy.fft.rfftn(array, workers=workers()), box_size)
-    h = box_size // 2
-    transform[h] = transform[:, h] = transform[:, :, h] = 0.0
-    small = scipy.fft.irfftn(transform, s=(box_size,) * 3, workers=workers())
-    small = scipy.fft.fftshift(small) * np.float32((box_size / d) ** 3)
-    return torch.from_numpy(np.ascontiguousarray(small.astype(np.float32)))

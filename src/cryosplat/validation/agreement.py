@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..batch import Batch
 from ..formation import VolumeProjector, form_spectra
-from ..grid import Grid, radial_shells
+from ..grid import Grid
 from ..noise import NoiseModel
 from ..poses import Poses
 
@@ -128,7 +129,7 @@ def coefficient_weights(batch: Batch, noise: NoiseModel) -> Tensor:
     (n, d, d // 2 + 1) float32, in ``rfft2`` layout.
     """
     box = batch.box_size
-    shells = radial_shells((box, box))
+    shells = fourier.shells((box, box))
     precision = torch.from_numpy(noise.precision(box))
     table = precision[:, shells.clamp_max(box // 2)]
     table[:, :, 1:] *= 2.0

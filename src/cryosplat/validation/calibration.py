@@ -33,9 +33,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import fourier
 from ..errors import InputError
 from ..grid import Grid
-from ..maps.fsc import shell_sums
+from ..maps.fsc import shell_products
 
 GAIN_BEND = 0.1  # second difference of g from shell to shell, standard deviation
 REGRESSION_BEND = 0.05  # of the logarithm of the model's regression on the truth
@@ -88,23 +89,22 @@ def calibrate(
                 f"calibrate: a map has shape {tuple(volume.shape)}, expected a cube of "
                 f"{grid.box_size} voxels."
             )
-    ones = torch.ones_like(grid.shells(), dtype=torch.float64)
-    count = shell_sums(ones, grid.box_size)
+    count = fourier.shell_sums(torch.ones(grid.box_size, grid.box_size, grid.n_shells))
     a1, a2, b1, b2 = (
         torch.fft.rfftn(v.detach().double() * mask.double()) for v in (*models, *voxels)
     )
     squared = mask.double().square()
     independent = count * float(squared.sum() ** 2 / squared.square().sum()) / mask.numel()
-    power_a = [_inner(a, a, grid) for a in (a1, a2)]
-    power_b = (_inner(b1, b1, grid) * _inner(b2, b2, grid)).sqrt()
+    power_a = [shell_products(a, a) for a in (a1, a2)]
+    power_b = (shell_products(b1, b1) * shell_products(b2, b2)).sqrt()
     if not all(bool((p[1:] > 0).all()) for p in (*power_a, power_b)):
         raise InputError("calibrate: a map has shells without any power, expected maps of data.")
     cross = 0.5 * (
-        _inner(a1, b2, grid) / (power_a[0] * _inner(b2, b2, grid)).sqrt()
-        + _inner(a2, b1, grid) / (power_a[1] * _inner(b1, b1, grid)).sqrt()
+        shell_products(a1, b2) / (power_a[0] * shell_products(b2, b2)).sqrt()
+        + shell_products(a2, b1) / (power_a[1] * shell_products(b1, b1)).sqrt()
     )
     measured = _Measured(
-        cross[1:].numpy(), (_inner(b1, b2, grid) / power_b)[1:].numpy(),
+        cross[1:].numpy(), (shell_products(b1, b2) / power_b)[1:].numpy(),
         independent[1:].numpy(), power_b[1:].log().numpy(),
         (0.5 * (power_a[0] + power_a[1]))[1:].log().numpy(),
     )  # fmt: skip
@@ -116,10 +116,6 @@ def calibrate(
 
 def _with_origin(values: Array, first: float) -> Tensor:
     return torch.from_numpy(np.concatenate([[first], values]))
-
-
-def _inner(a: Tensor, b: Tensor, grid: Grid) -> Tensor:
-    return shell_sums(a.real * b.real + a.imag * b.imag, grid.box_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..batch import Batch
 from ..grid import Grid
-from ..maps.fsc import shell_sums
+from ..maps.fsc import shell_products
 from ..maps.mask import named_masks
 
 ROWS = 4  # of pixels, from the middle of an image: two images of noise never share them
@@ -58,18 +59,13 @@ def noise_correlation(half1: Tensor, half2: Tensor, volume: Tensor, grid: Grid) 
     in ``volume`` and inside the sphere that the box holds. Near 0 for independent half-sets; the
     share of particles where they have some in common.
     """
-    distance = grid.coordinates().square()
-    inside = (distance[:, None, None] + distance[:, None] + distance).sqrt() < 0.5 * grid.side
+    inside = 2.0 * fourier.distances((grid.box_size,) * 3) < grid.box_size
     window = (1.0 - named_masks(volume, grid)["loose"]) * inside
     if float(window.sum()) < 0.05 * float(inside.sum()):
         window = (1.0 - named_masks(volume, grid)["tight"]) * inside
     a, b = (torch.fft.rfftn(v.double() * window) for v in (half1, half2))
     first = round(OUTER * (grid.n_shells - 1))
-
-    def inner(x: Tensor, y: Tensor) -> Tensor:
-        return shell_sums(x.real * y.real + x.imag * y.imag, grid.box_size)[first:]
-
-    power = (inner(a, a) * inner(b, b)).sqrt()
+    power = (shell_products(a, a) * shell_products(b, b)).sqrt()[first:]
     weights = torch.where(power > 0, 1.0 / power.clamp_min(1e-300), 0.0)
-    counts = shell_sums(torch.ones_like(a.real), grid.box_size)[first:]
-    return float((inner(a, b) * weights * counts).sum() / counts.sum())
+    counts = fourier.shell_sums(torch.ones_like(a.real))[first:]
+    return float((shell_products(a, b)[first:] * weights * counts).sum() / counts.sum())

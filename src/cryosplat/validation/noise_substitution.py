@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-import scipy.fft
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..batch import Batch
 from ..grid import Grid
 from ..noise import NoiseModel
@@ -46,18 +46,16 @@ def substituted(
     for batch in batches:
         box = batch.box_size
         pixel = batch.optics.of_group("pixel_size")
-        radius = torch.sqrt(_squared_radii(box))[None] / (box * pixel[:, None, None])
-        size = (box, box)
-        transforms = torch.fft.rfft2(noise.normalised(batch))
+        radius = fourier.squared_radii((box, box)).sqrt() / (box * pixel[:, None, None])
+        transforms = fourier.transform(noise.normalised(batch), 2)
         white = torch.empty(len(batch), box, box)
         for image, position in zip(white, batch.index.tolist(), strict=True):
             generator = torch.Generator().manual_seed((seed * 1_000_003 + position) % 2**63)
-            torch.randn(size, generator=generator, out=image)
-        phases = torch.fft.rfft2(white).angle()
+            torch.randn((box, box), generator=generator, out=image)
+        phases = fourier.transform(white, 2).angle()
         replaced = torch.polar(transforms.abs(), phases)
         mixed = torch.where(radius < frequency, transforms, replaced)
-        images = scipy.fft.irfft2(mixed.numpy(), s=size, workers=torch.get_num_threads())
-        yield replace(batch, images=torch.from_numpy(images))
+        yield replace(batch, images=fourier.inverse(mixed, box, 2))
 
 
 def already_normalised(noise: NoiseModel) -> NoiseModel:
@@ -68,9 +66,3 @@ def already_normalised(noise: NoiseModel) -> NoiseModel:
 def shell_frequency(shell: int, grid: Grid) -> float:
     """Lower edge of a shell in 1/Angstrom."""
     return (shell - 0.5) / grid.side
-
-
-def _squared_radii(box_size: int) -> Tensor:
-    ky = torch.fft.fftfreq(box_size, 1.0 / box_size).double()
-    kx = torch.fft.rfftfreq(box_size, 1.0 / box_size).double()
-    return ky.square()[:, None] + kx.square()

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.fft
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .. import fourier
 from ..appearance import SURFACES, contour_level, on_scale, rgb
 from ..errors import InputError
 from ..io.mrc import read_map
@@ -185,7 +186,7 @@ def _shown(
 ) -> ShownMap:
     file = read_map(path)
     volume, pixel = reduced(file.data, reduction), file.pixel_size * reduction
-    if refine and reduction == 1 and volume.shape[0] < SMALLEST and volume.shape[0] % 2 == 0:
+    if refine and reduction == 1 and volume.shape[0] < SMALLEST:
         volume, pixel = refined(volume), pixel / 2
     return ShownMap(title, volume, pixel, float(file.data.std()), colour)
 
@@ -204,16 +205,9 @@ def reduced(volume: Array, factor: int) -> Array:
 
 
 def refined(volume: Array) -> Array:
-    """The map on twice as many voxels per axis, by zero-padding its transform, for an even box."""
-    box = volume.shape[0]
-    transform = scipy.fft.rfftn(volume.astype(np.float32))
-    padded = np.zeros((2 * box, 2 * box, box + 1), transform.dtype)
-    half = box // 2
-    ends = slice(0, half), slice(-half + 1, None)
-    for z in ends:
-        for y in ends:
-            padded[z, y, :half] = transform[z, y, :half]
-    return 8.0 * scipy.fft.irfftn(padded, (2 * box,) * 3).astype(np.float32)
+    """The map on twice as many voxels per axis, by zero-padding its transform."""
+    finer = fourier.resample(torch.from_numpy(volume.astype(np.float32)), 2 * len(volume), 3)
+    return (8.0 * finer).numpy()  # values are kept, not sums
 
 
 def _gaussians(folder: RunFolder, local: ShownMap | None) -> ShownGaussians | None:

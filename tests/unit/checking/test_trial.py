@@ -11,6 +11,7 @@ import tolerances
 import torch
 from planted import PIXEL_SIZE, PlantedSet, planted
 
+from cryosplat import fourier
 from cryosplat.checking import hypotheses, trial
 from cryosplat.checking.checks import overfocus_judged
 from cryosplat.checking.hypotheses import GIVEN, Hypothesis, draw_sample, evaluate, ratio
@@ -288,7 +289,7 @@ def test_predictions_are_those_of_direct_residuals(clean: PlantedSet) -> None:
     projector = hypotheses._maps(parts)[0]
     part = batch.select(torch.arange(5))
     predicted = form_images(projector, part.poses, part.optics, part.box_size)
-    shells = sample.grid.shells(2).clamp(max=12)
+    shells = fourier.shells((sample.grid.box_size,) * 2).clamp(max=12)
     precision = torch.from_numpy(sample.noise.precision(24)[0])[shells]
     pairs = torch.full(shells.shape, 2.0)
     pairs[:, 0] = 1.0

@@ -9,6 +9,7 @@ import tolerances
 import torch
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.errors import InputError
 from cryosplat.grid import Grid
 from cryosplat.maps.directional import FEWEST_VOXELS, directional_fsc
@@ -43,7 +44,9 @@ def _off_axis() -> Tensor:
 
 
 def _signal(generator: torch.Generator) -> Tensor:
-    return _filtered(_white(generator), 4.0 * torch.exp(-GRID.shells() / 12.0))
+    return _filtered(
+        _white(generator), 4.0 * torch.exp(-fourier.shells((GRID.box_size,) * 3) / 12.0)
+    )
 
 
 def test_an_isotropic_map_scores_near_1(generator: torch.Generator) -> None:
@@ -79,7 +82,7 @@ def test_one_cone_is_the_fsc_of_its_voxels(generator: torch.Generator) -> None:
     k[:, BOX // 2, :, 1] = k[BOX // 2, :, :, 2] = 0.5
     inside = (k @ found.axes[40]).abs() >= math.cos(math.radians(20.0)) * k.norm(dim=-1)
     for shell in (15, 31):
-        cone = inside & (GRID.shells() == shell)
+        cone = inside & (fourier.shells((GRID.box_size,) * 3) == shell)
         assert int(cone.sum()) >= FEWEST_VOXELS
         cross = (first * second.conj()).real[cone].sum()
         norm = (first.abs().square()[cone].sum() * second.abs().square()[cone].sum()).sqrt()

@@ -7,6 +7,7 @@ import tolerances
 import torch
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.errors import InputError, SettingsError
 from cryosplat.grid import Grid
 from cryosplat.maps.local_resolution import LocalResolution, local_resolution
@@ -28,7 +29,7 @@ def _white(generator: torch.Generator) -> Tensor:
 
 def _noise(resolution: float, generator: torch.Generator) -> Tensor:
     """Noise as strong as a white signal of variance 1 at 1/``resolution``: there FSC is 0.5."""
-    gain = (GRID.shells() / GRID.side * resolution) ** 2
+    gain = (fourier.shells((GRID.box_size,) * 3) / GRID.side * resolution) ** 2
     return torch.fft.irfftn(torch.fft.rfftn(_white(generator)) * gain, s=(BOX,) * 3)
 
 
@@ -93,7 +94,7 @@ def test_filtering_both_halves_changes_nothing(generator: torch.Generator) -> No
     """A B-factor scales each band and leaves its correlation, up to the width of the bands."""
     first, second = _halves(generator)
     mask = spherical_mask(GRID, 0.4 * GRID.side, 4.0 * PIXEL)
-    gain = torch.exp(-60.0 / 4.0 * (GRID.shells() / GRID.side) ** 2)
+    gain = torch.exp(-60.0 / 4.0 * (fourier.shells((GRID.box_size,) * 3) / GRID.side) ** 2)
     sharp = [torch.fft.irfftn(torch.fft.rfftn(h) * gain, s=(BOX,) * 3) for h in (first, second)]
     before = local_resolution(first, second, mask, GRID, WINDOW)
     after = local_resolution(*sharp, mask, GRID, WINDOW)

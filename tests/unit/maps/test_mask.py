@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.errors import InputError
-from cryosplat.grid import Grid, radial_shells
+from cryosplat.grid import Grid
 from cryosplat.maps.mask import soft_mask, spherical_mask
 
 MODELS = {  # file, box size, pixel size
@@ -45,14 +46,14 @@ def _map(positions: Tensor, grid: Grid, b_factor: float = 100.0) -> Tensor:
     volume.index_put_(
         tuple(_indices(positions, grid).T), torch.ones(len(positions)).double(), accumulate=True
     )
-    squared = (radial_shells(volume.shape) / grid.side) ** 2
+    squared = (fourier.shells(volume.shape) / grid.side) ** 2
     spectrum = torch.fft.rfftn(volume) * torch.exp(-0.25 * b_factor * squared)
     return torch.fft.irfftn(spectrum, s=volume.shape)
 
 
 def _noisy(volume: Tensor, shell: int, generator: torch.Generator) -> Tensor:
     """Added noise, growing with frequency, as strong as the signal at ``shell``."""
-    shells = radial_shells(tuple(volume.shape))
+    shells = fourier.shells(tuple(volume.shape))
     signal = torch.fft.rfftn(volume)
     deviation = signal[shells == shell].abs().square().mean().sqrt()
     white = torch.fft.rfftn(torch.randn(volume.shape, generator=generator, dtype=torch.float64))

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.errors import InputError
-from cryosplat.grid import Grid, radial_shells
+from cryosplat.grid import Grid
 from cryosplat.io.mrc import write_map
 from cryosplat.maps.fsc import MaskedFsc, masked_fscs
 from cryosplat.maps.mask import named_masks, spherical_mask
@@ -45,7 +46,7 @@ def molecule(generator: torch.Generator) -> Tensor:
 def halves(molecule: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Half-maps: the molecule up to shell 10, noise of the same strength beyond it."""
     signal = torch.fft.rfftn(molecule.double())
-    shells = radial_shells(SIZE)
+    shells = fourier.shells(SIZE)
     level = signal[shells == 10].abs().square().mean().sqrt() / molecule.numel() ** 0.5
     noise = [torch.randn(SIZE, generator=generator, dtype=torch.float64) for _ in range(2)]
     white = [torch.fft.rfftn(n) * level for n in noise]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.errors import InputError
 from cryosplat.grid import Grid
 from cryosplat.maps.model_fit import ModelFit, map_model_fsc
@@ -134,7 +135,7 @@ def test_another_structure_does_not_fit(
 def test_scale_and_fall_off_of_the_map_do_not_matter(
     centred: gemmi.Structure, volume: Tensor, tmp_path: Path
 ) -> None:
-    gain = 3.0 * torch.exp(-100.0 / 4.0 * (GRID.shells() / GRID.side) ** 2)
+    gain = 3.0 * torch.exp(-100.0 / 4.0 * (fourier.shells((GRID.box_size,) * 3) / GRID.side) ** 2)
     smooth = torch.fft.irfftn(torch.fft.rfftn(volume) * gain, s=volume.shape) + 7.0
     sharp, soft = (_fit(v, _move(centred, s), tmp_path) for v, s in (
         (volume, (36.0, 36.0, 36.0)), (smooth, (0.0, 0.0, 0.0))

@@ -9,8 +9,9 @@ import tolerances
 import torch
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.errors import SettingsError
-from cryosplat.grid import Grid, radial_shells, squared_radii
+from cryosplat.grid import Grid
 from cryosplat.maps.fsc import truth_from_halves
 from cryosplat.maps.sharpening import (
     guinier_plot,
@@ -34,7 +35,7 @@ def generator() -> torch.Generator:
 def _blurred_noise(b_factor: float, generator: torch.Generator) -> Tensor:
     """White noise whose amplitudes fall with ``b_factor`` (square Angstrom)."""
     white = torch.fft.rfftn(torch.randn(SIZE, generator=generator, dtype=torch.float64))
-    fall = torch.exp(-0.25 * b_factor * squared_radii(SIZE) / GRID.side**2)
+    fall = torch.exp(-0.25 * b_factor * fourier.squared_radii(SIZE) / GRID.side**2)
     return torch.fft.irfftn(white * fall, s=SIZE)
 
 
@@ -75,10 +76,10 @@ def test_sharpening_restores_what_blurring_took(generator: torch.Generator) -> N
     sharp = _blurred_noise(0.0, generator)
     transform = torch.fft.rfftn(sharp)
     blurred = torch.fft.irfftn(
-        transform * torch.exp(-0.25 * 80.0 * squared_radii(SIZE) / GRID.side**2), s=SIZE
+        transform * torch.exp(-0.25 * 80.0 * fourier.squared_radii(SIZE) / GRID.side**2), s=SIZE
     )
     found = sharpen(blurred, PERFECT, GRID, b_factor=-80.0)
-    low = squared_radii(SIZE) <= 23**2  # the low-pass at Nyquist, shell 24, begins there
+    low = fourier.squared_radii(SIZE) <= 23**2  # the low-pass at Nyquist, shell 24, begins there
     assert found.low_pass == 3.0 and found.b_factor == -80.0
     torch.testing.assert_close(
         torch.fft.rfftn(found.map.double())[low], transform[low], rtol=1e-3, atol=1e-3
@@ -90,9 +91,9 @@ def test_each_shell_is_weighted_by_its_fsc_and_the_end_is_soft(generator: torch.
     fsc = torch.linspace(1.0, 0.2, 25, dtype=torch.float64)
     found = sharpen(volume, fsc, GRID, b_factor=0.0, low_pass=6.0)
     gain = torch.fft.rfftn(found.map.double()).abs() / torch.fft.rfftn(volume).abs()
-    radii = squared_radii(SIZE).sqrt()
+    radii = fourier.squared_radii(SIZE).sqrt()
     for shell in (3, 7, 10):
-        there = gain[radial_shells(SIZE) == shell]
+        there = gain[fourier.shells(SIZE) == shell]
         weight = truth_from_halves(fsc)[shell].expand_as(there)
         torch.testing.assert_close(there, weight, rtol=1e-3, atol=0.0)
     torch.testing.assert_close(
@@ -134,9 +135,11 @@ def test_gaussians_are_sharpened_as_their_map_is(
     grid = Grid(64, 0.8)
     mixture = _mixture(generator)
     sharp = sharpened_mixture(mixture, b_factor, floor=0.4)
-    gain = torch.exp(-0.25 * b_factor * squared_radii((64, 64, 64)) / grid.side**2)
+    gain = torch.exp(-0.25 * b_factor * fourier.squared_radii((64, 64, 64)) / grid.side**2)
     transform = torch.fft.rfftn(voxelize(mixture, grid).double()) * gain
-    keep = squared_radii((64, 64, 64)) < 24**2  # what float32 leaves beyond is noise, amplified
+    keep = (
+        fourier.squared_radii((64, 64, 64)) < 24**2
+    )  # what float32 leaves beyond is noise, amplified
     expected = torch.fft.irfftn(transform * keep, s=(64, 64, 64))
     rendered = torch.fft.rfftn(voxelize(sharp, grid).double()) * keep
     given = torch.fft.irfftn(rendered, s=(64, 64, 64))

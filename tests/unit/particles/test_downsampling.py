@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from data_sets import make_data_set
 from mixed_sets import write_set
 from problems import blobs
 from tolerances import DOWNSAMPLED
 
+from cryosplat import fourier
 from cryosplat.errors import SettingsError
 from cryosplat.grid import Grid
+from cryosplat.noise import estimate_noise
 from cryosplat.particles import downsampled, read_particles
-from cryosplat.particles.images import fourier_cropped
 from cryosplat.poses import random_poses
 from cryosplat.simulation import SimulationSettings, simulate_particles
 from cryosplat.splatting import project
@@ -27,13 +29,23 @@ def test_a_cropped_image_is_the_projection_with_larger_pixels(stored: int, box: 
     poses = random_poses(3, generator)
     fine = project(mixture, poses, Grid(stored, 96.0 / stored))
     coarse = project(mixture, poses, Grid(box, 96.0 / box)) * (box / stored)
-    cropped = fourier_cropped(fine.float(), box)
+    cropped = fourier.resample(fine.float(), box, 2) * (box / stored)
     assert float((cropped - coarse).norm() / coarse.norm()) < DOWNSAMPLED
 
 
-def test_white_noise_keeps_its_deviation() -> None:
-    noise = torch.randn(40, 64, 64, generator=torch.Generator().manual_seed(1))
-    assert float(fourier_cropped(noise, 32).std()) == pytest.approx(1.0, abs=0.02)
+def test_white_noise_keeps_its_power_below_nyquist(tmp_path: Path) -> None:
+    """And with it its deviation: pixels lose only what was at the Nyquist frequency."""
+    noise = make_data_set(tmp_path, 40, 64)
+    (tmp_path / "noise.star").write_text(noise.star_rows())
+    particles = downsampled(read_particles(tmp_path / "noise.star"), 32)
+    images = torch.cat([batch.images for batch in particles.batches()])
+    power = torch.fft.rfft2(images).abs().square().mean(0) / 32**2
+    kept = fourier.below_nyquist((32, 32))
+    assert float(power[kept].mean()) == pytest.approx(1.0, abs=0.02)
+    assert float(power[~kept].max()) < 1e-10
+    assert float(images.std()) == pytest.approx(31 / 32, abs=0.01)
+    variance = estimate_noise(particles.batches()).variance[0]
+    torch.testing.assert_close(variance / 32**2, torch.ones(17).double(), rtol=0.15, atol=0.0)
 
 
 def test_a_box_that_cannot_be_is_refused(star: Callable[..., Path]) -> None:

@@ -19,6 +19,7 @@ from problems import (
 )
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.batch import Batch
 from cryosplat.grid import Grid
 from cryosplat.maps.fsc import fourier_shell_correlation
@@ -43,15 +44,8 @@ def form(generator: torch.Generator) -> QuadraticForm:
     return QuadraticForm(statistics_of([batch], GRID, noise_model(GROUPS)), 24)
 
 
-def _friedel_weights(d: int) -> Tensor:
-    """How often a coefficient of the half transform stands in the whole one."""
-    weights = torch.full((d, d, d // 2 + 1), 2.0, dtype=torch.float64)
-    weights[..., 0] = 1.0
-    return weights
-
-
 def _filtered(volume: Tensor, penalty: np.ndarray, form: QuadraticForm) -> Tensor:
-    shells = form.grid.shells().clamp_max(len(penalty) - 1)
+    shells = fourier.shells((form.grid.box_size,) * 3).clamp_max(len(penalty) - 1)
     weights = torch.from_numpy(penalty + LEAST_PENALTY * shell_means(form).max())[shells]
     return torch.fft.irfftn(torch.fft.rfftn(volume.double()) * weights, s=volume.shape)
 
@@ -88,7 +82,8 @@ def test_shell_means_are_the_information_on_a_coefficient(generator: torch.Gener
     # n rings of 2 pi s coefficients in a shell of 4 pi s^2; a coefficient is d^3 / d^2 sums long
     ky, kx = np.meshgrid(*(np.arange(-12, 12),) * 2, indexing="ij")
     rings = np.bincount(np.floor(np.hypot(kx, ky) + 0.5).astype(int).ravel())[:11]
-    half = torch.bincount(GRID.shells().flatten(), _friedel_weights(d).flatten())[:11].numpy()
+    counts = fourier.friedel_counts(d).expand(d, d, -1)
+    half = fourier.shell_sums(counts)[:11].numpy()
     # every coefficient of an image, of weight 1 / d^2, adds a sum over d^3 voxels; the images' own
     # lattice of frequencies, sampled at that of the box, makes the sum uneven
     np.testing.assert_allclose((means[:11] * half).sum(), n * rings.sum() * d, rtol=0.3)

@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor
 
+from ... import fourier
 from ...batch import Batch, joined
 from ...errors import ImageError, InputError
 from ...grid import Grid
@@ -105,7 +105,7 @@ def observe(batch: Batch, data: ImageData) -> Observed:
     images = data.noise.normalised(batch)
     if data.sign != 1.0:
         images = images * data.sign
-    transforms = torch.from_numpy(scipy.fft.rfft2(images.numpy()))
+    transforms = fourier.transform(images, 2)
     finite = transforms[:, 0, 0].isfinite()
     _check(batch.index, finite, data, "has pixels that are NaN or infinite",
            "It was probably extracted outside its micrograph, or the file is damaged")  # fmt: skip
@@ -140,11 +140,8 @@ def grey_level(data: ImageData) -> float:
     power, n = 0.0, 0
     for block in sample(data):
         d = block.transforms.shape[1]
-        counts = torch.full((d // 2 + 1,), 2.0)
-        counts[0] = 1.0
-        if d % 2 == 0:
-            counts[-1] = 1.0
-        power += float((block.transforms.abs().square() * counts).sum(dtype=torch.float64)) / d**4
+        counts = fourier.friedel_counts(d)
+        power += float((block.transforms.abs().square() * counts).sum()) / d**4
         n += len(block)
     return (power / n) ** 0.5
 

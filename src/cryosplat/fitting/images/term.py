@@ -10,15 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ...grid import Grid, squared_radii
+from ... import fourier
+from ...grid import Grid
 from ...optics import residuals_
-from ...statistics._values import workers
 from .data import Observed
 
 Precision = Callable[[int], NDArray[np.float32]]
@@ -58,8 +57,8 @@ class ImageTerm:
 
     def n_frequencies(self, grid: Grid) -> int:
         """How many Fourier coefficients of one image on ``grid`` are compared."""
-        inside = squared_radii((grid.box_size,) * 2) < self.radius(grid) ** 2
-        return int(2 * inside.sum() - inside[:, 0].sum())
+        inside = fourier.squared_radii((grid.box_size,) * 2) < self.radius(grid) ** 2
+        return int((fourier.friedel_counts(grid.box_size) * inside).sum())
 
     def precision(self, box_size: int, device: torch.device) -> Tensor:
         """1 / s^2 by optics group and shell, (g, shells) float32."""
@@ -73,10 +72,7 @@ class _Residual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, term: ImageTerm, observed: Observed) -> Tensor:
         grid = observed.grid
-        if images.device.type == "cpu":
-            spectra = torch.from_numpy(scipy.fft.rfft2(images.detach().numpy(), workers=workers()))
-        else:
-            spectra = torch.fft.rfft2(images.detach())
+        spectra = fourier.transform(images.detach(), 2)
         losses = residuals_(
             spectra, observed.transforms, observed.poses.shifts, observed.optics,
             term.precision(grid.box_size, images.device), term.radius(grid),
@@ -88,11 +84,7 @@ class _Residual(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (derivative,) = ctx.saved_tensors
-        shape = (derivative.shape[1],) * 2
-        if derivative.device.type == "cpu":
-            images = torch.from_numpy(
-                scipy.fft.irfft2(derivative.numpy(), s=shape, norm="forward", workers=workers())
-            )
-        else:
-            images = torch.fft.irfft2(derivative, s=shape, norm="forward")
-        return images * gradients[0].to(images.dtype), None, None
+        d = derivative.shape[1]
+        # the adjoint of the transform is its unnormalised inverse
+        images = fourier.inverse(derivative, d, 2)
+        return images * (gradients[0] * d**2).to(images.dtype), None, None
