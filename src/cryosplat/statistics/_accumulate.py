@@ -21,7 +21,7 @@ from ..symmetry import symmetry_name
 from . import _gridding as gridding
 from ._assignments import Assignments, Lookup, checked_weights
 from ._equivalents import representatives
-from ._identity import PRIME, Identity, image_hashes, posed_hashes, weighted_sum
+from ._identity import PRIME, Identity, entry_hashes, weighted_sum
 from ._padded import finished
 from ._values import Statistics
 from ._weighted import WeightedImages, radii_of, transforms_of
@@ -171,7 +171,8 @@ class _Pass:
         """Keep ``weights[j] values[view[j]]`` for the first j, as many as there is room for."""
         n = min(len(view), len(self._radii) - self._filled)
         free = slice(self._filled, self._filled + n)
-        _weigh_rows(values, view[:n], weights[:n].astype(np.float32), self._values[free])
+        out = self._values[free].reshape(n, -1)
+        _weigh_rows(values.reshape(len(values), -1), view[:n], weights[:n].astype(np.float32), out)
         self._steps[free], self._radii[free] = steps[:n], radii[:n]
         self._filled += n
         return n
@@ -185,8 +186,10 @@ class _Pass:
 
 @njit(parallel=True, cache=True)
 def _weigh_rows(values, view, weights, out):
-    for j in prange(view.shape[0]):
-        out[j] = values[view[j]] * weights[j]
+    for j in prange(out.shape[0]):
+        row, weight = view[j], weights[j]
+        for k in range(out.shape[1]):
+            out[j, k] = weight * values[row, k]
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +296,7 @@ def _distribute(batch: Batch, entries: _Entries, accumulators: Sequence[Accumula
         return
     used, image = entries.image.unique(return_inverse=True)
     batch = batch if len(used) == len(batch) else batch.select(used)
-    hashes = image_hashes(batch)
-    hashes = posed_hashes([hashes[i] for i in image.tolist()], entries.poses)
+    hashes = entry_hashes(batch, image, entries.poses)
     members = [entries.sets == number for number in range(len(accumulators))]
     for accumulator, mine in zip(accumulators, members, strict=True):
         rows = mine.nonzero().squeeze(1)

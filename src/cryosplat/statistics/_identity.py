@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..batch import Batch
 from ..errors import SettingsError
@@ -98,27 +100,19 @@ def weighted_sum(hashes: Iterable[int], weights: Iterable[float]) -> int:
     return sum(h * residue(w) for h, w in zip(hashes, weights, strict=True)) % PRIME
 
 
-def image_hashes(batch: Batch) -> list[bytes]:
-    """A hash of the pixels and the optics of each image, 32 bytes."""
-    groups = [_hash_of_group(group) for group in batch.optics.groups]
-    columns = [
-        getattr(batch.optics, f.name).double()
-        for f in fields(Optics) if f.name not in ("groups", "group")
-    ]  # fmt: skip
-    rows = torch.stack(columns, -1).cpu().numpy()
+def entry_hashes(batch: Batch, image: Tensor, poses: Poses) -> list[int]:
+    """A number modulo the prime for each of m entries: ``image`` (m,) of a batch, and its pose."""
     pixels = batch.images.contiguous().cpu().numpy()
-    return [
-        hashlib.sha256(
-            zlib.crc32(image).to_bytes(4, "little") + groups[group] + row.tobytes()
-        ).digest()
-        for image, group, row in zip(pixels, batch.optics.group.tolist(), rows, strict=True)
-    ]
-
-
-def posed_hashes(images: Sequence[bytes], poses: Poses) -> list[int]:
-    """A number modulo the prime for each of m images at its pose."""
-    rows = torch.cat([poses.rotations.flatten(1), poses.shifts], 1).double().cpu().numpy()
-    return [number_of(image + row.tobytes()) for image, row in zip(images, rows, strict=True)]
+    groups = np.array([_hash_of_group(group) for group in batch.optics.groups])
+    checks = np.array([zlib.crc32(one.data) for one in pixels], np.int64)
+    named = np.stack([checks, groups[batch.optics.group.cpu().numpy()]], 1).view(np.float64)
+    columns = [f.name for f in fields(Optics) if f.name not in ("groups", "group")]
+    optics = torch.stack([getattr(batch.optics, name).double() for name in columns], 1)
+    posed = torch.cat([poses.rotations.flatten(1), poses.shifts], 1).double()
+    of_image = np.concatenate([named, optics.cpu().numpy()], 1)[image.cpu().numpy()]
+    rows = np.concatenate([of_image, posed.cpu().numpy()], 1)
+    content, width = rows.tobytes(), rows.shape[1] * rows.itemsize
+    return [number_of(content[i : i + width]) for i in range(0, len(content), width)]
 
 
 def number_of(content: bytes) -> int:
@@ -127,6 +121,7 @@ def number_of(content: bytes) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _hash_of_group(group: OpticsGroup) -> bytes:
+def _hash_of_group(group: OpticsGroup) -> int:
     values = [getattr(group, f.name) for f in fields(OpticsGroup) if f.name != "name"]
-    return hashlib.sha256(repr(values).encode()).digest()
+    digest = hashlib.sha256(repr(values).encode()).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
