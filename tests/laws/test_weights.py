@@ -207,21 +207,19 @@ def test_sums_of_the_user_are_gridded_as_they_are(generator: torch.Generator) ->
     accumulator = Accumulator(GRID, NOISE)
     accumulator.add_sums(WeightedImages(values, precisions, 2.5, radius), rotations)
     form, volume = QuadraticForm(accumulator.result(), 24), _volume(generator)
-    linear = quadratic = scale = 0.0
-    for i in range(o):
-        for ky in range(-7, 8):
-            for kx in range(-7, 8):
-                if kx**2 + ky**2 >= radius**2:
-                    continue
-                y, x = (ky, kx) if kx >= 0 else (-ky, -kx)
-                value, precision = complex(values[i, y, x]), float(precisions[i, y, x])
-                value = value if kx >= 0 else value.conjugate()
-                k = torch.tensor([kx, ky], dtype=torch.float64) / (d * 2.5)
-                point = 2 * np.pi * GRID.pixel_size * (k @ rotations[i, :2]).numpy()
-                s = complex(nufft_slices(volume, point[None])[0])
-                linear += (value * s.conjugate()).real
-                scale += abs(value * s)
-                quadratic += precision * abs(s) ** 2
+    axis = np.arange(-7, 8)
+    ky, kx = (k.ravel() for k in np.meshgrid(axis, axis, indexing="ij"))
+    inside = kx**2 + ky**2 < radius**2
+    ky, kx = ky[inside], kx[inside]
+    mate = np.where(kx < 0, -1, 1)
+    at = (slice(None), mate * ky, mate * kx)
+    value, precision = values.numpy()[at], precisions.numpy()[at]
+    value = np.where(kx < 0, value.conj(), value)
+    k = 2 * np.pi * GRID.pixel_size / (d * 2.5) * np.stack([kx, ky], 1)
+    points = (k @ rotations[:, :2].numpy()).reshape(-1, 3)
+    slices = nufft_slices(volume, points).reshape(o, -1)
+    linear, scale = np.sum((value * slices.conj()).real), np.sum(np.abs(value * slices))
+    quadratic = np.sum(precision * np.abs(slices) ** 2)
     v = volume.float()
     relative = tolerances.QUADRATIC_TERM
     assert float((v.double() * form.convolve(v)).sum()) == pytest.approx(quadratic, rel=relative)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from ..optics import Optics
 from ..particles import Particles, downsampled
 from ..particles.processing import recorded
 from ..poses import Poses
-from ..statistics import Accumulator, QuadraticForm, Statistics, shell_means, solve
+from ..statistics import QuadraticForm, Statistics, accumulate, shell_means, solve
 from ..validation.likelihood import log_likelihoods
 
 BOX = 48  # pixels; what is wrong with a table shows at low resolution
@@ -135,7 +136,8 @@ def evaluate(sample: Sample, hypothesis: Hypothesis) -> Outcome:
     viewed = [
         [seen(batch, transform) for batch in sample.batches] for transform in hypothesis.transforms
     ]
-    parts = [_accumulated(sample, viewed, fold) for fold in (0, 1)]
+    views = chain.from_iterable(viewed)
+    parts = accumulate(views, sample.folds, 2, sample.grid, sample.noise)
     maps = _maps(parts)
     gains = torch.zeros(len(sample), dtype=torch.float64)
     for views in viewed:
@@ -191,16 +193,6 @@ def _flipped_only(optics: Optics) -> Optics:
         for g in optics.groups
     )
     return replace(optics, groups=groups)
-
-
-def _accumulated(sample: Sample, viewed: Sequence[Sequence[Batch]], fold: int) -> Statistics:
-    accumulator = Accumulator(sample.grid, sample.noise)
-    for views in viewed:
-        for batch in views:
-            mine = sample.folds[batch.index] == fold
-            if bool(mine.any()):
-                accumulator.add(batch.select(mine))
-    return accumulator.result()
 
 
 def _maps(parts: Sequence[Statistics]) -> list[VolumeProjector]:

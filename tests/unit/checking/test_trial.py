@@ -21,6 +21,7 @@ from cryosplat.formation import form_images
 from cryosplat.optics import Optics
 from cryosplat.particles import read_particles
 from cryosplat.poses import Poses, euler_from_rotations, rotations_from_euler
+from cryosplat.statistics import accumulate
 from cryosplat.validation.likelihood import log_likelihoods
 
 ORIGINS = ["rlnOriginXAngst", "rlnOriginYAngst"]
@@ -285,7 +286,7 @@ def test_predictions_are_those_of_direct_residuals(clean: PlantedSet) -> None:
     """The gain of an image is the fall of half its squared residual, weighed by the noise."""
     sample = draw_sample(read_particles(clean.write()), torch.arange(clean.n))
     (batch,) = sample.batches
-    parts = [hypotheses._accumulated(sample, [[batch]], fold) for fold in (0, 1)]
+    parts = accumulate([batch], sample.folds, 2, sample.grid, sample.noise)
     projector = hypotheses._maps(parts)[0]
     part = batch.select(torch.arange(5))
     predicted = form_images(projector, part.poses, part.optics, part.box_size)
