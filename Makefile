@@ -52,5 +52,5 @@ $(INSTALLED): $(RUNS)
 	@touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist docs/api
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist docs/api docs/tutorials/*.md
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

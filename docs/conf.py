@@ -26,6 +26,7 @@ extensions = [
     "_site.equations",
     "_site.redirect",
     "_site.api",
+    "_site.tutorials",
 ]
 root_doc = "docs/index"
 include_patterns = [
@@ -58,3 +59,4 @@ html_css_files = ["cryosplat.css"]
 html_copy_source = False
 html_show_sphinx = False
 pygments_style = "friendly"
+highlight_language = "none"

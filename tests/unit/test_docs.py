@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer.main
 
 import cryosplat
 from cryosplat.cli._app import app
+from cryosplat.poses import rotations_from_euler
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 112  # letters in a line of a page
@@ -103,6 +106,13 @@ def test_rooms_named_on_a_page_exist(name: str) -> None:
         path for path in named if not (source / path).exists() and not (ROOT / path).exists()
     }
     assert named and not missing
+
+
+def test_the_row_of_the_walk_goes_where_the_page_says() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert "tilt 90°" in text and "coefficient (5, 3) goes to (0, 3, -5)" in text
+    rotation = rotations_from_euler([[0.0, math.pi / 2, 0.0]])[0]
+    np.testing.assert_allclose(rotation.T @ [5.0, 3.0, 0.0], [0.0, 3.0, -5.0], atol=1e-12)
 
 
 def _prose(page: Path) -> list[str]:
