@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import SettingsError
+from .errors import InputError, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,18 @@ class Grid:
     def nyquist(self) -> float:
         """Nyquist frequency in 1/Angstrom."""
         return 0.5 / self.pixel_size
+
+    def check_cube(self, volume: Tensor, name: str) -> None:
+        """Raise `InputError` unless ``volume`` is a cube of this box size with finite values.
+
+        ``name`` begins the message: the function and the argument.
+        """
+        if tuple(volume.shape) != (self.box_size,) * 3:
+            raise InputError(
+                f"{name} has shape {tuple(volume.shape)}, expected a cube of {self.box_size} voxels."
+            )
+        if not bool(torch.isfinite(volume).all()):
+            raise InputError(f"{name} holds NaN or infinite values, expected finite numbers.")
 
     def coordinates(self) -> Tensor:
         """Positions along one axis in Angstrom, float64 of shape (d,); 0 at the rotation centre."""

@@ -22,7 +22,7 @@ from cryosplat.io.mrc import read_map, write_map
 from cryosplat.io.star import read_star
 from cryosplat.maps.fsc import (
     MaskedFsc,
-    corrected_for_mask,
+    correct_for_mask,
     fourier_shell_correlation,
     masked_fsc,
     resolution,
@@ -196,7 +196,7 @@ def test_the_correction_is_that_of_relion(
     """Its own random phases through our formula give its own corrected curve."""
     theirs = postprocess(halves, 6.0)
     curves = theirs.curves
-    given = corrected_for_mask(curves["masked"], curves["randomised"], theirs.randomised_from)
+    given = correct_for_mask(curves["masked"], curves["randomised"], theirs.randomised_from)
     assert float((given - curves["corrected"]).abs().max()) < tolerances.FSC_PEER
 
 

@@ -87,7 +87,7 @@ def _table(curves: Mapping[str, Tensor], grid: Grid) -> Table:
     for name, curve in curves.items():
         if not name.startswith(RANDOM):
             at = [resolution(curve, grid, t) for t in (0.143, 0.5)]
-            crossings = (f"{r.crossing_angstrom:.2f}" if r.found else "none" for r in at)
+            crossings = (f"{r.crossing_angstrom:.2f}" if r.resolved else "none" for r in at)
             table.add_row(name.removesuffix(" mask"), *map(str, at), f"{', '.join(crossings)} Å")
     return table
 

@@ -23,7 +23,7 @@ from ..maps.mask_checks import (
     resolutions_by_mask,
     tightness_remark,
 )
-from ..maps.sharpening import Postprocessed, share_limited, sharpen, sharpened_mixture
+from ..maps.sharpening import Postprocessed, share_at_floor, sharpen, sharpen_mixture
 from ..mixture import GaussianMixture
 from ..report.deposition import Deposit, write_emdb, write_relion_halves
 from ..report.run import write_report
@@ -194,13 +194,13 @@ def _write_gaussians(folder: RunFolder, out: Path, b_factor: float, grid: Grid) 
     ply = read_ply(folder.gaussians)
     arrays = (ply.means, ply.scales, ply.quaternions, ply.amplitudes)
     mixture = GaussianMixture(*map(torch.from_numpy, arrays), symmetry=ply.symmetry)
-    sharp = sharpened_mixture(mixture, b_factor, FLOOR * grid.pixel_size)
+    sharp = sharpen_mixture(mixture, b_factor, FLOOR * grid.pixel_size)
     comment = f"sharpened by a B-factor of {b_factor:.1f} square Angstrom"
     write_ply(
         out, sharp.means.numpy(), sharp.scales.numpy(), sharp.quaternions.numpy(),
         sharp.amplitudes.numpy(), (comment,), symmetry=sharp.symmetry,
     )  # fmt: skip
-    limited = share_limited(mixture, sharp, b_factor)
+    limited = share_at_floor(mixture, sharp, b_factor)
     return (
         f"{out}: {100 * limited:.0f} % of the Gaussians' axes reached the floor of {FLOOR:g} pixels "
         f"and are sharpened by less"

@@ -1,4 +1,4 @@
-"""The density of an atomic model on a map's voxels, and where the model stands in the map."""
+"""The density of an atomic model on a map's voxels, and the model's position in the map."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..errors import InputError
 from ..grid import Grid
 
 COARSE = 10.0
-"""Detail, in Angstrom (or 4 pixels), that decides where the model stands."""
-COARSE_PIXEL = 2.0  # Angstrom: of the grid on which it is decided
+"""Resolution, in Angstrom (or 4 pixels), at which the model's position is determined."""
+COARSE_PIXEL = 2.0  # Angstrom, of the grid used for that
 MOVED_GAIN = 0.1
-"""How much better in correlation a translated model must be to be preferred to a standard frame."""
-NARROWEST = 0.5  # pixels: deviation of the narrowest atom that does not alias
+"""Gain in correlation from which a translation is preferred to the standard frames."""
+NARROWEST = 0.5  # pixels: standard deviation of the narrowest atom that does not alias
 EDGE_SHELLS = 3  # of the low-pass
 
 Frame = Literal["corner", "centre", "moved"]
@@ -30,7 +30,7 @@ Volume = NDArray[np.float32]
 
 
 def read_model(path: Path) -> gemmi.Model:
-    """The first model of a PDB or mmCIF file; raises `InputError` where its atoms cannot be used."""
+    """The first model in a PDB or mmCIF file; raises `InputError` if its atoms cannot be used."""
     try:
         structure = gemmi.read_structure(str(path))
     except (OSError, RuntimeError, ValueError) as error:
@@ -56,7 +56,7 @@ def _scatters(element: gemmi.Element) -> bool:
 
 
 def model_density(model: gemmi.Model, grid: Grid, shift: NDArray[np.float64]) -> Tensor:
-    """Scattering of the atoms, moved by ``shift`` Angstrom, on the map's voxels; periodic."""
+    """Scattering density of the atoms, moved by ``shift`` Angstrom, on the map's voxels; periodic."""
     calculator = gemmi.DensityCalculatorE()
     calculator.blur = 8.0 * math.pi**2 * (NARROWEST * grid.pixel_size) ** 2
     d, side = grid.box_size, grid.side
@@ -70,8 +70,10 @@ def model_density(model: gemmi.Model, grid: Grid, shift: NDArray[np.float64]) ->
     return torch.from_numpy(np.ascontiguousarray(density))
 
 
-def placed(model: gemmi.Model, volume: Tensor, grid: Grid) -> tuple[Frame, NDArray[np.float64]]:
-    """Where the model's coordinate 0 lies, and the shift that counts it from the map's corner."""
+def place_model(
+    model: gemmi.Model, volume: Tensor, grid: Grid
+) -> tuple[Frame, NDArray[np.float64]]:
+    """The frame of the model's coordinates, and the shift that takes them to the map's corner."""
     coarse = _coarse_grid(grid)
     density = model_density(model, coarse, np.zeros(3))
     gain = low_pass(fourier.shells((coarse.box_size,) * 3), coarse_shell(grid))
@@ -93,14 +95,14 @@ def placed(model: gemmi.Model, volume: Tensor, grid: Grid) -> tuple[Frame, NDArr
 
 
 def coarse_shell(grid: Grid) -> int:
-    """The last shell that decides where a model stands."""
+    """The last shell used to determine a model's position."""
     return int(grid.side / max(COARSE, 4.0 * grid.pixel_size))
 
 
 def _coarse_grid(grid: Grid) -> Grid:
-    wanted = 2 * math.ceil(0.5 * grid.side / COARSE_PIXEL)
-    side = 2 * scipy.fft.next_fast_len(wanted // 2, real=True)
-    return Grid(side, grid.side / side) if side < grid.box_size else grid
+    half = math.ceil(0.5 * grid.side / COARSE_PIXEL)
+    box_size = 2 * scipy.fft.next_fast_len(half, real=True)
+    return Grid(box_size, grid.side / box_size) if box_size < grid.box_size else grid
 
 
 def low_pass(shells: Tensor, last: int) -> Tensor:
@@ -115,7 +117,7 @@ def _power(spectrum: Tensor) -> float:
 
 
 def _peak(scores: Volume) -> NDArray[np.float64]:
-    """The translation (x, y, z) of the highest score in voxels, to a fraction of one."""
+    """The translation (x, y, z) with the highest score, in voxels, refined by a parabola."""
     side = scores.shape[0]
     top = np.unravel_index(int(scores.argmax()), scores.shape)
     shift = []

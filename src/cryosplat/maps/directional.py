@@ -1,11 +1,11 @@
-"""Resolution by direction: is the map as good along every axis?
+"""Directional resolution: the FSC in cones.
 
-FSC of the half-maps in cones around 256 directions, and one score of it. The score is like the
-cFAR of CryoSPARC's orientation diagnostics and SIMPLE's ``fsc_area_score``: 256 axes, cones of 20
-degrees, areas to the first drop below 0.143, smallest over largest. It is computed under our mask
-and in our shells, and no cone is smoothed, so that it need not agree with theirs in the second
-decimal. A cone holds a sixteenth of a shell: counting noise alone keeps the score of an isotropic
-map below 1, at about 0.8 in small boxes.
+The FSC of the half-maps in cones around 256 directions, and a score of its anisotropy. The score
+follows the cFAR of CryoSPARC's orientation diagnostics and SIMPLE's ``fsc_area_score``: 256 axes,
+cones of 20 degrees, areas up to the first drop below 0.143, smallest over largest. Mask and shells
+are ours and cones are not smoothed, so it may differ from theirs in the second decimal. A cone holds
+a sixteenth of a shell, and counting noise keeps the score of an isotropic map below 1, at about 0.8
+in small boxes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import fourier
-from ..errors import InputError
 from ..grid import Grid
 from .fsc import correlation_of_transforms, resolution
 from .views import half_sphere
@@ -30,8 +29,8 @@ AXES = 256
 HALF_ANGLE = math.radians(20.0)
 THRESHOLD = 0.143
 FEWEST_VOXELS = 30
-"""A cone with fewer voxels in a shell (below shell 9) takes the whole shell's value, as so few drop
-below the threshold by chance."""
+"""With fewer voxels in a shell (below shell 9) a cone takes the FSC of the whole shell, as a mean over
+so few drops below the threshold by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class DirectionalFsc:
 
     ``axes`` (m, 3) unit vectors (x, y, z) in Fourier space, on the half sphere z > 0; ``fsc``
     (m, n_shells) in cones of 20 degrees around them and their opposites; ``resolutions`` (m,) in
-    Angstrom at 0.143, infinite where nothing was found; ``areas`` (m,) below the curves, from
+    Angstrom at 0.143, infinite if nothing is resolved; ``areas`` (m,) below the curves, from
     shell 1 to their first drop below 0.143, in shells; ``cfar`` the smallest area over the
     largest. ``frequencies`` (n_shells,) in 1/Angstrom.
     """
@@ -53,7 +52,7 @@ class DirectionalFsc:
 
     @property
     def cfar(self) -> float:
-        """Smallest area over largest; 0 when one direction has none. Below 0.5: anisotropic."""
+        """Smallest area over largest, 0 if all are 0; below 0.5 the map is anisotropic."""
         largest = float(self.areas.max())
         return float(self.areas.min()) / largest if largest > 0 else 0.0
 
@@ -73,7 +72,7 @@ class DirectionalFsc:
         return self.fsc.amax(0)
 
     def summary(self) -> dict[str, Any]:
-        """Plain values; a direction without any resolution is None."""
+        """Plain values; the resolution of an unresolved direction is None."""
         worst = self.axes[int(self.areas.argmin())]
         return {
             "cfar": self.cfar,
@@ -98,24 +97,20 @@ def directional_fsc(
         The maps or the mask are not cubes of the grid's box size, or not finite.
     """
     for name, volume in (("first half-map", half1), ("second half-map", half2), ("mask", mask)):
-        if volume.shape != (grid.box_size,) * 3 or not bool(torch.isfinite(volume).all()):
-            raise InputError(
-                f"directional_fsc: the {name} has shape {tuple(volume.shape)}, expected a cube of "
-                f"{grid.box_size} voxels with finite values."
-            )
+        grid.check_cube(volume, f"directional_fsc: the {name}")
     first, second = (torch.fft.rfftn((h * mask).detach().float()) for h in (half1, half2))
     axes = half_sphere(n_axes)
     sums, counts = _cone_sums(first, second, grid, axes)
     norm = (sums[1] * sums[2]).sqrt()
-    whole = correlation_of_transforms(first, second)
+    shell_fsc = correlation_of_transforms(first, second)
     enough = (counts >= FEWEST_VOXELS) & (norm > 0)
-    fsc = torch.where(enough, sums[0] / norm.clamp_min(1e-300), whole).clamp(-1.0, 1.0)
-    found = [resolution(curve, grid, THRESHOLD) for curve in fsc]
-    areas = [float(c[1 : f.shell + 1].sum()) for c, f in zip(fsc, found, strict=True)]
+    fsc = torch.where(enough, sums[0] / norm.clamp_min(1e-300), shell_fsc).clamp(-1.0, 1.0)
+    resolutions = [resolution(curve, grid, THRESHOLD) for curve in fsc]
+    areas = [float(c[1 : r.shell + 1].sum()) for c, r in zip(fsc, resolutions, strict=True)]
     return DirectionalFsc(
         axes=axes,
         fsc=fsc,
-        resolutions=torch.tensor([f.crossing_angstrom for f in found], dtype=torch.float64),
+        resolutions=torch.tensor([r.crossing_angstrom for r in resolutions], dtype=torch.float64),
         areas=torch.tensor(areas, dtype=torch.float64),
         frequencies=grid.shell_frequencies(),
     )
@@ -124,10 +119,12 @@ def directional_fsc(
 def _cone_sums(first: Tensor, second: Tensor, grid: Grid, axes: Tensor) -> tuple[Tensor, Tensor]:
     """Sums (3, m, n_shells) of ``Re(F1 F2*)``, ``|F1|^2``, ``|F2|^2`` in cones, and voxel counts.
 
-    Over the stored half transform, as in `fourier_shell_correlation`; a voxel stands for its
-    Friedel mate, so that a cone has two sides.
+    Over the stored half transform, as in `fourier_shell_correlation`; each voxel also stands for
+    its Friedel mate, so cones are double cones.
     """
-    order, starts = _sorted(fourier.shells((grid.box_size,) * 3).numpy().ravel(), grid.n_shells)
+    order, starts = _order_by_shell(
+        fourier.shells((grid.box_size,) * 3).numpy().ravel(), grid.n_shells
+    )
     sums, counts = _sum_by_cone(
         first.contiguous().numpy().ravel(), second.contiguous().numpy().ravel(), order, starts,
         grid.box_size, axes.numpy().astype(np.float32), np.float32(math.cos(HALF_ANGLE)),
@@ -136,7 +133,7 @@ def _cone_sums(first: Tensor, second: Tensor, grid: Grid, axes: Tensor) -> tuple
 
 
 @njit(cache=True)
-def _sorted(
+def _order_by_shell(
     shells: NDArray[np.int64], n_shells: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of all voxels below ``n_shells`` by shell, and where each shell starts."""
@@ -177,13 +174,13 @@ def _sum_by_cone(
             u, v, w = np.float32(x) * length, np.float32(y) * length, np.float32(z) * length
             a, b = first[i], second[i]
             cross = a.real * b.real + a.imag * b.imag
-            one = a.real * a.real + a.imag * a.imag
-            two = b.real * b.real + b.imag * b.imag
+            power_a = a.real * a.real + a.imag * a.imag
+            power_b = b.real * b.real + b.imag * b.imag
             for j in range(m):
                 inside = 1.0 if abs(ax[j] * u + ay[j] * v + az[j] * w) >= cosine else 0.0
                 total[0, j] += inside * cross
-                total[1, j] += inside * one
-                total[2, j] += inside * two
+                total[1, j] += inside * power_a
+                total[2, j] += inside * power_b
                 total[3, j] += inside
         sums[shell] = total[:3].T
         counts[shell] = total[3]

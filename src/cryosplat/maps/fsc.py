@@ -1,4 +1,4 @@
-"""Fourier shell correlation, the resolution it gives, and what it says about the truth.
+"""Fourier shell correlation, the resolution it gives, and the expected correlation with the truth.
 
 Shells are RELION's: shell ``i`` holds ``i - 0.5 <= |k| < i + 0.5``, summed over the stored half
 transform without Hermitian weights (RELION, ``getFSC``). All sums are float64.
@@ -41,17 +41,17 @@ class Resolution:
     at_nyquist: bool
 
     @property
-    def found(self) -> bool:
+    def resolved(self) -> bool:
         """Whether at least one shell lies above the threshold before the first drop."""
         return self.shell > 0
 
     @property
     def crossing_angstrom(self) -> float:
-        """The interpolated crossing in Angstrom; infinite when nothing was found."""
+        """The interpolated crossing in Angstrom; infinite if nothing is resolved."""
         return 1.0 / self.crossing if self.crossing > 0 else math.inf
 
     def __str__(self) -> str:
-        if not self.found:
+        if not self.resolved:
             return "none"
         return f"{self.angstrom:.2f} Å" + (" (at Nyquist)" if self.at_nyquist else "")
 
@@ -60,9 +60,9 @@ class Resolution:
 class MaskedFsc:
     """The FSC curves of two masked half-maps, each (n_shells,) float64.
 
-    ``corrected`` is free of what the mask itself contributes (Chen et al. 2013, Ultramicroscopy
-    135, eq. 4); ``randomised`` is that contribution, measured with random phases from shell
-    ``randomised_from`` (the number of shells when nothing was randomised).
+    ``corrected`` is without the mask's own contribution (Chen et al. 2013, Ultramicroscopy 135,
+    eq. 4); ``randomised`` is that contribution, the FSC with random phases from shell
+    ``randomised_from`` on (the number of shells if no phases were randomised).
     """
 
     unmasked: Tensor
@@ -72,9 +72,9 @@ class MaskedFsc:
     randomised_from: int
 
     def inflation(self, grid: Grid, threshold: float = 0.143) -> float:
-        """FSC of random phases around the corrected resolution; above 0.1 the mask is too tight.
+        """FSC with random phases around the corrected resolution; above 0.1 the mask is too tight.
 
-        The mean of up to five shells, all of them corrected ones: single shells scatter.
+        The mean of up to five corrected shells, as single shells scatter.
         """
         first = self.randomised_from + CORRECT_AFTER
         if first >= len(self.randomised):
@@ -111,7 +111,7 @@ def shell_products(a: Tensor, b: Tensor) -> Tensor:
 def resolution(fsc: Tensor, grid: Grid, threshold: float = 0.143) -> Resolution:
     """The last shell before ``fsc`` first falls below ``threshold``, scanning from shell 1.
 
-    A NaN counts as a drop: where the curve is unknown, no resolution is claimed.
+    A NaN counts as a drop.
 
     Raises
     ------
@@ -149,10 +149,7 @@ def truth_from_halves(fsc: Tensor) -> Tensor:
 
 
 def masked_fsc(a: Tensor, b: Tensor, mask: Tensor, generator: torch.Generator) -> MaskedFsc:
-    """FSC of two half-maps under ``mask``, corrected for the mask by random phases.
-
-    As `masked_fscs` for one mask.
-    """
+    """`masked_fscs` for one mask."""
     return masked_fscs(a, b, {"mask": mask}, generator)["mask"]
 
 
@@ -161,9 +158,9 @@ def masked_fscs(
 ) -> dict[str, MaskedFsc]:
     """FSC of two half-maps under each of ``masks``, corrected for the mask by random phases.
 
-    The phases of both maps are replaced from the first shell ``k`` whose unmasked FSC is below 0.8
-    on, the same random maps for every mask; from shell ``k + 2`` the masked curve F is corrected
-    with that of the random maps N (Chen et al. 2013; the shells are those of RELION).
+    Phases are randomised from the first shell ``k`` with an unmasked FSC below 0.8; the randomised
+    maps are the same for every mask. From shell ``k + 2`` the masked curve F is corrected by the
+    curve N of the randomised maps (Chen et al. 2013, with RELION's choice of shells).
 
     Raises
     ------
@@ -179,19 +176,19 @@ def masked_fscs(
     below = (unmasked[1:] < RANDOMISE_BELOW).nonzero()
     first = int(below[0]) + 1 if len(below) else len(unmasked)
     noise = [_randomise(t, first, box_size, generator) for t in transforms if first < len(unmasked)]
-    found = {}
+    curves = {}
     for name, mask in masks.items():
         mask = mask.double()
         masked = fourier_shell_correlation(a * mask, b * mask)
         randomised = torch.zeros_like(masked)
         if noise:
             randomised = fourier_shell_correlation(noise[0] * mask, noise[1] * mask)
-        corrected = corrected_for_mask(masked, randomised, first)
-        found[name] = MaskedFsc(unmasked, masked, randomised, corrected, first)
-    return found
+        corrected = correct_for_mask(masked, randomised, first)
+        curves[name] = MaskedFsc(unmasked, masked, randomised, corrected, first)
+    return curves
 
 
-def corrected_for_mask(masked: Tensor, randomised: Tensor, randomised_from: int) -> Tensor:
+def correct_for_mask(masked: Tensor, randomised: Tensor, randomised_from: int) -> Tensor:
     """``(F - N) / (1 - N)`` from shell ``randomised_from + 2`` on, F below.
 
     F is the FSC under a mask, N that of the same maps with random phases from shell
@@ -206,9 +203,8 @@ def corrected_for_mask(masked: Tensor, randomised: Tensor, randomised_from: int)
 def randomise_phases(volume: Tensor, first_shell: int, generator: torch.Generator) -> Tensor:
     """``volume`` with random phases where ``|k| >= first_shell``; all Fourier amplitudes are kept.
 
-    The phases are those of a real white-noise map, so the result is real (Hermitian transform)
-    and the phases on the transform's self-conjugate points are 0 or pi. The border is RELION's,
-    ``|k|`` as it is and not rounded: half of shell ``first_shell`` stays. Float64 [z, y, x].
+    The phases are those of real white noise, so the result is real. As in RELION ``|k|`` is not
+    rounded: half of shell ``first_shell`` keeps its phases. Float64 [z, y, x].
     """
     return _randomise(_transform(volume), first_shell, volume.shape[-1], generator)
 

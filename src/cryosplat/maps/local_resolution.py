@@ -1,19 +1,19 @@
-"""Local resolution: where two half-maps agree, and down to which detail.
+"""Local resolution of two half-maps.
 
-Both half-maps are split into overlapping frequency bands. In each band their correlation is taken
-in a soft window around every voxel,
+Both half-maps are split into overlapping frequency bands. In each band they are correlated in a
+soft window around every voxel,
 
     C(r) = W*(m f1 f2) / sqrt(W*(m f1^2) W*(m f2^2)),
 
-with ``f1`` and ``f2`` the band of the half-maps, ``m`` the mask and ``W*`` the convolution with a
-Gaussian: by Parseval's theorem the FSC of the windowed maps (Cardone, Heymann & Steven 2013,
-J. Struct. Biol. 184), for all voxels at once. The mask weighs products and never multiplies a map
-before its transform, so that, unlike in a masked FSC, its edge correlates nothing.
+with ``f1`` and ``f2`` the band-passed half-maps, ``m`` the mask and ``W*`` the convolution with a
+Gaussian. By Parseval's theorem this is the FSC of the windowed maps (Cardone, Heymann & Steven 2013,
+J. Struct. Biol. 184) for all voxels at once. The mask weights products and never multiplies a map
+before its transform, so that, unlike in a masked FSC, its edge adds no correlation.
 
-Calibration for noise: a band of width 1/D seen in a window of diameter D holds about 7 (D s)^2
-independent numbers at frequency s. The window is at least 2.5 wavelengths wide at every frequency,
-and where so few numbers are left that pure noise exceeds the threshold in one voxel of a thousand,
-the threshold is that of one in a thousand.
+Noise: a band of width 1/D in a window of diameter D holds about 7 (D s)^2 independent coefficients
+at frequency s. The window is at least 2.5 wavelengths wide at every frequency. Where so few
+coefficients are left that noise alone would exceed the threshold in more than one voxel in a
+thousand, the threshold is raised to that level.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ import torch
 from torch import Tensor
 
 from .. import fourier
-from ..errors import InputError, SettingsError
+from ..errors import SettingsError
 from ..grid import Grid
 from ._interpolation import trilinear
 from .fsc import fourier_shell_correlation, resolution
 
 THRESHOLD = 0.5
-"""The usual one for windowed FSC; 0.143 is for the FSC of whole maps, which is less noisy."""
+"""Customary for windowed FSC; 0.143 is meant for whole maps, whose FSC is less noisy."""
 WAVELENGTHS_OF_RESOLUTION = 6.0
 """Diameter of the window in units of the global resolution."""
 LEAST_WINDOW, LARGEST_WINDOW = 12.0, 60.0  # Angstrom
-LEAST_WAVELENGTHS = 2.5  # of any band in its window
+LEAST_WAVELENGTHS = 2.5  # per window, in any band
 COARSEST = 60.0  # Angstrom
-NOISE_DEVIATIONS = 3.1  # exceeded by one in a thousand
-HIGHEST_THRESHOLD = 0.8  # at the mask's edge, where a window holds few numbers
+NOISE_DEVIATIONS = 3.1  # exceeded once in a thousand
+HIGHEST_THRESHOLD = 0.8  # at the mask's edge, where a window holds few coefficients
 SIGMA_OF_DIAMETER = (1.0 / 6.0 * math.pi) ** (1 / 3) / math.sqrt(4.0 * math.pi)
 """Deviation of the Gaussian with the effective volume of a ball of diameter 1."""
 BAND_WIDTH = 36.0 / 35.0
@@ -52,10 +52,10 @@ BAND_WIDTH = 36.0 / 35.0
 class LocalResolution:
     """Resolution at every voxel.
 
-    ``map`` float32 (d, d, d) [z, y, x] in Angstrom: where the mask is above 0, the resolution,
-    at most ``coarsest``, which also stands for "no agreement found"; 0 where the mask is 0, as
-    nothing was measured there. ``inside``: the voxels (mask at least 0.5) that the summary counts.
-    ``window``: diameter in Angstrom of the ball with the window's effective volume.
+    ``map`` float32 (d, d, d) [z, y, x] in Angstrom: the resolution where the mask is above 0, 0
+    elsewhere. Voxels without agreement have ``coarsest``, the lowest resolution measured.
+    ``inside``: the voxels (mask at least 0.5) that the summary counts. ``window``: diameter in
+    Angstrom of the ball with the window's effective volume.
     """
 
     map: Tensor
@@ -70,7 +70,7 @@ class LocalResolution:
         return float(np.quantile(values, share)) if len(values) else self.coarsest
 
     def summary(self) -> dict[str, Any]:
-        """Median, 5 % and 95 % quantiles (Angstrom), window, threshold, share not resolved."""
+        """Median, 5 % and 95 % quantiles (Angstrom), window, threshold, unresolved share."""
         unresolved = (self.map[self.inside] >= self.coarsest * (1 - 1e-6)).float()
         return {
             "median": self.quantile(0.5),
@@ -85,15 +85,15 @@ class LocalResolution:
 
 @dataclass(frozen=True, slots=True)
 class _Band:
-    """Frequencies around ``centre``, down to 0 at ``half_width``, seen in a ``window``; 1/A, A."""
+    """A raised cosine around ``centre`` of ``half_width`` (1/A), correlated in a ``window`` (A)."""
 
     centre: float
     half_width: float
     window: float
 
     @property
-    def numbers(self) -> float:
-        """Independent numbers of the band in the whole window."""
+    def n_independent(self) -> float:
+        """Independent coefficients of the band in a whole window."""
         volume = math.pi / 6.0 * self.window**3
         return volume * 4.0 * math.pi * self.centre**2 * BAND_WIDTH * self.half_width
 
@@ -113,8 +113,8 @@ def local_resolution(
 ) -> LocalResolution:
     """Resolution around each voxel at which the local correlation first falls below ``threshold``.
 
-    ``half1``, ``half2`` and the soft ``mask`` in [0, 1]: (d, d, d). ``window``: its diameter in
-    Angstrom, or None for six times the masked FSC's resolution at 0.143.
+    ``half1``, ``half2`` and the soft ``mask`` in [0, 1]: (d, d, d). ``window``: diameter in
+    Angstrom; default six times the resolution of the masked FSC at 0.143.
 
     Raises
     ------
@@ -123,9 +123,10 @@ def local_resolution(
     SettingsError
         ``window`` or ``threshold`` is outside its range.
     """
-    _check(half1, half2, mask, grid)
+    for name, volume in (("first half-map", half1), ("second half-map", half2), ("mask", mask)):
+        grid.check_cube(volume, f"local_resolution: the {name}")
     if window is None:
-        window = _usual_window(half1, half2, mask, grid)
+        window = _default_window(half1, half2, mask, grid)
     if not (4.0 * grid.pixel_size <= window <= grid.side and 0.0 < threshold < 1.0):
         raise SettingsError(
             f"local_resolution: window is {window:g} Angstrom and threshold {threshold:g}, "
@@ -134,13 +135,13 @@ def local_resolution(
         )
     bands = _bands(window, grid)
     spectra = [fourier.transform(v.detach().float(), 3) for v in (half1, half2, mask)]
-    side = _even(6.0 * grid.side / window, grid.box_size)
+    side = _fast_even_size(6.0 * grid.side / window, grid.box_size)
     frequency = torch.full((side,) * 3, bands[0].centre)
     alive = torch.ones_like(frequency, dtype=torch.bool)
     before, last = torch.zeros_like(frequency), bands[0].centre
     for band in bands:
         correlation, share = _correlation(spectra, band, side, grid)
-        noise = NOISE_DEVIATIONS / (band.numbers * share.clamp_min(1e-3)).sqrt()
+        noise = NOISE_DEVIATIONS / (band.n_independent * share.clamp_min(1e-3)).sqrt()
         margin = correlation - noise.clamp_max(HIGHEST_THRESHOLD).clamp_min(threshold)
         passed = margin >= 0
         if band is not bands[0]:
@@ -148,7 +149,7 @@ def local_resolution(
             frequency = torch.where(alive, last + step * (band.centre - last), frequency)
         alive &= passed
         before, last = margin, band.centre
-    resolutions = 1.0 / _interpolated(frequency, grid.box_size)
+    resolutions = 1.0 / _interpolate(frequency, grid.box_size)
     return LocalResolution(
         map=resolutions.masked_fill(mask <= 0, 0.0),
         inside=mask >= 0.5,
@@ -158,24 +159,11 @@ def local_resolution(
     )
 
 
-def _check(half1: Tensor, half2: Tensor, mask: Tensor, grid: Grid) -> None:
-    for name, volume in (("first half-map", half1), ("second half-map", half2), ("mask", mask)):
-        if volume.shape != (grid.box_size,) * 3:
-            raise InputError(
-                f"local_resolution: the {name} has shape {tuple(volume.shape)}, expected a cube "
-                f"of {grid.box_size} voxels."
-            )
-        if not bool(torch.isfinite(volume).all()):
-            raise InputError(
-                f"local_resolution: the {name} holds NaN or infinite values, expected numbers."
-            )
-
-
-def _usual_window(half1: Tensor, half2: Tensor, mask: Tensor, grid: Grid) -> float:
-    found = resolution(fourier_shell_correlation(half1 * mask, half2 * mask), grid, 0.143)
-    wanted = WAVELENGTHS_OF_RESOLUTION * found.angstrom
+def _default_window(half1: Tensor, half2: Tensor, mask: Tensor, grid: Grid) -> float:
+    fsc = fourier_shell_correlation(half1 * mask, half2 * mask)
+    diameter = WAVELENGTHS_OF_RESOLUTION * resolution(fsc, grid, 0.143).angstrom
     least = max(LEAST_WINDOW, 6.0 * grid.pixel_size)
-    return min(max(wanted, least), max(LARGEST_WINDOW, least), 0.5 * grid.side)
+    return min(max(diameter, least), max(LARGEST_WINDOW, least), 0.5 * grid.side)
 
 
 def _bands(window: float, grid: Grid) -> list[_Band]:
@@ -194,14 +182,14 @@ def _bands(window: float, grid: Grid) -> list[_Band]:
 def _correlation(
     spectra: list[Tensor], band: _Band, side: int, grid: Grid
 ) -> tuple[Tensor, Tensor]:
-    """Local correlation of a band, and the share of the window inside the mask, (side,) * 3.
+    """Local correlation in a band, and the share of the window inside the mask, (side,) * 3.
 
-    Everything is computed on the coarsest grid that holds it: the band on one of twice its highest
-    frequency (its products fold, but only to where the window lets nothing pass), what has passed
-    the window on one of ``side``.
+    Computed on the coarsest sufficient grids. The band's grid has twice its highest frequency: its
+    products alias, but only to frequencies that the window removes. Convolved with the window they
+    fit on a grid of ``side``.
     """
     highest = band.centre + band.half_width
-    fine = _even((2.0 * highest + 2.0 / band.window) * grid.side, grid.box_size)
+    fine = _fast_even_size((2.0 * highest + 2.0 / band.window) * grid.side, grid.box_size)
     gain = _band_gain(fine, grid.side, band)
     first, second, mask = (fourier.crop(s, fine, 3) for s in spectra)
     first, second = (fourier.inverse(s * gain, fine, 3) for s in (first, second))
@@ -211,25 +199,25 @@ def _correlation(
     window = torch.exp(-2.0 * (math.pi * band.deviation) ** 2 * squared).float()
     window *= (small / fine) ** 3
 
-    def averaged(values: Tensor) -> Tensor:
+    def window_mean(values: Tensor) -> Tensor:
         spectrum = fourier.crop(fourier.transform(values, 3), small, 3)
         return fourier.inverse(spectrum * window, small, 3)
 
-    cross = averaged(weight * first * second)
-    power = [averaged(weight * values.square()).clamp_min(0.0) for values in (first, second)]
-    share = averaged(weight)
+    cross = window_mean(weight * first * second)
+    power = [window_mean(weight * values.square()).clamp_min(0.0) for values in (first, second)]
+    share = window_mean(weight)
     norm = (power[0] * power[1]).sqrt()
     floor = 1e-5 * float(norm.max())
     correlation = torch.where(norm > floor, cross / norm.clamp_min(floor or 1.0), 0.0)
-    return _interpolated(correlation, side), _interpolated(share, side)
+    return _interpolate(correlation, side), _interpolate(share, side)
 
 
-def _even(size: float, largest: int) -> int:
-    """An even side of at least ``size`` that transforms fast, and at most ``largest``."""
-    wanted = 2 * max(4, math.ceil(size / 2))
-    while wanted < largest and scipy.fft.next_fast_len(wanted, real=True) != wanted:
-        wanted += 2
-    return min(wanted, largest)
+def _fast_even_size(size: float, largest: int) -> int:
+    """An even box size of at least ``size`` whose transform is fast, and at most ``largest``."""
+    even = 2 * max(4, math.ceil(size / 2))
+    while even < largest and scipy.fft.next_fast_len(even, real=True) != even:
+        even += 2
+    return min(even, largest)
 
 
 def _band_gain(box_size: int, side: float, band: _Band) -> Tensor:
@@ -238,7 +226,7 @@ def _band_gain(box_size: int, side: float, band: _Band) -> Tensor:
     return fourier.raised_cosine((radii - band.centre).abs(), band.half_width).float()
 
 
-def _interpolated(values: Tensor, box_size: int) -> Tensor:
+def _interpolate(values: Tensor, box_size: int) -> Tensor:
     """A periodic cube on ``box_size`` voxels; voxel 0 stays voxel 0."""
     size = values.shape[0]
     if size == box_size:

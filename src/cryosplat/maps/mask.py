@@ -1,4 +1,4 @@
-"""Soft masks: a sphere, and three of different reach that find the molecule by themselves."""
+"""Soft masks: a sphere, and automatic masks of three extents around the molecule."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from scipy import ndimage
 from torch import Tensor
 
 from .. import fourier
-from ..errors import InputError
 from ..grid import Grid
 from ._interpolation import trilinear
 
 LOW_PASS = 15.0
-"""Resolution at which the molecule is looked for, in Angstrom."""
+"""Resolution of the low-passed map in which the molecule is located, in Angstrom."""
 COARSEST_LOW_PASS = 45.0
-"""Resolution, in Angstrom, down to which a noisy map is smoothed before giving up."""
+"""Lowest resolution, in Angstrom, to which a noisy map is smoothed before giving up."""
 FRACTION_OF_MAXIMUM = 0.12
 """Threshold as a fraction of the robust maximum of the low-passed map."""
 NOISE_DEVIATIONS = 4.0
 """Threshold in standard deviations of the low-passed map outside the particle's sphere."""
 LARGEST_THRESHOLD = 0.3
-"""A threshold above this fraction of the maximum would cut the molecule: smooth further first."""
+"""A threshold above this fraction of the maximum would cut the molecule; the map is smoothed more."""
 MINOR_COMPONENT = 0.05
 """Separate pieces with less than this share of the largest piece's mass are dropped as noise."""
 
@@ -53,7 +52,8 @@ REACHES = {
     "auto": Reach(grow=5.0, edge=8.0, least_grow=2.0, least_edge=5.0),
     "tight": Reach(grow=0.0, edge=6.0, least_grow=0.0, least_edge=4.0),
 }
-"""Loose as cryoSPARC's (25 and 40 Angstrom from the region); tight ends where auto still grows."""
+"""``loose`` reaches 25 and ends 40 Angstrom from the region, as in cryoSPARC; ``tight`` adds only an
+edge."""
 
 
 def spherical_mask(grid: Grid, radius: float, edge: float) -> Tensor:
@@ -66,41 +66,41 @@ def spherical_mask(grid: Grid, radius: float, edge: float) -> Tensor:
 
 
 def soft_mask(volume: Tensor, grid: Grid) -> Tensor:
-    """A mask around the molecule in ``volume`` (d, d, d), float32 in [0, 1], found automatically.
+    """An automatic mask around the molecule in ``volume`` (d, d, d), float32 in [0, 1].
 
-    The map is low-passed (15 Angstrom, and further while noise hides the molecule), thresholded at
-    the larger of 12 % of its robust maximum and 4 standard deviations of what lies outside the
-    inscribed sphere, cleared of small pieces, its enclosed cavities filled, grown and given a
-    cosine edge. It falls to 0 before the inscribed sphere ends, so the box never cuts it. A map in
-    which nothing stands out gets that sphere itself: a mask that assumes nothing.
+    The map is low-passed to 15 Angstrom, or further while noise hides the molecule. The threshold is
+    the larger of 12 % of the map's robust maximum and 4 standard deviations outside the inscribed
+    sphere. Small pieces are dropped, enclosed cavities filled, and the region is grown and given a
+    cosine edge. The mask falls to 0 inside the inscribed sphere, so the box never cuts it. Where
+    nothing rises above the noise, the mask is that sphere.
 
     Raises
     ------
     InputError
         ``volume`` is not a cube of the grid's box size, or holds NaN or infinite values.
     """
-    return _masks_of_reach(volume, grid, ("auto",))["auto"]
+    return _automatic_masks(volume, grid, ("auto",))["auto"]
 
 
 def named_masks(volume: Tensor, grid: Grid, user: Tensor | None = None) -> dict[str, Tensor]:
-    """The masks ``loose``, ``auto`` and ``tight``, and ``user`` where one is given.
+    """The masks ``loose``, ``auto`` and ``tight``, and the ``user``'s if there is one.
 
-    The first three are `soft_mask` with the reaches of `REACHES`; all are float32 (d, d, d).
-    Raises as `soft_mask`.
+    The first three are made as by `soft_mask`, with the extents in `REACHES`; all are float32
+    (d, d, d). Raises as `soft_mask`.
     """
-    masks = _masks_of_reach(volume, grid, tuple(REACHES))
+    masks = _automatic_masks(volume, grid, tuple(REACHES))
     return masks if user is None else masks | {"user": user.float()}
 
 
-def _masks_of_reach(volume: Tensor, grid: Grid, names: tuple[str, ...]) -> dict[str, Tensor]:
-    _check_map(volume, grid)
+def _automatic_masks(volume: Tensor, grid: Grid, names: tuple[str, ...]) -> dict[str, Tensor]:
+    grid.check_cube(volume, "soft_mask: the map")
     edge = REACHES["auto"].on(grid)[1]
     envelope = spherical_mask(grid, 0.5 * grid.side - edge, edge)
-    found = find_molecule(volume, grid)
-    if found is None:
+    molecule = find_molecule(volume, grid)
+    if molecule is None:
         return dict.fromkeys(names, envelope)
-    distance = ndimage.distance_transform_edt(~found.region, sampling=found.grid.pixel_size)
-    distance = _interpolate(torch.from_numpy(np.asarray(distance)), found.grid, grid)
+    distance = ndimage.distance_transform_edt(~molecule.region, sampling=molecule.grid.pixel_size)
+    distance = _interpolate(torch.from_numpy(np.asarray(distance)), molecule.grid, grid)
     masks = {}
     for name in names:
         grow, edge = REACHES[name].on(grid)
@@ -108,19 +108,9 @@ def _masks_of_reach(volume: Tensor, grid: Grid, names: tuple[str, ...]) -> dict[
     return masks
 
 
-def _check_map(volume: Tensor, grid: Grid) -> None:
-    if volume.shape != (grid.box_size,) * 3:
-        raise InputError(
-            f"soft_mask: the map has shape {tuple(volume.shape)}, expected a cube of "
-            f"{grid.box_size} voxels."
-        )
-    if not bool(torch.isfinite(volume).all()):
-        raise InputError("soft_mask: the map holds NaN or infinite values, expected numbers.")
-
-
 @dataclass(frozen=True, slots=True)
 class Molecule:
-    """Where the molecule is: ``region`` of a coarser ``grid``, and its low-passed ``density``."""
+    """The molecule's ``region`` on a coarser ``grid``, and the low-passed ``density`` there."""
 
     grid: Grid
     region: NDArray[np.bool_]
@@ -128,16 +118,13 @@ class Molecule:
 
     def share_outside(self, mask: Tensor, grid: Grid) -> float:
         """Share of the molecule's density where ``mask`` (on ``grid``) is below one half."""
-        there = _interpolate(mask.double(), grid, self.grid).numpy()
+        coarse_mask = _interpolate(mask.double(), grid, self.grid).numpy()
         weights = np.where(self.region, self.density, 0.0)
-        return float(weights[there < 0.5].sum() / weights.sum())
+        return float(weights[coarse_mask < 0.5].sum() / weights.sum())
 
 
 def find_molecule(volume: Tensor, grid: Grid) -> Molecule | None:
-    """The molecule in ``volume`` as `soft_mask` sees it; None where nothing stands out.
-
-    On a coarser grid, which suffices at these resolutions.
-    """
+    """Locate the molecule in ``volume`` as `soft_mask` does; None if nothing exceeds the noise."""
     resolution = max(LOW_PASS, 4.0 * grid.pixel_size)
     coarse_box = min(grid.box_size, 2 * math.ceil(2.0 * grid.side / resolution))
     coarse_grid = Grid(coarse_box, grid.side / coarse_box)
@@ -159,7 +146,7 @@ def find_molecule(volume: Tensor, grid: Grid) -> Molecule | None:
 
 
 def _large_pieces(density: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pieces of ``region`` with enough mass, without their enclosed cavities."""
+    """The pieces of ``region`` with enough mass, their enclosed cavities filled."""
     labels = np.empty(region.shape, np.int32)
     ndimage.label(region, structure=np.ones((3, 3, 3)), output=labels)
     masses = np.bincount(labels.ravel(), density.ravel())

@@ -1,14 +1,14 @@
-"""An atomic model against the map: FSC, and a real-space correlation for every residue.
+"""Map-model FSC, and the real-space correlation of every residue.
 
 The model's density is the sum of its atoms' electron scattering factors (International Tables C,
-table 4.3.2.2, through gemmi) with their occupancies and B-factors. The scale and fall-off of its
-spectrum are not compared: FSC ignores them, and for the correlations each shell of the model's
-transform is given the power of the map's, both low-passed at the resolution of their FSC.
+table 4.3.2.2, through gemmi) with their occupancies and B-factors. Differences in the fall-off of
+the two spectra do not count: the FSC ignores them, and for the correlations both densities are
+low-passed at the resolution of their FSC, and each shell of the model's is scaled to the map's power.
 
-Where the model stands: PDB and EMDB practice puts coordinate 0 at the corner of the map, so that
-an atom at x Angstrom lies at voxel x / pixel size. A model may also have its origin at the map's
-rotation centre, or stand elsewhere. Both frames are tried, and the translation that correlates
-best; the standard frame is preferred, a translation taken only where neither frame fits.
+By PDB and EMDB practice coordinate 0 is at the corner of the map, and an atom at x Angstrom lies at
+voxel x / pixel size. A model may also have its origin at the map's rotation centre, or elsewhere.
+Both frames are tried, and the translation with the best correlation, which is used only if neither
+frame fits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import fourier
-from ..errors import InputError
 from ..grid import Grid
 from ._model_placement import (
     Frame,
@@ -34,7 +33,7 @@ from ._model_placement import (
     coarse_shell,
     low_pass,
     model_density,
-    placed,
+    place_model,
     read_model,
 )
 from .fsc import Resolution, fourier_shell_correlation, resolution
@@ -45,7 +44,7 @@ RADIUS = 2.5
 
 @dataclass(frozen=True, slots=True)
 class ResidueFit:
-    """A residue's ``correlation`` with the map; ``number`` has the insertion code behind it."""
+    """A residue's ``correlation`` with the map; ``number`` includes the insertion code."""
 
     chain: str
     number: str
@@ -58,9 +57,9 @@ class ModelFit:
     """How a model agrees with a map.
 
     ``fsc`` (n_shells,) float64 and where it falls below 0.5, the ``resolution``; ``correlation`` of
-    all voxels near atoms; ``residues`` in the order of the file, without waters. ``frame``: where
-    the model's coordinate 0 was found, at the map's corner, at its rotation centre, or "moved";
-    ``shift`` (x, y, z): what was added to the coordinates, in Angstrom, to count from the corner.
+    all voxels near atoms; ``residues`` in the order of the file, without waters. ``frame``: whether
+    the model's origin is the map's corner, its rotation centre, or elsewhere ("moved"); ``shift``
+    (x, y, z) in Angstrom takes the coordinates to the map's corner.
     """
 
     fsc: Tensor
@@ -73,7 +72,7 @@ class ModelFit:
     def summary(self) -> dict[str, Any]:
         """Plain values; ``resolution_0.5`` is None where the FSC is below 0.5 from the start."""
         return {
-            "resolution_0.5": self.resolution.angstrom if self.resolution.found else None,
+            "resolution_0.5": self.resolution.angstrom if self.resolution.resolved else None,
             "correlation": round(self.correlation, 4),
             "frame": self.frame,
             "shift": [round(v, 3) for v in self.shift],
@@ -88,33 +87,31 @@ def map_model_fsc(
 ) -> ModelFit:
     """Compare a map (d, d, d) under a soft ``mask`` with the model in a PDB or mmCIF file.
 
-    The first model of the file is used, with its ligands and waters.
+    The first model in the file is used, with its ligands and waters.
 
     Raises
     ------
     InputError
-        The file is no atomic model, holds no atoms or atoms of unknown elements, or the map or the
-        mask is not a cube of the grid's box size.
+        The file is not an atomic model, holds no atoms or atoms of unknown elements, or the map or
+        the mask is not a cube of the grid's box size, or not finite.
     """
-    for name, values in (("map", volume), ("mask", mask)):
-        if values.shape != (grid.box_size,) * 3:
-            raise InputError(
-                f"map_model_fsc: the {name} has shape {tuple(values.shape)}, expected a cube of "
-                f"{grid.box_size} voxels."
-            )
+    grid.check_cube(volume, "map_model_fsc: the map")
+    grid.check_cube(mask, "map_model_fsc: the mask")
     model = read_model(Path(path))
     masked = volume.detach().float() * mask
-    frame, shift = placed(model, masked, grid)
+    frame, shift = place_model(model, masked, grid)
     density = model_density(model, grid, shift)
     fsc = fourier_shell_correlation(masked, density * mask)
-    found = resolution(fsc, grid, 0.5)
-    shell = max(found.shell, coarse_shell(grid))
-    pair = _comparable(volume.detach().float(), density, grid, shell)
-    correlation, residues = _residues(model, pair, grid, shift)
-    return ModelFit(fsc, found, correlation, residues, frame, _as_triple(shift))
+    resolution_05 = resolution(fsc, grid, 0.5)
+    shell = max(resolution_05.shell, coarse_shell(grid))
+    pair = _match_spectra(volume.detach().float(), density, grid, shell)
+    correlation, residues = _residue_fits(model, pair, grid, shift)
+    return ModelFit(fsc, resolution_05, correlation, residues, frame, _as_triple(shift))
 
 
-def _comparable(volume: Tensor, density: Tensor, grid: Grid, shell: int) -> tuple[Volume, Volume]:
+def _match_spectra(
+    volume: Tensor, density: Tensor, grid: Grid, shell: int
+) -> tuple[Volume, Volume]:
     """Map and model low-passed at ``shell``, the model's shells with the power of the map's."""
     shells = fourier.shells((grid.box_size,) * 3)
     gain = low_pass(shells, shell)
@@ -127,7 +124,7 @@ def _comparable(volume: Tensor, density: Tensor, grid: Grid, shell: int) -> tupl
     return first, second
 
 
-def _residues(
+def _residue_fits(
     model: gemmi.Model,
     pair: tuple[Volume, Volume],
     grid: Grid,
@@ -164,19 +161,19 @@ def _voxels_near(
     offsets = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"), -1).reshape(-1, 3)
     centres = positions / grid.pixel_size
     nearest = np.rint(centres).astype(np.int64)
-    found = []
+    parts = []
     for offset in offsets:
         voxel = nearest + offset
         inside = ((voxel - centres) ** 2).sum(1) <= radius**2
         x, y, z = voxel[inside].T % side
-        found.append(owners[inside] * side**3 + (z * side + y) * side + x)
-    return np.unique(np.concatenate(found))
+        parts.append(owners[inside] * side**3 + (z * side + y) * side + x)
+    return np.unique(np.concatenate(parts))
 
 
 def _correlations(
     a: NDArray[np.float64], b: NDArray[np.float64], owner: NDArray[np.int64], n: int
 ) -> NDArray[np.float64]:
-    """Pearson correlation of the values of each of ``n`` owners; 0 where nothing varies."""
+    """Pearson correlation of the values of each of ``n`` owners; 0 for constant values."""
     count = np.maximum(np.bincount(owner, minlength=n), 1)
     a = a - (np.bincount(owner, a, n) / count)[owner]
     b = b - (np.bincount(owner, b, n) / count)[owner]

@@ -1,4 +1,4 @@
-"""Sharpening: the Guinier plot, its B-factor, FSC weighting, and the way without a grid.
+"""Sharpening: Guinier plot and B-factor, FSC weighting, and sharpening of a mixture.
 
 B-factors have RELION's sign: ``exp(-b_factor s^2 / 4)`` multiplies the map's transform, so a
 negative B-factor sharpens. (Rosenthal & Henderson 2003, J. Mol. Biol. 333, 721-745.)
@@ -20,9 +20,9 @@ from ..mixture import GaussianMixture
 from .fsc import resolution, truth_from_halves
 
 GUINIER_FROM = 10.0
-"""Resolution in Angstrom from which on amplitudes fall as a B-factor says (RELION's default)."""
+"""Lowest resolution, in Angstrom, of the line's fit (RELION's default)."""
 FEWEST_SHELLS = 4
-"""A line through fewer shells is no measurement."""
+"""No line is fitted to fewer shells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Guinier:
     transform divided by the number of voxels; ``log_amplitude_weighted`` that of the map weighted
     by ``C_ref``, minus infinity where that is 0. The line ``slope * s^2 + intercept`` is fitted to
     the latter within ``fit_range`` (Angstrom, low to high resolution), and ``b_factor`` (square
-    Angstrom) is four times its slope. Where ``fit_range`` holds fewer than four shells nothing is
-    fitted: ``b_factor``, ``slope``, ``intercept`` and ``correlation`` are NaN.
+    Angstrom) is four times its slope. If ``fit_range`` holds fewer than four shells, ``b_factor``,
+    ``slope``, ``intercept`` and ``correlation`` are NaN.
     """
 
     b_factor: float
@@ -48,7 +48,7 @@ class Guinier:
 
     @property
     def fitted(self) -> bool:
-        """Whether there was a line to fit."""
+        """Whether a line was fitted."""
         return not math.isnan(self.slope)
 
     def summary(self) -> dict[str, Any]:
@@ -68,8 +68,8 @@ class Guinier:
 class Postprocessed:
     """A sharpened ``map`` (d, d, d) float32, its ``guinier`` plot, and what was done to it.
 
-    ``b_factor`` (square Angstrom) was applied; ``low_pass`` in Angstrom, infinite where nothing is
-    resolved, and then only the mean is left.
+    ``b_factor`` (square Angstrom) was applied; ``low_pass`` in Angstrom, infinite if nothing is
+    resolved: then only the mean is left.
     """
 
     map: Tensor
@@ -86,8 +86,8 @@ class Postprocessed:
 def guinier_plot(volume: Tensor, fsc: Tensor, grid: Grid, high: float | None = None) -> Guinier:
     """The Guinier plot of ``volume`` (d, d, d) with half-map FSC ``fsc`` (n_shells,).
 
-    The line is fitted by least squares, all shells alike, from 10 Angstrom to ``high`` (Angstrom;
-    default: where ``fsc`` falls below 0.143).
+    The line is fitted by unweighted least squares from 10 Angstrom to ``high`` (Angstrom; default:
+    where ``fsc`` falls below 0.143).
     """
     transform = torch.fft.rfftn(volume.detach().double()).abs() / volume.numel()
     amplitude = fourier.shell_means(transform).log()
@@ -107,7 +107,7 @@ def sharpen(
     volume: Tensor, fsc: Tensor, grid: Grid, b_factor: float | None = None,
     low_pass: float | None = None,
 ) -> Postprocessed:  # fmt: skip
-    """``volume`` weighted by its FSC, sharpened, and low-passed where its resolution ends.
+    """``volume`` weighted by its FSC, sharpened, and low-passed at its resolution.
 
     The transform is multiplied, shell by shell, by ``C_ref = sqrt(2 F / (1 + F))`` with F the
     half-map FSC ``fsc`` (n_shells,), by ``exp(-b_factor s^2 / 4)``, and by a cosine edge two
@@ -116,15 +116,15 @@ def sharpen(
     Parameters
     ----------
     b_factor
-        Square Angstrom, negative to sharpen; default: that of the Guinier plot, if it has one
-        below 0, else 0: amplitudes that rise are noise, and nothing is blurred.
+        Square Angstrom, negative to sharpen; default: that of the Guinier plot if it is negative,
+        else 0, as amplitudes that rise are noise.
     low_pass
-        Angstrom; default: where ``fsc`` falls below 0.143. Where it never falls, Nyquist.
+        Angstrom; default: where ``fsc`` falls below 0.143, or Nyquist if it never does.
 
     Raises
     ------
     SettingsError
-        ``fsc`` has not one value per shell.
+        ``fsc`` does not have one value per shell.
     """
     end = resolution(fsc, grid).angstrom if low_pass is None else low_pass
     plot = guinier_plot(volume, fsc, grid, end)
@@ -142,14 +142,13 @@ def sharpen(
     return Postprocessed(torch.fft.irfftn(transform, s=size).float(), plot, b_factor, end)
 
 
-def sharpened_mixture(mixture: GaussianMixture, b_factor: float, floor: float) -> GaussianMixture:
-    """``mixture`` sharpened (or blurred) by ``b_factor`` without a grid: only scales change.
+def sharpen_mixture(mixture: GaussianMixture, b_factor: float, floor: float) -> GaussianMixture:
+    """``mixture`` sharpened (or blurred) by ``b_factor`` without a grid: only its scales change.
 
-    ``exp(-b_factor s^2 / 4)`` times the transform of a Gaussian is a Gaussian whose variance along
-    each of its axes is ``scale^2 + b_factor / (8 pi^2)``; amplitudes, which are integrals, stay. No
-    filter rings and nothing wraps round the box. Axes that would become narrower than ``floor``
-    (standard deviation, Angstrom) keep ``floor``, or their own scale where that is smaller already:
-    along those the Gaussian is sharpened by less than was asked for.
+    ``exp(-b_factor s^2 / 4)`` times the transform of a Gaussian is that of a Gaussian with variance
+    ``scale^2 + b_factor / (8 pi^2)`` along each axis; amplitudes, which are integrals, stay. There
+    is no ringing and no wrap-around. An axis that would become narrower than ``floor`` (standard
+    deviation, Angstrom) gets ``floor``, or keeps its own scale if that is smaller already.
 
     Raises
     ------
@@ -157,15 +156,15 @@ def sharpened_mixture(mixture: GaussianMixture, b_factor: float, floor: float) -
         ``floor`` is not positive.
     """
     if not floor > 0.0:
-        raise SettingsError(f"sharpened_mixture: floor is {floor} Angstrom, expected above 0.")
+        raise SettingsError(f"sharpen_mixture: floor is {floor} Angstrom, expected above 0.")
     squared = mixture.scales.square()
     least = squared.clamp_max(floor**2)
     variances = (squared + b_factor / (8.0 * math.pi**2)).maximum(least)
     return replace(mixture, scales=variances.sqrt())
 
 
-def share_limited(before: GaussianMixture, after: GaussianMixture, b_factor: float) -> float:
-    """Share of all axes that `sharpened_mixture` could not sharpen in full."""
+def share_at_floor(before: GaussianMixture, after: GaussianMixture, b_factor: float) -> float:
+    """Share of all axes that `sharpen_mixture` could not sharpen in full because of its floor."""
     full = before.scales.square() + b_factor / (8.0 * math.pi**2)
     return float((after.scales.square() > full + 1e-6).double().mean())
 

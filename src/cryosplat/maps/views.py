@@ -1,4 +1,4 @@
-"""From where the particles are seen, and how evenly that fills Fourier space."""
+"""Viewing directions of the particles, and how evenly they sample Fourier space."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ..poses import Poses
 
 CELLS = 768
 DIRECTIONS = 1024
-"""Directions of the half sphere at which the sampling is counted."""
+"""Directions on the half sphere at which slices are counted."""
 HALF_WIDTH, LARGEST_HALF_WIDTH = 0.02, 0.2
-"""Half the thickness of a slice over its Fourier radius: a slice of one voxel at shell 25."""
+"""Half the thickness of a slice over its Fourier radius: one voxel at shell 25."""
 VIEWS_PER_DIRECTION = 100
-"""Fewer uniform views than this in a slice's width widen it: counting noise is no preference."""
+"""With fewer uniform views per direction slices are widened, as counting noise is no preference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Particles per viewing direction: the third row of a rotation, in the map's frame.
+    """Particles per viewing direction, the third row of a rotation, in the map's frame.
 
-    The sphere is cut into m cells of exactly equal area. ``axes`` (m, 3): their centres (x, y, z);
+    The sphere is divided into m cells of exactly equal area. ``axes`` (m, 3): their centres (x, y, z);
     ``bounds`` (m, 4): lowest and highest z, lowest and highest azimuth in radian, in [0, 2 pi);
     ``counts`` (m,) int64.
     """
@@ -49,7 +49,7 @@ class Views:
 def view_distribution(poses: Poses, n_cells: int = CELLS) -> Views:
     """Count the views of ``poses`` in ``n_cells`` cells of the sphere.
 
-    Cells are zones of latitude cut into equal pieces, the poles one cell each (Leopardi 2006,
+    Cells are zones of latitude divided into equal parts, and one cell at each pole (Leopardi 2006,
     Electron. Trans. Numer. Anal. 25). Raises `SettingsError` for fewer than 6 cells.
     """
     if n_cells < 6:
@@ -67,7 +67,7 @@ def view_distribution(poses: Poses, n_cells: int = CELLS) -> Views:
 
 
 def _cells_per_zone(n: int) -> NDArray[np.int64]:
-    """Cells of each zone from the north pole to the south pole; the caps hold one each."""
+    """Cells of each zone from the north to the south pole; the caps have one each."""
     cap = math.acos(1.0 - 2.0 / n)
     n_collars = max(1, round((math.pi - 2.0 * cap) / math.sqrt(4.0 * math.pi / n)))
     edges = cap + (math.pi - 2.0 * cap) * np.arange(n_collars + 1) / n_collars
@@ -103,19 +103,19 @@ def half_sphere(n: int) -> Tensor:
 
 
 def sampling_score(rotations: Tensor) -> float:
-    """How evenly the views of ``rotations`` (n, 3, 3) fill Fourier space, in [0, 1].
+    """How evenly the views of ``rotations`` (n, 3, 3) sample Fourier space, in [0, 1].
 
-    Every view fills the central slice perpendicular to its direction, the third row of its
-    rotation. For 1,024 directions of Fourier space the slices through them are counted, those with
-    ``|view . direction|`` below half a slice's thickness over its radius. With ``s`` that count
-    over its mean where it is not 0, and ``f`` the share of directions where it is not,
+    A view samples the central slice perpendicular to its direction, the third row of its rotation.
+    For each of 1,024 directions in Fourier space the slices through it are counted, those with
+    ``|view . direction|`` below half a slice's thickness over its radius. With ``f`` the share of
+    directions with any slice, and ``s`` the counts of these over their mean,
 
         score = f / mean(1 / s),
 
-    the harmonic mean of the sampling in what is sampled at all, times that part. Uniform views give
-    1, side views about one axis 8 / pi^2 = 0.81, views along one axis nearly 0. Without empty
-    directions this is the SCF of Baldwin & Lyumkis 2020 (Prog. Biophys. Mol. Biol. 150); their SCF*
-    penalises empty directions in the same spirit, not by the same formula.
+    the harmonic mean of the sampling where there is any, times the share that is sampled. Uniform
+    views give 1, side views about one axis 8 / pi^2 = 0.81, views along one axis nearly 0. Without
+    empty directions this is the SCF of Baldwin & Lyumkis 2020 (Prog. Biophys. Mol. Biol. 150); their
+    SCF* penalises empty directions too, by another formula.
     """
     if len(rotations) == 0:
         return 0.0

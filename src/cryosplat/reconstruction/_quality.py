@@ -30,7 +30,7 @@ def write_sharpened(
     folder: RunFolder, volume: Tensor, fsc: Tensor, headline: Resolution, grid: Grid
 ) -> dict[str, Any]:
     """The map with its falloff undone, weighted by the FSC; what the Guinier plot says."""
-    low_pass = headline.angstrom if headline.found else None
+    low_pass = headline.angstrom if headline.resolved else None
     sharpened = sharpen(volume, fsc, grid, low_pass=low_pass)
     write_map(folder.sharpened, sharpened.map.numpy().astype(np.float32), grid.pixel_size)
     return sharpened.summary()

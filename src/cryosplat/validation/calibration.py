@@ -84,11 +84,7 @@ def calibrate(
         The maps differ in shape from the grid, or a map is empty.
     """
     for volume in (*models, *voxels, mask):
-        if volume.shape != (grid.box_size,) * 3:
-            raise InputError(
-                f"calibrate: a map has shape {tuple(volume.shape)}, expected a cube of "
-                f"{grid.box_size} voxels."
-            )
+        grid.check_cube(volume, "calibrate: a map")
     count = fourier.shell_sums(torch.ones(grid.box_size, grid.box_size, grid.n_shells))
     a1, a2, b1, b2 = (
         torch.fft.rfftn(v.detach().double() * mask.double()) for v in (*models, *voxels)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..grid import Grid
 from ..maps.fsc import (
     Resolution,
-    corrected_for_mask,
+    correct_for_mask,
     fourier_shell_correlation,
     masked_fsc,
     resolution,
@@ -59,7 +59,7 @@ class Comparison:
         """
         shown = torch.full_like(invented, torch.nan)
         shown[from_shell:] = invented[from_shell:]
-        checked = corrected_for_mask(self.curves[HALF_MAPS_MASKED], invented, from_shell)
+        checked = correct_for_mask(self.curves[HALF_MAPS_MASKED], invented, from_shell)
         curves = self.curves | {INVENTED: shown, HALF_MAPS_CHECKED: checked}
         return _with_headline(replace(self, curves=curves), grid)
 

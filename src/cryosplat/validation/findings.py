@@ -248,7 +248,7 @@ def _inflated(evidence: Evidence) -> Iterator[Note]:
         )  # fmt: skip
     halves = resolution(truth_from_halves(curves[HALF_MAPS]), evidence.grid, 0.5)
     cross = resolution(curves[FULL_FROM_CROSS], evidence.grid, 0.5)
-    if headline.found and halves.shell > cross.shell + INFLATED:
+    if headline.resolved and halves.shell > cross.shell + INFLATED:
         yield Note(
             "half-maps-inflated", "note",
             f"The half-maps alone promise a map that is right to {halves} (FSC with the truth "

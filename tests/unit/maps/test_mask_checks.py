@@ -165,9 +165,9 @@ def _curves(unmasked: int, masked: int, corrected: int) -> MaskedFsc:
 def test_curves_far_apart_are_a_tight_mask() -> None:
     assert tightness_remark(_curves(8, 11, 10), GRID) is None
     remark = tightness_remark(_curves(8, 15, 10), GRID)
-    assert remark is not None and "9.60 Å under it, but 14.40 Å once" in remark
+    assert remark is not None and "9.60 Å with it, but 14.40 Å after correction" in remark
     remark = tightness_remark(_curves(13, 10, 10), GRID)
-    assert remark is not None and "The mask does harm: 14.40 Å under it" in remark
+    assert remark is not None and "The mask lowers the resolution: 14.40 Å with it" in remark
 
 
 def test_the_table_of_resolutions() -> None:

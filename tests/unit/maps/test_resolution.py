@@ -30,7 +30,7 @@ def _curve(*values: float) -> torch.Tensor:
 
 def test_resolution_is_the_last_shell_before_the_first_drop() -> None:
     found = resolution(_curve(1, 0.9, 0.8, 0.6, 0.2, 0.9, 0.9, 0.1, 0.0), GRID, 0.5)
-    assert (found.shell, found.at_nyquist, found.found) == (3, False, True)
+    assert (found.shell, found.at_nyquist, found.resolved) == (3, False, True)
     assert found.angstrom == pytest.approx(32 / 3)
     assert found.frequency == pytest.approx(3 / 32)
     assert found.crossing == pytest.approx(3.25 / 32)  # a quarter of the way from .6 to .2
@@ -52,7 +52,7 @@ def test_a_curve_that_never_drops_ends_at_nyquist() -> None:
 
 def test_a_curve_below_from_the_start_has_no_resolution() -> None:
     found = resolution(_curve(1, 0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9), GRID)
-    assert (found.shell, found.found, str(found)) == (0, False, "none")
+    assert (found.shell, found.resolved, str(found)) == (0, False, "none")
     assert math.isinf(found.angstrom) and math.isinf(found.crossing_angstrom)
 
 

@@ -15,9 +15,9 @@ from cryosplat.grid import Grid
 from cryosplat.maps.fsc import truth_from_halves
 from cryosplat.maps.sharpening import (
     guinier_plot,
-    share_limited,
+    share_at_floor,
     sharpen,
-    sharpened_mixture,
+    sharpen_mixture,
 )
 from cryosplat.mixture import GaussianMixture
 from cryosplat.splatting import voxelize
@@ -134,7 +134,7 @@ def test_gaussians_are_sharpened_as_their_map_is(
 ) -> None:
     grid = Grid(64, 0.8)
     mixture = _mixture(generator)
-    sharp = sharpened_mixture(mixture, b_factor, floor=0.4)
+    sharp = sharpen_mixture(mixture, b_factor, floor=0.4)
     gain = torch.exp(-0.25 * b_factor * fourier.squared_radii((64, 64, 64)) / grid.side**2)
     transform = torch.fft.rfftn(voxelize(mixture, grid).double()) * gain
     keep = (
@@ -145,16 +145,16 @@ def test_gaussians_are_sharpened_as_their_map_is(
     given = torch.fft.irfftn(rendered, s=(64, 64, 64))
     error = float((given - expected).abs().max() / expected.abs().max())
     assert error < tolerances.SHARPENED_GAUSSIANS
-    assert share_limited(mixture, sharp, b_factor) == 0.0
+    assert share_at_floor(mixture, sharp, b_factor) == 0.0
     assert torch.equal(sharp.amplitudes, mixture.amplitudes)
 
 
 def test_scales_stop_at_the_floor_and_never_grow(generator: torch.Generator) -> None:
     mixture = _mixture(generator)
     mixture.scales[0] = 0.3
-    sharp = sharpened_mixture(mixture, -1000.0, floor=0.5)
+    sharp = sharpen_mixture(mixture, -1000.0, floor=0.5)
     torch.testing.assert_close(sharp.scales[0], torch.full((3,), 0.3))
     torch.testing.assert_close(sharp.scales[1:], torch.full((29, 3), 0.5))
-    assert share_limited(mixture, sharp, -1000.0) == 1.0
+    assert share_at_floor(mixture, sharp, -1000.0) == 1.0
     with pytest.raises(SettingsError, match=r"floor is 0.0 Angstrom, expected above 0"):
-        sharpened_mixture(mixture, -1.0, 0.0)
+        sharpen_mixture(mixture, -1.0, 0.0)
