@@ -16,11 +16,11 @@ from scipy.spatial.transform import Rotation
 
 from cryosplat.batch import Batch
 from cryosplat.grid import Grid
+from cryosplat.gridding import Sums
 from cryosplat.noise import NoiseModel
 from cryosplat.optics import Optics, OpticsGroup
 from cryosplat.poses import Poses
 from cryosplat.statistics import Accumulator
-from cryosplat.statistics import _gridding as gridding
 
 TOLERANCE = 1e-3  # finufft's tolerance at which it, too, takes four taps at twofold padding
 Row = dict[str, Any]
@@ -48,6 +48,10 @@ def _gridding_input(box: int, n: int) -> tuple[NDArray, NDArray, NDArray]:
     return values, steps, np.full(n, box / 2)
 
 
+def _tensors(*arrays: NDArray) -> list[torch.Tensor]:
+    return [torch.from_numpy(array) for array in arrays]
+
+
 def spreading(box: int, n: int, limits: Ceilings) -> list[Row]:
     """Gridding of ``b`` and ``K`` in one pass, from weighted transforms to the padded grid.
 
@@ -59,14 +63,8 @@ def spreading(box: int, n: int, limits: Ceilings) -> list[Row]:
     """
     values, steps, radii = _gridding_input(box, n)
     period = 2 * box
-    corners = gridding.tile_corners(period)
-    tiles = np.zeros((len(corners), gridding.EDGE**3 * 4), np.float32)
-    order = gridding.balanced_order(corners)
-
-    def own() -> None:
-        gridding.spread(values, steps, radii, tiles, corners, order, gridding.POLYNOMIALS)
-
-    taken = best_time(own, 3)
+    sums, given = Sums(period, torch.device("cpu")), _tensors(values, steps, radii)
+    taken = best_time(lambda: sums.add(*given), 3)
     points, strengths = _points(values, steps, period)
     spread = finufft.Plan(1, (period,) * 3, n_trans=2, eps=TOLERANCE, isign=1, dtype="complex64",
                           upsampfac=2.0, spreadinterponly=1, nthreads=limits.threads)  # fmt: skip
@@ -123,14 +121,11 @@ def error(box: int = 48, n: int = 60) -> Row:
     b on the central 0.6 d, K on twice that: the support of a model and of its autocorrelation.
     Both of ours come from one grid of 2 d; finufft pads K to 4 d, hence its smaller error there.
     """
-    values, steps, _ = _gridding_input(box, n)
+    values, steps, radii = _gridding_input(box, n)
     values[:, :, 0, :] = 0.0  # the two halves of the column kx = 0 are independent numbers here
     grid = Grid(box, 1.0)
     accumulator = Accumulator(grid, NoiseModel((torch.ones(box // 2 + 1),), False))
-    corners = gridding.tile_corners(2 * box)
-    tiles = accumulator._tiles
-    order, radii = gridding.balanced_order(corners), np.full(n, box / 2)
-    gridding.spread(values, steps, radii, tiles, corners, order, gridding.POLYNOMIALS)
+    accumulator._sums.add(*_tensors(values, steps, radii))
     result = accumulator.result()
     kernel = scipy.fft.fftshift(scipy.fft.irfftn(result.transfer.numpy(), s=(2 * box,) * 3))
     points, strengths = _points(values, steps, 2 * box)

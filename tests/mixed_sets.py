@@ -48,7 +48,7 @@ def write_set(
     poses, optics = random_poses(n, generator, 4.0), random_optics(n, groups, generator)
     halves = torch.randperm(n, generator=generator) % 2 + 1
     group = torch.randperm(n, generator=generator) % len(grids)
-    projector = VolumeProjector(molecule(FINE), FINE)
+    projector = VolumeProjector(molecule(FINE).float(), FINE)
     names = [""] * n
     for number, grid in enumerate(grids):
         optics.group[:] = number

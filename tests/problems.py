@@ -132,7 +132,7 @@ def simulated_batch(
     group = OpticsGroup("g", grid.pixel_size, grid.box_size, 300e3, 2.7e7, 0.1)
     poses = random_poses(n, generator, 1.5 * grid.pixel_size)
     optics = random_optics(n, (group,), generator)
-    images = form_images(VolumeProjector(volume, grid), poses, optics, grid.box_size)
+    images = form_images(VolumeProjector(volume.float(), grid), poses, optics, grid.box_size)
     images = images + noise * torch.randn(images.shape, generator=generator)
     return Batch(torch.arange(n), images, poses, optics)
 

@@ -50,6 +50,16 @@ SLICE = 2e-3
 PROJECTION = 3e-3
 # two float32 sums of products, relative to the sum of their absolute values
 ADJOINT = 1e-5
+# gridding in float32 against its definition in float64, relative to the largest value
+GRIDDING = 1e-4
+# the derivative of one number of a slice against a NUFFT: aliases weigh by their distance
+SLICE_SLOPE = 2e-2
+# a position's aliases in the gridding kernel's transform, rms within 0.29 of the period
+ALIASES = 6e-4
+# polynomials whose coefficients have twelve digits
+TWELVE_DIGITS = {"rtol": 0.0, "atol": 1e-11}
+# and the least-squares solution they were taken from
+LEAST_SQUARES = {"rtol": 0.0, "atol": 1e-6}
 
 # one formula of the CTF against another, at phases of some 100 radian
 CTF_FLOAT64 = {"rtol": 0.0, "atol": 1e-11}

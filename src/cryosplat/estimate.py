@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .gridding import sums_bytes
 from .statistics._equivalents import representatives
-from .statistics._gridding import EDGE, tile_corners
 
 IMAGES_PER_SECOND = 1500.0  # read and gridded, 128 px, 2 threads
 SPREAD_PER_SECOND = 4500.0  # gridded alone
@@ -35,7 +35,7 @@ def expected_cost(n: int, box_size: int, threads: int, symmetry: str = "C1") -> 
     none of the grid's, and a little faster than d^2 for the fits.
     """
     voxels = float(box_size**3)
-    tiles = len(tile_corners(2 * box_size)) * EDGE**3 * 16.0
+    tiles = sums_bytes(2 * box_size)
     statistics = KEPT * (4.0 + 16.0) * voxels
     padded = 3 * 8 * 4.0 * voxels
     slower = SPEED_THREADS / max(1, threads)

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor
 
+from . import gridding
 from .errors import SettingsError
 from .grid import Grid
 from .mixture import GaussianMixture
 from .optics import Optics, form, seen_rotations
 from .poses import Poses
 from .splatting import project
-from .statistics import _gridding as gridding
 
 
 class Projector(Protocol):
@@ -55,9 +53,11 @@ class MixtureProjector:
 
 
 class VolumeProjector:
-    """Central slices of a voxel map: the adjoint of the gridding that the statistics use.
+    """Central slices of a voxel map, differentiable: the adjoint of what statistics are summed by.
 
-    ``volume`` (d, d, d), ``[z, y, x]``, on ``grid``; ``sum(volume)`` is the images' sum.
+    ``volume`` (d, d, d), ``[z, y, x]``, on ``grid``; ``sum(volume)`` is the images' sum. Slices are on
+    the device and in the dtype of the map, complex. The gradient reaches the map and
+    ``poses.rotations``.
     """
 
     def __init__(self, volume: Tensor, grid: Grid) -> None:
@@ -67,33 +67,18 @@ class VolumeProjector:
                 f"VolumeProjector: the map has shape {tuple(volume.shape)}, expected {(d, d, d)}."
             )
         self.grid = grid
-        self.period = 2 * d
-        offsets = np.arange(d) - d // 2
-        correction = 1.0 / gridding.kernel_transform(offsets, self.period)
-        padded = np.zeros((self.period,) * 3, np.float32)
-        inner = slice(d - d // 2, 2 * d - d // 2)
-        padded[inner, inner, inner] = (
-            volume.detach().double().numpy()
-            * correction[:, None, None] * correction[:, None] * correction
-        )  # fmt: skip
-        self._transform = scipy.fft.rfftn(scipy.fft.ifftshift(padded), workers=-1)
+        self._transform = gridding.padded_transform(volume)
 
     def slices(self, poses: Poses, pixel_size: float, box_size: int) -> Tensor:
-        """Transforms (n, box_size, box_size // 2 + 1) complex64 of the projections.
+        """Transforms of the projections, as `Projector.slices`.
 
-        ``rfft2`` layout, the phase origin at the rotation centre; zero at the image's and beyond
-        the map's Nyquist frequency.
+        Zero at the image's and beyond the map's Nyquist frequency.
         """
+        d, device = self.grid.box_size, self._transform.device
         ratio = self.grid.side / (pixel_size * box_size)
-        radius = min(box_size / 2, self.grid.box_size / 2 / ratio)
-        seen = poses.rotations[:, :2, :].double()
-        stretch = float(torch.linalg.matrix_norm(seen, 2).max()) if len(seen) else 1.0
-        radius /= max(stretch - 1e-9, 1.0)
-        steps = seen.numpy() * (2.0 * ratio)
-        half_planes = gridding.slices(
-            self._transform, np.ascontiguousarray(steps), gridding.POLYNOMIALS, box_size, radius
-        )
-        return torch.from_numpy(half_planes)
+        steps = 2.0 * ratio * poses.rotations[:, :2].to(device, torch.float64)
+        radii = gridding.band(steps, box_size, 2 * d).clamp_max(0.5 * d / ratio)
+        return gridding.slices(self._transform, steps, radii, box_size)
 
 
 def form_spectra(projector: Projector, poses: Poses, optics: Optics, box_size: int) -> Tensor:

@@ -112,7 +112,7 @@ def test_slices_of_a_mixture_are_slices_of_its_map(box: int, generator: torch.Ge
     mixture, grid = blobs(12, 7.0, generator), Grid(box, 2.0)
     poses = random_poses(5, generator)
     slices = MixtureProjector(mixture).slices(poses, 2.0, box)
-    expected = VolumeProjector(voxelize(mixture, grid), grid).slices(poses, 2.0, box)
+    expected = VolumeProjector(voxelize(mixture, grid).float(), grid).slices(poses, 2.0, box)
     assert slices.shape == expected.shape
     inside = expected != 0  # what lies beyond Nyquist is nobody's
     assert _norm_of_difference(slices, expected, inside) < tolerances.SLICE
@@ -130,7 +130,9 @@ def test_images_of_a_mixture_are_images_of_its_map(box: int, generator: torch.Ge
     poses = random_poses(5, generator, 4.0)
     optics = random_optics(5, (OpticsGroup("g", 2.0, box, 300e3, 2.7e7, 0.1),), generator)
     given = form_images(MixtureProjector(mixture), poses, optics, box)
-    expected = form_images(VolumeProjector(voxelize(mixture, grid), grid), poses, optics, box)
+    expected = form_images(
+        VolumeProjector(voxelize(mixture, grid).float(), grid), poses, optics, box
+    )
     assert given.dtype == torch.float64 and expected.dtype == torch.float32
     assert _relative(given, expected.double()) < tolerances.SLICE
 

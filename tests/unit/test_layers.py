@@ -12,8 +12,6 @@ SOURCE = Path(cryosplat.__file__).parent
 # imports that still cross; the list only ever gets shorter
 CROSSING = {
     ("estimate", "statistics._equivalents"),
-    ("estimate", "statistics._gridding"),
-    ("formation", "statistics._gridding"),
 }
 
 

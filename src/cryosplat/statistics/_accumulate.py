@@ -11,6 +11,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import gridding
 from ..batch import Batch
 from ..errors import SettingsError
 from ..grid import Grid
@@ -18,7 +19,6 @@ from ..noise import NoiseModel
 from ..optics import Optics, Weighed, seen_rotations, weigh
 from ..poses import Poses
 from ..symmetry import symmetry_name
-from . import _gridding as gridding
 from ._assignments import Assignments, Lookup, checked_weights
 from ._equivalents import representatives
 from ._identity import PRIME, Identity, entry_hashes, weighted_sum
@@ -46,8 +46,7 @@ class Accumulator:
         self.symmetry = symmetry_name(symmetry)
         self._operators = representatives(symmetry)
         self._period = 2 * grid.box_size
-        self._corners = gridding.tile_corners(self._period)
-        self._tiles = np.zeros((len(self._corners), gridding.EDGE**3 * 4), np.float32)
+        self._sums = gridding.Sums(self._period, torch.device("cpu"))
         self._pass = _Pass(0)
         self._energy = self._n_frequencies = self._weight = 0.0
         self._n_images = self._inputs = 0
@@ -124,17 +123,13 @@ class Accumulator:
         values, steps, radii = self._pass.empty()
         if not len(values):
             return
-        order = gridding.balanced_order(self._corners)
         for operator in self._operators:
-            gridding.spread(
-                values, np.ascontiguousarray(steps @ operator), radii, self._tiles, self._corners,
-                order, gridding.POLYNOMIALS,
-            )  # fmt: skip
+            self._sums.add(*(torch.from_numpy(a) for a in (values, steps @ operator, radii)))
 
     def _assembled(self) -> list[NDArray]:
         """The padded Fourier grids of b and K."""
         self._flush()
-        return list(gridding.assemble(self._tiles, self._corners, self._period))
+        return [grid.numpy() for grid in self._sums.grids()]
 
     def _statistics(self, grids: list[NDArray]) -> Statistics:
         b, transfer = finished(grids, self.grid, self.symmetry, len(self._operators))
@@ -146,7 +141,7 @@ class Accumulator:
     def _last_result(self) -> Statistics:
         """The result without room for more: the memory of the sums is given up first."""
         grids = self._assembled()
-        self._tiles, self._pass = np.zeros((0, 0), np.float32), _Pass(0)
+        del self._sums, self._pass
         return self._statistics(grids)
 
 

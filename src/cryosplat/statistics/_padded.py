@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import fourier
+from .. import fourier, gridding
 from ..grid import Grid
-from . import _gridding as gridding
 from ._equivalents import averaged
 from ._values import workers
 
@@ -21,8 +20,7 @@ def finished(
     """b and the transform of K; ``grids`` are taken out of their list, and their memory used again."""
     d, period = grid.box_size, 2 * grid.box_size
     # in voxels from the rotation centre, which comes first on each axis
-    positions = fourier.signed_indices(period).numpy()
-    correction = (1.0 / gridding.kernel_transform(positions, period)).astype(np.float32)
+    correction = gridding.correction(fourier.signed_indices(period), period).float().numpy()
     near = np.arange(d) - d // 2
     share = np.float32(1.0 / n_operators)
     b = averaged(_real_space(grids.pop(0)), symmetry)

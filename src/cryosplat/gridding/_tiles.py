@@ -1,4 +1,4 @@
-"""Gridding of image slices onto the tiles of one padded Fourier grid, and back: numba kernels.
+"""Spreading half planes onto the tiles of a padded Fourier grid: numba kernels.
 
 The Fourier grid (period ``P`` cells per axis, half of it: ``x >= 0``) is cut into cubes of ``TILE``
 cells. A slice is a plane, so the part of an image row inside a tile is one interval of ``kx``,
@@ -6,9 +6,6 @@ found by clipping: no sort, no records, no atomics. A tile owns the points whose
 it and is stored with the halo that their taps need, so that threads never share a byte; it stays
 in the second-level cache while all images of a batch pass over it. Halos are added up once, when
 the dense grid is assembled.
-
-The separable kernel is the "exponential of semicircle" with four taps (Barnett, Magland & af
-Klinteberg 2019, SIAM J. Sci. Comput. 41), evaluated by piecewise polynomials.
 """
 
 from __future__ import annotations
@@ -17,45 +14,16 @@ import numpy as np
 from llvmlite import ir
 from numba import get_num_threads, njit, prange, types
 from numba.extending import intrinsic
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-TAPS = 4
+from ._kernel import DEGREE, LOW, POLYNOMIALS, TAPS
+
 TILE = 32
-EDGE = TILE + TAPS - 1  # cells of a stored tile along each axis
-LOW = TAPS // 2 - 1  # halo below the first owned cell
-SHAPE = 8.2  # exponent of the kernel; best for deconvolution up to 0.3 of the period
-DEGREE = 7
-
-F32 = np.float32
-_NODES, _WEIGHTS = (TAPS / 2 * column for column in np.polynomial.legendre.leggauss(64))
+EDGE = TILE + TAPS - 1  # cells of a stored tile along each axis; its halo begins LOW cells below it
+_TERMS = POLYNOMIALS.astype(np.float32)
 
 
-def kernel(distance: ArrayLike) -> NDArray[np.float64]:
-    """The gridding kernel at ``distance`` cells; zero at and beyond ``TAPS / 2``."""
-    inside = np.clip(1.0 - (2.0 * np.asarray(distance, float) / TAPS) ** 2, 0.0, None)
-    return np.where(inside > 0.0, np.exp(SHAPE * (np.sqrt(inside) - 1.0)), 0.0)
-
-
-def kernel_transform(positions: ArrayLike, period: int) -> NDArray[np.float64]:
-    """Fourier transform of the kernel at ``positions`` (voxels of a box of ``period`` voxels)."""
-    phases = np.cos(2.0 * np.pi / period * np.multiply.outer(np.asarray(positions, float), _NODES))
-    return phases @ (_WEIGHTS * kernel(_NODES))
-
-
-def _polynomials() -> NDArray[np.float32]:
-    """Coefficients (DEGREE + 1, TAPS), highest power first, of each tap in the offset's half."""
-    offsets = np.cos(np.pi * (np.arange(40) + 0.5) / 40)  # Chebyshev nodes of 2 t - 1
-    taps = [
-        np.polynomial.Polynomial.fit(offsets, kernel((offsets + 1) / 2 + LOW - tap), DEGREE)
-        for tap in range(TAPS)
-    ]
-    return np.stack([tap.convert().coef[::-1] for tap in taps], -1).astype(F32)
-
-
-POLYNOMIALS = _polynomials()
-
-
-def tile_corners(period: int) -> NDArray[np.int64]:
+def corners(period: int) -> NDArray[np.int64]:
     """Lowest cell (x, y, z) of every tile that a point below Nyquist can fall into, (t, 3)."""
     half = -(-period // 2 // TILE) * TILE
     x = np.arange(0, half, TILE)
@@ -135,20 +103,23 @@ def _interval(low, high, start, step, corner):
 
 
 @njit(parallel=True, fastmath=True, cache=True, error_model="numpy")
-def spread(values, steps, radii, tiles, corners, order, polynomials):
-    """Add the half planes ``values`` of n images to ``tiles``.
+def spread(values, steps, radii, tiles, corners, order):
+    """Add the half planes of n images to ``tiles``.
 
-    ``values`` (n, d, d // 2 + 1, 3) float32: real and imaginary part of ``C y / s^2``, and
-    ``C^2 / s^2``, in ``rfft2`` layout. ``steps`` (n, 2, 3): cells (x, y, z) per step of kx and ky.
-    ``radii`` (n,): image frequencies of this radius and beyond are left out.
-    ``tiles`` (t, EDGE^3 * 4) float32, the fourth float of each cell unused.
+    ``values`` (n, d, d // 2 + 1, 3) float32: real and imaginary part of a value, and a weight, in
+    ``rfft2`` layout. ``steps`` (n, 2, 3): cells (x, y, z) per step of kx and ky. ``radii`` (n,), at
+    most d / 2: image frequencies of this radius and beyond are left out. ``tiles`` (t, EDGE^3 * 4)
+    float32, the fourth float of each cell unused.
     """
-    n, box, n_half, _ = values.shape
+    n, box, _, _ = values.shape
     reach = TILE * 0.8660255
     for slot in prange(order.shape[0]):
         tile = order[slot]
-        cells = tiles[tile]
         corner_x, corner_y, corner_z = corners[tile]
+        # all images meet at the origin: there a batch is summed by itself, to keep its digits
+        origin = max(abs(corner_x), abs(corner_y), abs(corner_z)) <= TILE
+        origin = origin and max(corner_x, corner_y, corner_z) <= 0
+        cells = np.zeros_like(tiles[tile]) if origin else tiles[tile]
         taps = np.empty(12, np.float32)
         terms = np.empty(16, np.float32)
         for i in range(n):
@@ -207,26 +178,28 @@ def spread(values, steps, radii, tiles, corners, order, polynomials):
                     ):  # fmt: skip
                         continue
                     # a point on the plane x = 0 comes twice, as itself and as its mate
-                    weight = np.float32(0.5 if x == 0.0 else 1.0)
-                    if kx >= 0:
-                        r = ky if ky >= 0 else ky + box
-                        re = weight * values[i, r, kx, 0]
-                        im = weight * values[i, r, kx, 1]
-                        w = weight * values[i, r, kx, 2]
-                    else:
-                        r = -ky if ky <= 0 else box - ky
-                        re = weight * values[i, r, -kx, 0]
-                        im = -weight * values[i, r, -kx, 1]
-                        w = weight * values[i, r, -kx, 2]
+                    share = np.float32(0.5 if x == 0.0 else 1.0)
+                    row_of = ky if ky >= 0 else ky + box
+                    mate = -ky if ky <= 0 else box - ky
+                    r = row_of if kx >= 0 else mate
+                    re, im, w = values[i, r, abs(kx)]
+                    if kx < 0:
+                        im = -im
+                    elif kx == 0:  # this column holds both members of its pairs
+                        share *= np.float32(0.5)
+                        re += values[i, mate, 0, 0]
+                        im -= values[i, mate, 0, 1]
+                        w += values[i, mate, 0, 2]
+                    re, im, w = share * re, share * im, share * w
                     tx = np.float32(2.0 * (x - cell_x) - 1.0)
                     ty = np.float32(2.0 * (y - cell_y) - 1.0)
                     tz = np.float32(2.0 * (z - cell_z) - 1.0)
                     for j in range(4):
-                        a = polynomials[0, j]
+                        a = _TERMS[0, j]
                         b = a
                         c = a
                         for degree in range(1, DEGREE + 1):
-                            p = polynomials[degree, j]
+                            p = _TERMS[degree, j]
                             a = a * tx + p
                             b = b * ty + p
                             c = c * tz + p
@@ -238,6 +211,8 @@ def spread(values, steps, radii, tiles, corners, order, polynomials):
                         taps[8 + j] = c
                     start = ((at_z * EDGE + at_y) * EDGE + at_x) * 4
                     _add_block(cells, start, taps, terms)  # pyright: ignore[reportCallIssue]
+        if origin:
+            tiles[tile] += cells
 
 
 @njit(parallel=True, fastmath=True, cache=True)
@@ -278,59 +253,3 @@ def assemble(tiles, corners, period):
                                 b[plane, -y % period, period - x] += np.complex64(complex(re, -im))
                                 k[plane, -y % period, period - x] += w
     return b, k
-
-
-@njit(parallel=True, cache=True)
-def slices(grid, steps, polynomials, box, radius):
-    """Values of n central slices of a padded half grid: the adjoint of gridding its real part.
-
-    ``grid`` (P, P, P // 2 + 1) complex64, already divided by the kernel's transform in real space;
-    returns (n, box, box // 2 + 1) complex64 in ``rfft2`` layout, zero from ``radius`` on.
-    """
-    n = steps.shape[0]
-    period = grid.shape[0]
-    n_half = box // 2 + 1
-    out = np.zeros((n, box, n_half), np.complex64)
-    for i in prange(n):
-        tap = np.empty((3, TAPS), np.float32)
-        position = np.empty(3)
-        cell = np.empty(3, np.int64)
-        for row in range(box):
-            ky = row if row < (box + 1) // 2 else row - box
-            for kx in range(n_half):
-                if kx * kx + ky * ky >= radius * radius:
-                    break
-                for axis in range(3):
-                    position[axis] = kx * steps[i, 0, axis] + ky * steps[i, 1, axis]
-                mirror = position[0] < 0.0
-                for axis in range(3):
-                    p = -position[axis] if mirror else position[axis]
-                    cell[axis] = int(np.floor(p))
-                    t = np.float32(2.0 * (p - cell[axis]) - 1.0)
-                    for j in range(TAPS):
-                        value = polynomials[0, j]
-                        for degree in range(1, DEGREE + 1):
-                            value = value * t + polynomials[degree, j]
-                        tap[axis, j] = value
-                re = np.float32(0.0)
-                im = np.float32(0.0)
-                for jz in range(TAPS):
-                    z = cell[2] + jz - LOW
-                    for jy in range(TAPS):
-                        y = cell[1] + jy - LOW
-                        factor = tap[2, jz] * tap[1, jy]
-                        for jx in range(TAPS):
-                            x = cell[0] + jx - LOW
-                            if x < 0:
-                                value = grid[-z % period, -y % period, -x]
-                                sign = np.float32(-1.0)
-                            elif x > period // 2:
-                                value = grid[-z % period, -y % period, period - x]
-                                sign = np.float32(-1.0)
-                            else:
-                                value = grid[z % period, y % period, x]
-                                sign = np.float32(1.0)
-                            re += factor * tap[0, jx] * value.real
-                            im += sign * factor * tap[0, jx] * value.imag
-                out[i, row, kx] = complex(re, -im if mirror else im)
-    return out
