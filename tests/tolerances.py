@@ -63,6 +63,8 @@ LEAST_SQUARES = {"rtol": 0.0, "atol": 1e-6}
 
 # one formula of the CTF against another, at phases of some 100 radian
 CTF_FLOAT64 = {"rtol": 0.0, "atol": 1e-11}
+# transforms of some hundred pixels, multiplied in another order
+ROUND_OFF_SPECTRA = {"rtol": 1e-9, "atol": 1e-9}
 # phases reduced in double, sine and products in float32, relative to the largest
 RESPONSE_KERNEL = 1e-6
 # RELION's constants of the wavelength against CODATA's
@@ -206,10 +208,12 @@ SYMMETRIC_MAP = 1e-5
 # images brought back to what the detector recorded, rms in their deviation: by signs, exactly to
 # rounding; by division, all but what lies near a CTF's zeros
 RECORDED = {"phase-flipped": 1e-5, "premultiplied": 0.05}
-# the backprojection of those images, rms in its deviation
-RECORDED_STATISTICS = {"phase-flipped": 1e-5, "premultiplied": 2e-3}
+# the backprojection of stored images, rms in its deviation
+RECORDED_STATISTICS = 1e-5
+# and their energy, which lacks what lies near the zeros of their CTF
+RECORDED_ENERGY = 0.05
 # images that RELION changed, times their CTF, relative
-RECORDED_OF_RELION = {"phase-flipped": 1e-5, "premultiplied": 5e-3}
+RECORDED_OF_RELION = 1e-5
 # of a whole run on 400 noisy particles, to 10 Angstrom
 FSC_MIXED_RUN = 0.9
 # FSC that a fit may lose by images of larger pixels beside its own

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,8 +16,8 @@ from .poses import Poses
 class Batch:
     """n images of one box size, their poses and their optics.
 
-    ``index`` (n,) int64: positions in the `Particles` they came from; ``images`` (n, d, d) float32
-    as stored, [y, x].
+    ``index`` (n,) int64: positions in the `Particles` they came from; ``images`` (n, d, d) float32,
+    [y, x], as they are stored: changed by their CTF where `OpticsGroup.processing` says so.
     """
 
     index: Tensor
@@ -41,19 +42,23 @@ class Batch:
             self.optics.select(index),
         )
 
+    @staticmethod
+    def concatenate(parts: Sequence[Batch]) -> Batch:
+        """Batches of one box size, and of the same particles' optics groups, as one."""
+        if len(parts) == 1:
+            return parts[0]
+        return Batch(
+            torch.cat([part.index for part in parts]),
+            torch.cat([part.images for part in parts]),
+            Poses.concatenate([part.poses for part in parts]),
+            Optics.concatenate([part.optics for part in parts]),
+        )
 
-def joined(batches: list[Batch]) -> Batch:
-    """Batches of one box size, and of the same particles' optics groups, as one."""
-    if len(batches) == 1:
-        return batches[0]
-    columns = [f.name for f in fields(Optics) if f.name != "groups"]
-    optics = (torch.cat([getattr(b.optics, c) for b in batches]) for c in columns)
-    return Batch(
-        torch.cat([b.index for b in batches]),
-        torch.cat([b.images for b in batches]),
-        Poses(
-            torch.cat([b.poses.rotations for b in batches]),
-            torch.cat([b.poses.shifts for b in batches]),
-        ),
-        Optics(batches[0].optics.groups, *optics),
-    )
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on a device."""
+        return Batch(
+            self.index.to(device),
+            self.images.to(device),
+            self.poses.to(device),
+            self.optics.to(device),
+        )

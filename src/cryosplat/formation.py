@@ -81,30 +81,22 @@ class VolumeProjector:
         return gridding.slices(self._transform, steps, radii, box_size)
 
 
-def form_spectra(projector: Projector, poses: Poses, optics: Optics, box_size: int) -> Tensor:
-    """``rfft2`` of noise-free particle images (n, box_size, box_size // 2 + 1), one optics group.
+def form_images(projector: Projector, poses: Poses, optics: Optics, box_size: int) -> Tensor:
+    """Noise-free particle images (n, box_size, box_size), [y, x], all of one optics group.
 
-    Zero at and beyond the Nyquist frequency. Differentiable by ``poses.shifts``, and by what the
-    projector's slices are.
+    As the detector records them, whatever is done to the stored ones by their CTF. The rotation
+    centre of an image is pixel ``box_size // 2``; the particle lies at ``-shift``. Nothing lies at
+    and beyond the Nyquist frequency. Differentiable by ``poses.shifts``, the columns of ``optics``
+    and what the projector's slices are. Real numbers of the projector's precision.
     """
     groups = torch.unique(optics.group)
     if len(groups) != 1:
         raise SettingsError(
-            f"form_spectra: the particles belong to {len(groups)} optics groups, expected one. "
+            f"form_images: the particles belong to {len(groups)} optics groups, expected one. "
             f"Remedy: call it once per group."
         )
-    slices = projector.slices(
-        seen_rotations(poses, optics), optics.groups[int(groups[0])].pixel_size, box_size
-    )
+    pixel_size = optics.groups[int(groups[0])].pixel_size
+    slices = projector.slices(seen_rotations(poses, optics), pixel_size, box_size)
     # the slices' phase origin is the rotation centre, the images' is pixel 0
-    return form(slices, poses.shifts, optics, box_size // 2)
-
-
-def form_images(projector: Projector, poses: Poses, optics: Optics, box_size: int) -> Tensor:
-    """Noise-free particle images (n, box_size, box_size), [y, x], all of one optics group.
-
-    The rotation centre of an image is pixel ``box_size // 2``; the particle lies at ``-shift``.
-    Differentiable as `form_spectra` is. Real numbers of the projector's precision.
-    """
-    spectra = form_spectra(projector, poses, optics, box_size)
+    spectra = form(slices, poses.shifts, optics, box_size // 2)
     return torch.fft.irfft2(spectra, s=(box_size, box_size))

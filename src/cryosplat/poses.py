@@ -10,6 +10,7 @@ centre of its image, so that moving the image by ``+shift`` centres it.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,15 @@ class Poses:
     def select(self, index: Tensor) -> Poses:
         """The poses of the particles ``index``."""
         return Poses(self.rotations[index], self.shifts[index])
+
+    @staticmethod
+    def concatenate(parts: Sequence[Poses]) -> Poses:
+        """The poses of all ``parts`` in turn."""
+        return Poses(torch.cat([p.rotations for p in parts]), torch.cat([p.shifts for p in parts]))
+
+    def to(self, device: torch.device | str) -> Poses:
+        """The same on a device."""
+        return Poses(self.rotations.to(device), self.shifts.to(device))
 
 
 def rotations_from_euler(angles: ArrayLike) -> NDArray[np.float64]:

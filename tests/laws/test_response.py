@@ -15,9 +15,13 @@ from cryosplat.errors import SettingsError
 from cryosplat.optics import (
     Optics,
     OpticsGroup,
+    Processing,
     ctf,
     form,
+    image_ctf,
+    image_frequencies,
     operators,
+    processed,
     residuals_,
     response,
     weigh,
@@ -28,6 +32,10 @@ GROUPS = (
     OpticsGroup("200 kV, odd box", 1.1, 33, 200e3, 0.01e7, 0.07),
     OpticsGroup("phase contrast", 1.1, 32, 120e3, 0.0, 0.0),
     OpticsGroup("aberrant", 1.1, 32, 300e3, 2.7e7, 0.1, **ABERRATIONS),
+    OpticsGroup("flipped", 1.1, 32, 300e3, 2.7e7, 0.1, processing="phase-flipped", **ABERRATIONS),
+    OpticsGroup(
+        "multiplied", 1.1, 32, 300e3, 2.7e7, 0.1, processing="premultiplied", **ABERRATIONS
+    ),
 )
 N = 6
 
@@ -141,6 +149,8 @@ def _uses(optics: Optics, box: int, generator: torch.Generator) -> dict[str, Use
     """Each use of the response on the same inputs, in the precision that is asked for."""
     shifts = _shifts(generator)
     first, second = _spectra(box, generator), _spectra(box, generator)
+    if len({group.pixel_size for group in optics.present()[0]}) == 1:
+        first, second = processed(first, optics), processed(second, optics)
     precision = 0.5 + torch.rand(len(optics.groups), box // 2 + 1, generator=generator)
     radii = torch.linspace(0.3 * box, 0.5 * box, N)
 
@@ -176,7 +186,7 @@ def test_the_kernel_is_the_definition(number: int, use: str, generator: torch.Ge
 def test_groups_of_one_box_each_have_their_own_pixels_and_aberrations(
     use: str, generator: torch.Generator
 ) -> None:
-    groups = (GROUPS[0], replace(GROUPS[0], pixel_size=1.4), replace(GROUPS[3], pixel_size=1.2))
+    groups = (GROUPS[0], replace(GROUPS[4], pixel_size=1.4), replace(GROUPS[3], pixel_size=1.2))
     optics = replace(random_optics(N, groups, generator), group=torch.arange(N) % 3)
     evaluate = _uses(optics, 32, generator)[use]
     for found, expected in zip(evaluate(torch.complex64), evaluate(torch.complex128), strict=True):
@@ -193,3 +203,34 @@ def test_the_definition_in_parts_is_the_definition(
     monkeypatch.setattr(operators, "PART_BYTES", 1)
     for found, expected in zip(evaluate(torch.complex128), whole, strict=True):
         torch.testing.assert_close(found, expected, **tolerances.CTF_FLOAT64)
+
+
+@pytest.mark.parametrize("processing", ["phase-flipped", "premultiplied"])
+def test_stored_images_say_what_recorded_ones_do(
+    processing: Processing, generator: torch.Generator
+) -> None:
+    """Statistics but for the energy, which lacks what lies near zeros; derivatives of residuals."""
+    plain = random_optics(N, GROUPS, generator, 3)
+    stored = replace(plain, groups=tuple(replace(group, processing=processing) for group in GROUPS))
+    shifts, images = _shifts(generator), _spectra(32, generator).to(torch.complex128)
+    model, precision = _spectra(32, generator).to(torch.complex128), torch.ones(len(GROUPS), 17)
+    radii = torch.full((N,), 14.0)
+    one = weigh(images, shifts, plain, precision, radii)
+    other = weigh(processed(images, stored), shifts, stored, precision, radii)
+    torch.testing.assert_close(other.values, one.values, **tolerances.ROUND_OFF_SPECTRA)
+    first, second = model.clone(), model.clone()
+    losses = [
+        residuals_(first, images, shifts, plain, precision, 14.0),
+        residuals_(second, processed(images, stored), shifts, stored, precision, 14.0),
+    ]
+    torch.testing.assert_close(second, first, **tolerances.ROUND_OFF_SPECTRA)
+    # losses differ by the energies, which no model changes
+    torch.testing.assert_close(losses[1] - losses[0], other.energy - one.energy)
+    if processing == "phase-flipped":
+        torch.testing.assert_close(other.energy, one.energy)
+
+
+@pytest.mark.parametrize("number", range(len(GROUPS)))
+def test_the_ctf_of_images_is_the_ctf(number: int, generator: torch.Generator) -> None:
+    optics, box = random_optics(N, GROUPS, generator, number), GROUPS[number].box_size
+    _close(image_ctf(optics, box), ctf(optics, image_frequencies(optics, box)))

@@ -22,7 +22,7 @@ from problems import (
 )
 from torch import Tensor
 
-from cryosplat.batch import Batch, joined
+from cryosplat.batch import Batch
 from cryosplat.errors import SettingsError
 from cryosplat.grid import Grid
 from cryosplat.noise import NoiseModel
@@ -251,7 +251,7 @@ def test_statistics_scale_and_subtract(symmetry: str, generator: torch.Generator
     assert back.identity == a.identity and back.n_images == 4
     weights = torch.tensor([0.9] * 4 + [1.0] * 4, dtype=torch.float64)
     forgotten = 0.9 * a + b
-    assert_same_sums(forgotten, _accumulated(joined(batches), weights, symmetry))
+    assert_same_sums(forgotten, _accumulated(Batch.concatenate(batches), weights, symmetry))
     assert forgotten.n_images == 8 and forgotten.weight == pytest.approx(7.6)
     for found, weight in ((2 * a, 2.0), (a * 0.9, 0.9)):
         weights = torch.full((4,), weight, dtype=torch.float64)
@@ -398,4 +398,4 @@ def test_images_for_one_orientation_have_one_pixel_size(generator: torch.Generat
     groups = (EVEN, replace(EVEN, name="other", pixel_size=2.1))
     batches = [random_batch(2, groups, generator, group) for group in (0, 1)]
     with pytest.raises(SettingsError, match="expected one pixel size for all"):
-        weighted_images(joined(batches), GRID, noise_model(groups))
+        weighted_images(Batch.concatenate(batches), GRID, noise_model(groups))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -22,9 +24,14 @@ from cryosplat import fourier
 from cryosplat.batch import Batch
 from cryosplat.errors import ImageError
 from cryosplat.grid import Grid
-from cryosplat.noise import NoiseModel, background_levels, blank_corners, estimate_noise
+from cryosplat.noise import (
+    NoiseModel,
+    background_levels,
+    blank_corners,
+    estimate_noise,
+    estimate_noise_of_groups,
+)
 from cryosplat.optics import OpticsGroup, ctf
-from cryosplat.particles.processing import recorded
 from cryosplat.poses import random_poses
 from cryosplat.splatting import voxelize
 
@@ -177,7 +184,7 @@ def test_a_particle_without_noise_is_no_circle(generator: torch.Generator) -> No
 def test_noise_of_premultiplied_images_is_that_before(
     radius: float, generator: torch.Generator
 ) -> None:
-    """Noise times the CTF of larger images, cut out, and as it is given once that was undone."""
+    """Noise times the CTF of larger images, cut out."""
     box, large = 48, 96
     optics = random_optics(
         N, (replace(GROUP, box_size=box, processing="premultiplied"),), generator
@@ -189,7 +196,7 @@ def test_noise_of_premultiplied_images_is_that_before(
     white = 0.5 * _white(generator, large)
     stored = torch.fft.irfft2(torch.fft.rfft2(white) * transfer, s=(large, large))
     stored = stored[:, 24:72, 24:72]
-    images = recorded(_cut(stored, radius) if radius else stored, optics)
+    images = _cut(stored, radius) if radius else stored
     batch = Batch(torch.arange(N), images, random_poses(N, generator), optics)
     model = estimate_noise([batch], cut=radius > 0.0)
     assert model.normalise
@@ -221,13 +228,35 @@ def test_each_optics_group_has_its_own_noise(generator: torch.Generator) -> None
     assert float(model.variance[1][1:].mean()) == pytest.approx(1.21 * 30**2, rel=0.06)
 
 
+def test_groups_are_held_one_at_a_time(generator: torch.Generator) -> None:
+    groups = tuple(replace(GROUP, name=name) for name in "abc")
+    batches = [random_batch(20, groups, generator, group) for group in range(3)]
+    together = estimate_noise(batches)
+    alive: list[weakref.ref[Tensor]] = []
+
+    def samples() -> Iterator[list[Batch]]:
+        for batch in batches:
+            assert not any(reference() is not None for reference in alive)
+            images = batch.images.clone()
+            alive.append(weakref.ref(images))
+            sample = [replace(batch, images=images)]
+            del images
+            yield sample
+            del sample
+
+    apart = estimate_noise_of_groups(samples())
+    assert apart.normalise == together.normalise
+    for one, other in zip(apart.variance, together.variance, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_the_precision_of_groups_with_another_box_is_zero() -> None:
     groups = (GROUP, OpticsGroup("b", 2.0, 30, 300e3, 2.7e7, 0.1))
     model = noise_model(groups)
     table = model.precision(24)
     assert table.shape == (2, 13)
     assert (table[1] == 0).all()
-    assert table[0] == pytest.approx(1.0 / model.variance[0].numpy())
+    assert table[0].numpy() == pytest.approx(1.0 / model.variance[0].numpy())
 
 
 def test_no_images_are_an_error() -> None:

@@ -10,7 +10,7 @@ needs no parameters to be counted, as no image judges a map that it is in.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -25,7 +25,6 @@ from ..maps.fsc import fourier_shell_correlation
 from ..noise import NoiseModel, estimate_noise
 from ..optics import Optics
 from ..particles import Particles, downsampled
-from ..particles.processing import recorded
 from ..poses import Poses
 from ..statistics import QuadraticForm, Statistics, accumulate, shell_means, solve
 from ..validation.likelihood import log_likelihoods
@@ -177,22 +176,8 @@ def ratio(outcome: Outcome, reference: Outcome, sample: Sample) -> Ratio:
 
 
 def seen(batch: Batch, transform: Transform) -> Batch:
-    """A batch as a reading has it; images that it calls phase-flipped are flipped back by its CTF."""
-    poses, optics = transform(batch.poses, batch.optics)
-    images = batch.images
-    if optics is not batch.optics:
-        # the reader has undone what the table said was done; that goes first
-        for told in (batch.optics, optics):
-            images = recorded(images, _flipped_only(told))
-    return Batch(batch.index, images, poses, optics)
-
-
-def _flipped_only(optics: Optics) -> Optics:
-    groups = tuple(
-        g if g.processing == "phase-flipped" else replace(g, processing="none")
-        for g in optics.groups
-    )
-    return replace(optics, groups=groups)
+    """A batch as a reading has it: the same stored images with other poses and optics."""
+    return Batch(batch.index, batch.images, *transform(batch.poses, batch.optics))
 
 
 def _maps(parts: Sequence[Statistics]) -> list[VolumeProjector]:

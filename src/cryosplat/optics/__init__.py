@@ -3,7 +3,8 @@
 from .aberrations import beam_tilt, even_phase, odd_phase, seen_rotations, zernike
 from .ctf import ctf, envelope
 from .dose import dose_exponent
-from .operators import Weighed, form, residuals_, weigh
+from .operators import Weighed, form, image_ctf, residuals_, weigh
+from .processing import processed, recorded
 from .response import image_frequencies, response
 from .values import ISOTROPIC, Optics, OpticsGroup, Processing
 
@@ -19,8 +20,11 @@ __all__ = [
     "envelope",
     "even_phase",
     "form",
+    "image_ctf",
     "image_frequencies",
     "odd_phase",
+    "processed",
+    "recorded",
     "residuals_",
     "response",
     "seen_rotations",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import fourier
 from .aberrations import even_phase, odd_phase
+from .processing import CODES
 from .values import Optics, OpticsGroup
 
 
@@ -20,14 +21,16 @@ class Columns(NamedTuple):
     """The optics and shifts of n particles of one box.
 
     ``rows`` (n, 14) in the order that `_cpu.ctf_polynomial` reads; ``shifts`` (n, 2) in pixels;
-    ``group`` (n,); ``plane`` (n,): that of the particle's aberrations, -1 for none; ``even``
-    (m, d, d // 2 + 1) float32: what they add to ``gamma / (2 pi)`` but for whole turns, gamma as in
-    `ctf`; ``odd`` (m, d, d // 2 + 1) complex64: the factor of a particle's transform.
+    ``group`` (n,); ``processing`` (n,) of `processing.CODES`; ``plane`` (n,): that of the particle's
+    aberrations, -1 for none; ``even`` (m, d, d // 2 + 1) float32: what they add to
+    ``gamma / (2 pi)`` but for whole turns, gamma as in `ctf`; ``odd`` (m, d, d // 2 + 1) complex64:
+    the factor of a particle's transform.
     """
 
     rows: NDArray[np.float64]
     shifts: NDArray[np.float64]
     group: NDArray[np.int64]
+    processing: NDArray[np.int64]
     plane: NDArray[np.int64]
     even: NDArray[np.float32]
     odd: NDArray[np.complex64]
@@ -54,13 +57,14 @@ def columns(shifts: Tensor, optics: Optics, box: int, origin: int) -> Columns:
     even = [p[0] for p in planes] or [np.zeros((1, 1), np.float32)]
     odd = [p[1] for p in planes] or [np.zeros((1, 1), np.complex64)]
     moved = (shifts.double() / pixel_size[:, None] - origin).numpy()
-    return Columns(rows, moved, group, plane[group], np.stack(even), np.stack(odd))
+    processing = np.array([CODES[g.processing] for g in optics.groups])[group]
+    return Columns(rows, moved, group, processing, plane[group], np.stack(even), np.stack(odd))
 
 
 @lru_cache(maxsize=64)
 def _planes(group: OpticsGroup, box: int) -> tuple[NDArray[np.float32], NDArray[np.complex64]]:
-    frequencies = fourier.frequencies((box, box), group.pixel_size)
-    turns = even_phase(group, frequencies) / (-2.0 * math.pi)
+    k = fourier.frequencies((box, box), group.pixel_size)
+    turns = even_phase(group, k) / (-2.0 * math.pi)
     turns = turns - turns.round()  # whole turns only cost digits
-    factor = torch.exp(1j * odd_phase(group, frequencies))
+    factor = torch.exp(1j * odd_phase(group, k))
     return turns.float().numpy(), factor.to(torch.complex64).numpy()

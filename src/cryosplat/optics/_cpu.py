@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, prange
 
 from .dose import CRITICAL, LEAST_FREQUENCY
+from .processing import CODES, FAINTEST, ZERO
 
 PARTS = 4  # an image is cut into so many runs of rows, for threads to share a single image
 # sin(2 pi x) / x as a polynomial in x^2 below its highest power, for |x| <= 1/4: Taylor, 6e-8
@@ -18,6 +19,8 @@ _SINE = tuple(
 _HIGHEST = np.float32(-15.0946425768)
 _ROUND = 1.5 * 2.0**52  # adding and subtracting it rounds a double to the nearest integer
 _FACTOR, _POWER, _CONSTANT = CRITICAL
+_FLIPPED, _MULTIPLIED = CODES["phase-flipped"], CODES["premultiplied"]
+_ZERO, _FAINTEST = np.float32(ZERO), np.float32(FAINTEST)
 
 
 @njit(inline="always")
@@ -49,13 +52,23 @@ def ctf_polynomial(row, box):
 
 
 @njit(inline="always")
-def ctf_line(polynomial, ky, even, ctf):
-    """Fill ``ctf`` with its values at (kx, ky), kx = 0, 1, ...; ``even`` in turns there.
+def ctf_line(polynomial, ky, even, ctf, most):
+    """Fill ``ctf`` and its envelope ``most`` at (kx, ky), kx = 0, 1, ...; ``even`` in turns there.
 
     The phase is reduced in double, the sine taken in single.
     """
     xx, xy, yy, quartic, constant, damping, dose, frequency, scale, p, q, r = polynomial
     width = ctf.shape[0]
+    most[:] = scale
+    if dose > 0.0:
+        for kx in range(width):
+            squared = p * (kx * kx) + q * (kx * ky) + r * (ky * ky)
+            s = max(math.sqrt(squared) * frequency, LEAST_FREQUENCY)
+            most[kx] *= np.float32(math.exp(-0.5 * dose / (_FACTOR * s**_POWER + _CONSTANT)))
+    elif damping != 0.0:
+        for kx in range(width):
+            squared = p * (kx * kx) + q * (kx * ky) + r * (ky * ky)
+            most[kx] *= np.float32(math.exp(damping * squared))
     for kx in range(width):
         x2, across, y2 = float(kx * kx), float(kx * ky), float(ky * ky)
         squared = p * x2 + q * across + r * y2
@@ -68,26 +81,15 @@ def ctf_line(polynomial, ky, even, ctf):
         sine = _HIGHEST
         for coefficient in _SINE:
             sine = sine * s + coefficient
-        sine = sine * x
+        sine = sine * x * most[kx]
         ctf[kx] = sine if turns >= 0.0 else -sine
-    if dose > 0.0:
-        for kx in range(width):
-            squared = p * (kx * kx) + q * (kx * ky) + r * (ky * ky)
-            s = max(math.sqrt(squared) * frequency, LEAST_FREQUENCY)
-            ctf[kx] *= np.float32(math.exp(-0.5 * dose / (_FACTOR * s**_POWER + _CONSTANT)))
-    elif damping != 0.0:
-        for kx in range(width):
-            squared = p * (kx * kx) + q * (kx * ky) + r * (ky * ky)
-            ctf[kx] *= np.float32(math.exp(damping * squared))
-    for kx in range(width):
-        ctf[kx] *= scale
 
 
 @njit(inline="always")
 def begin(columns, i, box):
     """The polynomial of particle ``i`` and working memory, the ramp of its shift along x in it."""
     n_half = box // 2 + 1
-    lines = np.zeros((6, n_half), np.float32)
+    lines = np.zeros((7, n_half), np.float32)
     for kx in range(n_half):
         turn = 2.0 * math.pi / box * kx * columns.shifts[i, 0]
         lines[0, kx], lines[1, kx] = math.cos(turn), math.sin(turn)
@@ -96,9 +98,9 @@ def begin(columns, i, box):
 
 @njit(inline="always")
 def response_line(columns, i, polynomial, lines, row, ky, width, box):
-    """CTF (width,) of a row of frequencies, and real and imaginary part of the other phases."""
+    """CTF of a row of frequencies (width,), its envelope, and both parts of the other phases."""
     cosines, sines, nothing = lines[0, :width], lines[1, :width], lines[2, :width]
-    ctf, re, im = lines[3, :width], lines[4, :width], lines[5, :width]
+    ctf, most, re, im = lines[3, :width], lines[4, :width], lines[5, :width], lines[6, :width]
     turn = 2.0 * math.pi / box * ky * columns.shifts[i, 1]
     c, s = np.float32(math.cos(turn)), np.float32(math.sin(turn))
     for kx in range(width):
@@ -106,14 +108,30 @@ def response_line(columns, i, polynomial, lines, row, ky, width, box):
         im[kx] = c * sines[kx] + s * cosines[kx]
     plane = columns.plane[i]
     if plane < 0:
-        ctf_line(polynomial, ky, nothing, ctf)
+        ctf_line(polynomial, ky, nothing, ctf, most)
     else:
-        ctf_line(polynomial, ky, columns.even[plane, row], ctf)
+        ctf_line(polynomial, ky, columns.even[plane, row], ctf, most)
         for kx in range(width):
             x, y, factor = re[kx], im[kx], columns.odd[plane, row, kx]
             re[kx] = x * factor.real - y * factor.imag
             im[kx] = x * factor.imag + y * factor.real
-    return ctf, re, im
+    return ctf, most, re, im
+
+
+@njit(inline="always")
+def flip(ctf, flipped):
+    """A CTF becomes that of images with flipped phases."""
+    if flipped:
+        for kx in range(ctf.shape[0]):
+            ctf[kx] = abs(ctf[kx])
+
+
+@njit(inline="always")
+def undone(ctf, most):
+    """`processing.undone` of a premultiplied image."""
+    most = max(abs(most), _FAINTEST)
+    share = ctf / most
+    return share / (share * share + _ZERO * _ZERO) / most
 
 
 @njit(inline="always")
@@ -136,6 +154,18 @@ def shell_of(kx, ky):
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def image_ctf(columns, values):
+    """`operators.image_ctf` into ``values``."""
+    n, box = values.shape[:2]
+    for i in prange(n):
+        polynomial, lines = begin(columns, i, box)
+        plane = columns.plane[i]
+        for row in range(box):
+            even = lines[2] if plane < 0 else columns.even[plane, row]
+            ctf_line(polynomial, row_frequency(row, box), even, values[i, row], lines[4])
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 def form(slices, columns, spectra, conjugate):
     """`_reference.form` into ``spectra``; with the response's conjugate, its adjoint."""
     n, box, n_half = slices.shape
@@ -145,7 +175,7 @@ def form(slices, columns, spectra, conjugate):
         for row in range(box):
             ky = row_frequency(row, box)
             width = row_width(ky, 0.5 * box, n_half)
-            ctf, re, im = response_line(columns, i, polynomial, lines, row, ky, width, box)
+            ctf, _, re, im = response_line(columns, i, polynomial, lines, row, ky, width, box)
             for kx in range(width):
                 factor = complex(ctf[kx] * re[kx], sign * ctf[kx] * im[kx])
                 spectra[i, row, kx] = np.complex64(factor) * slices[i, row, kx]
@@ -160,22 +190,30 @@ def weigh(transforms, columns, precision, radii, values, energy, count):
     for i in prange(n):
         polynomial, lines = begin(columns, i, box)
         weights = precision[columns.group[i]]
+        multiplied = columns.processing[i] == _MULTIPLIED
         total = 0.0
         terms = 0
         for row in range(box):
             ky = row_frequency(row, box)
             width = row_width(ky, radii[i], n_half)
-            ctf, re, im = response_line(columns, i, polynomial, lines, row, ky, width, box)
+            ctf, most, re, im = response_line(columns, i, polynomial, lines, row, ky, width, box)
+            flip(ctf, columns.processing[i] == _FLIPPED)
             subtotal = np.float32(0.0)
             for kx in range(width):
                 weight = weights[min(shell_of(kx, ky), last)]
                 raw = transforms[i, row, kx]
                 pair = np.float32(1.0 if kx == 0 else 2.0)
-                subtotal += pair * weight * (raw.real * raw.real + raw.imag * raw.imag)
-                weight *= ctf[kx]
-                values[i, row, kx, 0] = weight * (re[kx] * raw.real + im[kx] * raw.imag)
-                values[i, row, kx, 1] = weight * (re[kx] * raw.imag - im[kx] * raw.real)
-                values[i, row, kx, 2] = weight * ctf[kx]
+                power = raw.real * raw.real + raw.imag * raw.imag
+                factor = ctf[kx]
+                if multiplied:
+                    factor = np.float32(1.0)
+                    inverse = undone(ctf[kx], most[kx])
+                    power *= inverse * inverse
+                subtotal += pair * weight * power
+                factor *= weight
+                values[i, row, kx, 0] = factor * (re[kx] * raw.real + im[kx] * raw.imag)
+                values[i, row, kx, 1] = factor * (re[kx] * raw.imag - im[kx] * raw.real)
+                values[i, row, kx, 2] = weight * ctf[kx] * ctf[kx]
             values[i, row, width:] = 0.0
             total += subtotal
             terms += max(2 * width - 1, 0)
@@ -192,21 +230,33 @@ def residuals(spectra, data, columns, precision, radius, losses):
         i, part = job // PARTS, job % PARTS
         polynomial, lines = begin(columns, i, box)
         weights = precision[columns.group[i]]
+        multiplied = columns.processing[i] == _MULTIPLIED
         total = 0.0
         for row in range(part * box // PARTS, (part + 1) * box // PARTS):
             ky = row_frequency(row, box)
             width = row_width(ky, radius, n_half)
-            ctf, re, im = response_line(columns, i, polynomial, lines, row, ky, width, box)
+            ctf, most, re, im = response_line(columns, i, polynomial, lines, row, ky, width, box)
+            flip(ctf, columns.processing[i] == _FLIPPED)
             subtotal = np.float32(0.0)
             for kx in range(width):
                 weight = weights[min(shell_of(kx, ky), last)]
-                x, y = ctf[kx] * re[kx], ctf[kx] * im[kx]
                 model, image = spectra[i, row, kx], data[i, row, kx]
-                a = x * model.real - y * model.imag - image.real
-                b = x * model.imag + y * model.real - image.imag
+                c = ctf[kx]
+                x = re[kx] * model.real - im[kx] * model.imag
+                y = re[kx] * model.imag + im[kx] * model.real
+                inverse, lack = np.float32(1.0), np.float32(0.0)
+                if multiplied:
+                    inverse = undone(c, most[kx])
+                    lack = c * inverse - np.float32(1.0)
+                a, b = c * x - inverse * image.real, c * y - inverse * image.imag
                 pair = np.float32(1.0 if kx == 0 else 2.0)
-                subtotal += pair * weight * (a * a + b * b)
-                spectra[i, row, kx] = complex(weight * (x * a + y * b), weight * (x * b - y * a))
+                square = a * a + b * b
+                square += np.float32(2.0) * lack * (image.real * x + image.imag * y)
+                subtotal += pair * weight * square
+                a, b = c * a + lack * image.real, c * b + lack * image.imag
+                spectra[i, row, kx] = complex(
+                    weight * (re[kx] * a + im[kx] * b), weight * (re[kx] * b - im[kx] * a)
+                )
             spectra[i, row, width:] = 0.0
             total += subtotal
         losses[i, part] = 0.5 * total

@@ -1,4 +1,4 @@
-"""The three uses of the response: forming images, weighing them, and their residuals.
+"""The uses of the response: the CTF of images, forming them, weighing them, and their residuals.
 
 Each follows the device and precision of its tensors: fused in one pass on the CPU in single precision
 (`_cpu`), elsewhere by its definition (`_reference`), in parts of bounded memory.
@@ -17,6 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from . import _cpu, _reference
 from ._columns import Columns, columns
+from .ctf import ctf
+from .response import image_frequencies
 from .values import Optics
 
 PART_BYTES = 2**28  # of intermediate values at a time, where the definition runs
@@ -25,11 +27,12 @@ _INTERMEDIATE = 250  # bytes a frequency
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """Images as statistics take them.
+    """Images y as statistics take them, with H their response and s^2 the variance of their noise.
 
     ``values`` (n, d, d // 2 + 1, 3): real and imaginary part of ``conj(H) y / s^2``, and
     ``|H|^2 / s^2``, about the rotation centre; ``energy`` (n,) float64: ``1/2 sum |y|^2 / s^2`` over
-    both members of all Friedel pairs, ``n_frequencies`` (n,) how many there are.
+    both members of all Friedel pairs, ``n_frequencies`` (n,) how many there are. Of images that were
+    stored changed by their CTF, y is what was recorded (`processing`).
     """
 
     values: Tensor
@@ -48,10 +51,27 @@ def form(slices: Tensor, shifts: Tensor, optics: Optics, origin: int) -> Tensor:
     return _Form.apply(slices, columns(shifts, optics, slices.shape[1], origin))
 
 
+def image_ctf(optics: Optics, box_size: int) -> Tensor:
+    """The CTF at the frequencies of images' ``rfft2``, (n, box_size, box_size // 2 + 1) float32.
+
+    `ctf`, but not differentiable, and of any pixel sizes at once.
+    """
+    shape, device = (len(optics), box_size, box_size // 2 + 1), optics.group.device
+    values = torch.empty(shape, device=device)
+    if device.type == "cpu":
+        table = columns(torch.zeros(len(optics), 2), optics, box_size, 0)
+        _cpu.image_ctf(table, values.numpy())
+    else:
+        for rows in _parts(values, optics):
+            own = optics.select(rows)
+            values[rows] = ctf(own, image_frequencies(own, box_size)).float()
+    return values
+
+
 def weigh(
     transforms: Tensor, shifts: Tensor, optics: Optics, precision: Tensor, radii: Tensor
 ) -> Weighed:
-    """``transforms`` (n, d, d // 2 + 1), the ``rfft2`` of images, weighed for statistics.
+    """``transforms`` (n, d, d // 2 + 1), the ``rfft2`` of stored images, weighed for statistics.
 
     ``shifts`` (n, 2) in Angstrom; ``precision`` (g, shells): 1 / s^2 of each optics group, with
     s^2 = E |transform of the noise|^2; ``radii`` (n,): frequencies with ``|k| < radius`` pixels
@@ -78,12 +98,12 @@ def weigh(
 def residuals_(
     spectra: Tensor, data: Tensor, shifts: Tensor, optics: Optics, precision: Tensor, radius: float
 ) -> Tensor:
-    """``1/2 sum |H X - Y|^2 / s^2`` of every image (n,) float64; X becomes the derivative by it.
+    """``1/2 sum |H X - y|^2 / s^2`` of every image (n,) float64; X becomes the derivative by it.
 
-    ``spectra`` X and ``data`` Y (n, d, d // 2 + 1): transforms of rendered and of measured images,
-    both about pixel 0; sums run over both members of Friedel pairs with ``|k| < radius`` pixels.
-    The derivative is ``conj(H) (H X - Y) / s^2``, in the place of X: its unnormalised inverse
-    transform is the gradient by the rendered pixels. ``precision`` as in `weigh`.
+    ``spectra`` X and ``data`` (n, d, d // 2 + 1): transforms of rendered and of stored images, both
+    about pixel 0; sums run over both members of Friedel pairs with ``|k| < radius`` pixels. The
+    derivative is ``conj(H) (H X - y) / s^2``: its unnormalised inverse transform is the gradient by
+    the rendered pixels. H, y and ``precision`` as in `weigh`.
     """
     if _fused(spectra, shifts, optics):
         losses = np.empty((len(spectra), _cpu.PARTS))

@@ -28,6 +28,12 @@ def response(shifts: Tensor, optics: Optics, box_size: int, origin: int = 0) -> 
     beyond the Nyquist frequency, where an image does not say which of two frequencies a value
     belongs to.
     """
+    phases = phase_factors(shifts, optics, box_size, origin)
+    return phases * ctf(optics, image_frequencies(optics, box_size))
+
+
+def phase_factors(shifts: Tensor, optics: Optics, box_size: int, origin: int = 0) -> Tensor:
+    """The response without the CTF: ``exp(i odd(k) + 2 pi i k.s)``, zero where it is."""
     frequencies = image_frequencies(optics, box_size)
     cycles = frequencies * _pixel_size(optics)
     inside = 4.0 * fourier.squared_radii((box_size,) * 2, cycles.device) < box_size**2
@@ -36,7 +42,7 @@ def response(shifts: Tensor, optics: Optics, box_size: int, origin: int = 0) -> 
     groups, of_group = optics.present()
     if any(g.odd for g in groups):
         phases = phases + torch.stack([odd_phase(g, frequencies) for g in groups])[of_group]
-    return torch.polar(torch.ones_like(phases), phases) * (ctf(optics, frequencies) * inside)
+    return torch.polar(inside.double().expand_as(phases), phases)
 
 
 def image_frequencies(optics: Optics, box_size: int) -> Tensor:

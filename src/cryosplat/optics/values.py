@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -102,6 +103,18 @@ class Optics:
     def select(self, index: Tensor) -> Optics:
         """The optics of the particles ``index``; the table of groups stays whole."""
         columns = (getattr(self, f.name)[index] for f in fields(self) if f.name != "groups")
+        return Optics(self.groups, *columns)
+
+    @staticmethod
+    def concatenate(parts: Sequence[Optics]) -> Optics:
+        """The particles of all ``parts`` in turn, which have one table of groups."""
+        names = [f.name for f in fields(Optics) if f.name != "groups"]
+        columns = (torch.cat([getattr(part, name) for part in parts]) for name in names)
+        return Optics(parts[0].groups, *columns)
+
+    def to(self, device: torch.device | str) -> Optics:
+        """The same on a device."""
+        columns = (getattr(self, f.name).to(device) for f in fields(self) if f.name != "groups")
         return Optics(self.groups, *columns)
 
     def present(self) -> tuple[list[OpticsGroup], Tensor]:

@@ -19,7 +19,6 @@ from ..optics import Optics, OpticsGroup
 from ..poses import Poses
 from ._read_ahead import read_ahead
 from .images import ImageSource
-from .processing import recorded
 
 _BLOCK_BYTES = 2**25
 
@@ -106,8 +105,7 @@ class Particles:
     def batches(self, indices: Tensor | None = None, size: int | None = None) -> Iterator[Batch]:
         """The particles ``indices`` (default all) in file order, ``size`` at a time.
 
-        All images of a batch have one box size, and are as they were recorded, whatever was done to
-        the stored ones by their CTF (`processing.recorded`). A background thread reads ahead.
+        All images of a batch have one box size. A background thread reads ahead.
         Without ``size`` a batch holds about 32 MB. Raises `ImageError` when a block with unusable
         pixels is read.
         """
@@ -123,8 +121,7 @@ class Particles:
                 block = of_box[start : start + step]
                 index = torch.from_numpy(block)
                 optics = self.optics.select(index)
-                images = recorded(self.images.read(block), optics)
-                yield Batch(index, images, self.poses.select(index), optics)
+                yield Batch(index, self.images.read(block), self.poses.select(index), optics)
 
 
 def _positions(index: Tensor | NDArray) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..batch import Batch
 from ..errors import InputError
 from ..grid import Grid
-from ..noise import NoiseModel, estimate_noise
+from ..noise import NoiseModel, estimate_noise_of_groups
 from ..particles import Particles, split_half_sets, write_particles
 from ..progress import Progress
 from ..run_folder import RunFolder
@@ -22,6 +22,8 @@ from ..validation.polarity import contrast_score
 
 NOISE_SAMPLE = 1000  # images
 LEAST_NOISE_SAMPLE = 50  # of each optics group
+LARGEST_NOISE_SAMPLE = 10_000  # of all groups together
+NOISE_SAMPLE_BYTES = 2**28  # of one group's images, which are in memory together
 CONTRAST_BOX = 40  # pixels are enough to tell bright from dark
 CONTRAST_DOUBT = 4.0  # standard deviations
 FEWEST_PARTICLES = 2  # in each half-set: one to fit, one held out
@@ -70,8 +72,10 @@ def with_half_sets(
 def measured_noise(particles: Particles, progress: Progress) -> NoiseModel:
     """The noise model from a sample of the images."""
     with progress.stage("noise from image corners", None, "images"):
-        sample = particles.batches(_noise_sample(particles.optics.group))
-        noise = estimate_noise(sample, particles.cut_to_circle())
+        optics = particles.optics
+        positions = _noise_samples(optics.group, [g.box_size for g in optics.groups])
+        samples = (list(particles.batches(own)) for own in positions)
+        noise = estimate_noise_of_groups(samples, particles.cut_to_circle())
     if noise.circles:
         progress.say(
             "Images are blank outside a circle: their noise is measured in a ring inside it, and "
@@ -85,15 +89,19 @@ def measured_noise(particles: Particles, progress: Progress) -> NoiseModel:
     return noise
 
 
-def _noise_sample(group: Tensor) -> Tensor:
-    """Positions of particles that stand for all, some from every optics group there is."""
+def _noise_samples(group: Tensor, box_sizes: Sequence[int]) -> Iterator[Tensor]:
+    """Positions of particles that stand for all, those of each optics ``group`` (n,) there is.
+
+    ``box_sizes``: of the images of each group.
+    """
     present = group.unique()
     share = max(NOISE_SAMPLE // len(present), LEAST_NOISE_SAMPLE)
-    positions = []
-    for number in present:
+    share = max(min(share, LARGEST_NOISE_SAMPLE // len(present)), 1)
+    for number in present.tolist():
         members = (group == number).nonzero().squeeze(1)
-        positions.append(members[:: max(1, len(members) // share)])
-    return torch.cat(positions)
+        most = max(NOISE_SAMPLE_BYTES // (4 * box_sizes[number] ** 2), LEAST_NOISE_SAMPLE)
+        n = min(len(members), share, most)
+        yield members[torch.arange(n) * len(members) // n]
 
 
 def accumulated(

@@ -23,7 +23,7 @@ from ..io.mrc import write_map, write_stack
 from ..io.staging import begin_folder, own_no_more
 from ..io.star import write_star
 from ..mixture import GaussianMixture
-from ..optics import Optics, ctf
+from ..optics import Optics, processed
 from ..poses import Poses, euler_from_rotations, random_poses
 from .background import coloured_gain, draw_noise
 from .optics import (
@@ -139,7 +139,7 @@ def _simulate(
         for index in _batches(part.members, own):
             clean = _form(projector, own.box_size, true.select(index), taken.select(index))
             noise = draw_noise(len(index), own.box_size, gain, generator)
-            noisy = _processed(scale * clean + noise, optics.select(index), own)
+            noisy = _processed(scale * clean + noise, optics.select(index))
             yield (sign * noisy).float().numpy()
             done += len(index)
             progress(done, settings.n)
@@ -192,17 +192,12 @@ def _form(projector: Projector, box_size: int, poses: Poses, optics: Optics) -> 
     return images
 
 
-def _processed(images: Tensor, optics: Optics, grid: Grid) -> Tensor:
-    """The images as they are stored, all of one processing: the CTF's values, not its scale."""
-    processing = optics.groups[0].processing
-    if processing == "none":
+def _processed(images: Tensor, optics: Optics) -> Tensor:
+    """The images as they are stored, of one pixel size: with the CTF's values, not its scale."""
+    if optics.groups[0].processing == "none":
         return images
-    d = grid.box_size
     bare = replace(optics, scale=torch.ones_like(optics.scale))
-    filters = ctf(bare, fourier.frequencies((d, d), grid.pixel_size))
-    if processing == "phase-flipped":
-        filters = torch.where(filters < 0.0, -1.0, 1.0)
-    return torch.fft.irfft2(torch.fft.rfft2(images) * filters.float(), s=(d, d))
+    return fourier.inverse(processed(fourier.transform(images, 2), bare), images.shape[-1], 2)
 
 
 def _poses(settings: SimulationSettings, generator: torch.Generator) -> tuple[Poses, Poses]:

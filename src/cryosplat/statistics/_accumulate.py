@@ -303,7 +303,7 @@ def _distribute(batch: Batch, entries: _Entries, accumulators: Sequence[Accumula
         accumulator._inputs %= PRIME
     noise, grid = accumulators[0].noise, accumulators[0].grid
     transforms = transforms_of(batch, noise)
-    precision = torch.from_numpy(noise.precision(batch.box_size))
+    precision = noise.precision(batch.box_size)
     columns = torch.cat([image[:, None].double(), entries.poses.shifts.double()], 1)
     views, view = columns.unique(dim=0, return_inverse=True)
     of_view = views[:, 0].long()

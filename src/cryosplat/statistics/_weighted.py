@@ -43,7 +43,7 @@ def weighted_images(batch: Batch, grid: Grid, noise: NoiseModel) -> WeightedImag
             "weighted_images: the images have several pixel sizes or anisotropic magnification, "
             "expected one pixel size for all. Remedy: take one optics group at a time."
         )
-    precision = torch.from_numpy(noise.precision(batch.box_size))
+    precision = noise.precision(batch.box_size)
     radii = radii_of(batch.optics, batch.box_size, grid)
     ready = weigh(
         transforms_of(batch, noise), batch.poses.shifts, batch.optics, precision, radii

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from .. import fourier
 from ..batch import Batch
-from ..formation import VolumeProjector, form_spectra
+from ..formation import VolumeProjector
 from ..grid import Grid
 from ..noise import NoiseModel
+from ..optics import Optics, seen_rotations, weigh
 from ..poses import Poses
 
 SAMPLE = 600
@@ -91,8 +92,7 @@ def particle_agreement(
     projectors = [VolumeProjector(half, grid) for half in halves]
     parts = []
     for batch in batches:
-        spectra = torch.fft.rfft2(noise.normalised(batch))
-        weights = coefficient_weights(batch, noise)
+        images = weighed(batch, noise)
         order = torch.randperm(len(batch), generator=generator)
         dealt = Poses(batch.poses.rotations[order], batch.poses.shifts)
         for half in (1, 2):
@@ -100,39 +100,49 @@ def particle_agreement(
                 members = (half_sets[batch.index] == half) & (batch.optics.group == group)
                 chosen = members.nonzero().squeeze(1)
                 if len(chosen):
-                    projector = projectors[2 - half]
-                    parts.append(
-                        _scores(projector, batch, dealt, chosen, spectra[chosen], weights[chosen])
-                    )
+                    own = batch.select(chosen)
+                    pairs = own.poses, dealt.select(chosen)
+                    scores = [
+                        products(projectors[2 - half], poses, own.optics, images[chosen])
+                        for poses in pairs
+                    ]
+                    parts.append(_scores(*scores))
     empty = torch.zeros(0, dtype=torch.float64)
     columns = [torch.cat(column) for column in zip(*parts, strict=True)] or [empty] * 3
     return Agreement(*columns)
 
 
-def _scores(
-    projector: VolumeProjector, batch: Batch, dealt: Poses, chosen: Tensor, y: Tensor, w: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """t, |x| and t with dealt rotations of the particles ``chosen``, all of one optics group."""
-    optics = batch.optics.select(chosen)
-    found = []
-    for poses in (batch.poses, dealt):
-        x = form_spectra(projector, poses.select(chosen), optics, batch.box_size)
-        power = (w * (x.real.square() + x.imag.square())).double().sum((1, 2))
-        product = (w * (y.real * x.real + y.imag * x.imag)).double().sum((1, 2))
-        found.append((product / power.clamp_min(1e-30).sqrt(), power.sqrt()))
-    return found[0][0], found[0][1], found[1][0]
+def _scores(own: tuple[Tensor, Tensor], dealt: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """t, |x| and t with dealt rotations, from ``<y, x>`` and ``|x|^2`` of each."""
+    scores = [product / power.clamp_min(1e-30).sqrt() for product, power in (own, dealt)]
+    return scores[0], own[1].sqrt(), scores[1]
 
 
-def coefficient_weights(batch: Batch, noise: NoiseModel) -> Tensor:
-    """Inverse variance of each Fourier coefficient, both of a Friedel pair counted, mean left out.
+def weighed(batch: Batch, noise: NoiseModel) -> Tensor:
+    """`optics.weigh` of a batch's images, summed over Friedel pairs, (n, d, d // 2 + 1, 3).
 
-    (n, d, d // 2 + 1) float32, in ``rfft2`` layout.
+    Without the mean of the images, which normalisation has changed.
     """
     box = batch.box_size
-    shells = fourier.shells((box, box))
-    precision = torch.from_numpy(noise.precision(box))
-    table = precision[:, shells.clamp_max(box // 2)]
-    table[:, :, 1:] *= 2.0
-    table[:, shells > box // 2] = 0.0
-    table[:, 0, 0] = 0.0
-    return table[batch.optics.group]
+    transforms = fourier.transform(noise.normalised(batch), 2)
+    precision = noise.precision(box)
+    radii = torch.full((len(batch),), 0.5 * box)
+    values = weigh(transforms, batch.poses.shifts, batch.optics, precision, radii).values
+    values[:, :, 1:] *= 2.0
+    values[:, 0, 0] = 0.0
+    return values
+
+
+def products(
+    projector: VolumeProjector, poses: Poses, optics: Optics, values: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``<y, x>`` and ``|x|^2`` of images y, `weighed`, and their predictions x; (n,) float64 each.
+
+    All of one optics group.
+    """
+    (group,) = optics.present()[0]
+    slices = projector.slices(seen_rotations(poses, optics), group.pixel_size, values.shape[1])
+    x = torch.view_as_real(slices)
+    product = (values[..., :2] * x).sum((1, 2, 3), dtype=torch.float64)
+    power = (values[..., 2] * x.square().sum(-1)).sum((1, 2), dtype=torch.float64)
+    return product, power

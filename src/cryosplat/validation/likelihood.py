@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..formation import VolumeProjector, form_spectra
+from ..formation import VolumeProjector
 from ..noise import NoiseModel
-from .agreement import coefficient_weights
+from .agreement import products, weighed
 
 AT_ONCE = 512  # images predicted in one go
 
@@ -23,8 +23,6 @@ def log_likelihoods(projector: VolumeProjector, batch: Batch, noise: NoiseModel)
     for group in batch.optics.group.unique():
         for rows in (batch.optics.group == group).nonzero().squeeze(1).split(AT_ONCE):
             part = batch.select(rows)
-            y = torch.fft.rfft2(noise.normalised(part))
-            x = form_spectra(projector, part.poses, part.optics, part.box_size)
-            terms = y.real * x.real + y.imag * x.imag - 0.5 * (x.real.square() + x.imag.square())
-            found[rows] = (coefficient_weights(part, noise) * terms).double().sum((1, 2))
+            product, power = products(projector, part.poses, part.optics, weighed(part, noise))
+            found[rows] = product - 0.5 * power
     return found

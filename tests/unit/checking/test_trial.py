@@ -291,7 +291,7 @@ def test_predictions_are_those_of_direct_residuals(clean: PlantedSet) -> None:
     part = batch.select(torch.arange(5))
     predicted = form_images(projector, part.poses, part.optics, part.box_size)
     shells = fourier.shells((sample.grid.box_size,) * 2).clamp(max=12)
-    precision = torch.from_numpy(sample.noise.precision(24)[0])[shells]
+    precision = sample.noise.precision(24)[0][shells]
     pairs = torch.full(shells.shape, 2.0)
     pairs[:, 0] = 1.0
 

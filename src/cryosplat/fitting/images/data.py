@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ... import fourier
-from ...batch import Batch, joined
+from ...batch import Batch
 from ...errors import ImageError, InputError
 from ...grid import Grid
 from ...noise import NoiseModel
-from ...optics import Optics, ctf, seen_rotations
+from ...optics import Optics, ctf, recorded, seen_rotations
 from ...poses import Poses
 
 POOL_BYTES = 2**27  # of images that wait in memory, in random order
@@ -61,7 +61,8 @@ class Observed:
     """n images of one pixel and box size, transformed.
 
     ``index`` (n,): their positions; ``transforms`` (n, d, d // 2 + 1) complex64: ``rfft2`` of the
-    images, normalised and with protein bright; ``poses`` as the images see them (`seen_rotations`).
+    stored images, normalised and with protein bright; ``poses`` as the images see them
+    (`seen_rotations`).
     """
 
     index: Tensor
@@ -86,14 +87,22 @@ class Observed:
 
     def to(self, device: torch.device) -> Observed:
         """The same on ``device``."""
-        if self.index.device == device:
-            return self
-        optics = [getattr(self.optics, f.name) for f in fields(Optics) if f.name != "groups"]
         return Observed(
-            self.index.to(device), self.transforms.to(device),
-            Poses(self.poses.rotations.to(device), self.poses.shifts.to(device)),
-            Optics(self.optics.groups, *(column.to(device) for column in optics)),
+            self.index.to(device), self.transforms.to(device), self.poses.to(device),
+            self.optics.to(device),
         )  # fmt: skip
+
+    @staticmethod
+    def concatenate(parts: Sequence[Observed]) -> Observed:
+        """Images of one pixel and box size as one."""
+        if len(parts) == 1:
+            return parts[0]
+        return Observed(
+            torch.cat([part.index for part in parts]),
+            torch.cat([part.transforms for part in parts]),
+            Poses.concatenate([part.poses for part in parts]),
+            Optics.concatenate([part.optics for part in parts]),
+        )
 
 
 def observe(batch: Batch, data: ImageData) -> Observed:
@@ -140,8 +149,8 @@ def grey_level(data: ImageData) -> float:
     power, n = 0.0, 0
     for block in sample(data):
         d = block.transforms.shape[1]
-        counts = fourier.friedel_counts(d)
-        power += float((block.transforms.abs().square() * counts).sum()) / d**4
+        squares = recorded(block.transforms, block.optics).abs().square()
+        power += float((squares * fourier.friedel_counts(d)).sum()) / d**4
         n += len(block)
     return (power / n) ** 0.5
 
@@ -229,7 +238,7 @@ def pools(
         for batch in data.read(part):
             for block in _by_pixel_size(observe(batch, data)):
                 read.setdefault(block.grid, []).append(block)
-        found = [_joined(blocks) for _, blocks in sorted(read.items(), key=_size)]
+        found = [Observed.concatenate(blocks) for _, blocks in sorted(read.items(), key=_size)]
         return [block.to(device) for block in found]
 
     with ThreadPoolExecutor(1, "cryosplat-pool") as thread:
@@ -247,11 +256,3 @@ def pools(
 
 def _size(item: tuple[Grid, list[Observed]]) -> tuple[int, float]:
     return item[0].box_size, item[0].pixel_size
-
-
-def _joined(blocks: list[Observed]) -> Observed:
-    if len(blocks) == 1:
-        return blocks[0]
-    as_batches = [Batch(b.index, b.transforms, b.poses, b.optics) for b in blocks]
-    whole = joined(as_batches)
-    return Observed(whole.index, whole.images, whole.poses, whole.optics)

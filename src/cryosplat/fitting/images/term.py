@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -20,16 +18,15 @@ from ...grid import Grid
 from ...optics import residuals_
 from .data import Observed
 
-Precision = Callable[[int], NDArray[np.float32]]
+Precision = Callable[[int], Tensor]
 """1 / s^2 of each optics group and shell, (g, shells), for images of a box size."""
 
 
 def equal_precision(level: float, n_groups: int) -> Precision:
     """White noise of deviation ``level`` in every image: plain least squares on the pixels."""
 
-    def precision(box_size: int) -> NDArray[np.float32]:
-        value = 1.0 / (level * box_size) ** 2
-        return np.full((n_groups, box_size // 2 + 1), value, np.float32)
+    def precision(box_size: int) -> Tensor:
+        return torch.full((n_groups, box_size // 2 + 1), 1.0 / (level * box_size) ** 2)
 
     return precision
 
@@ -64,7 +61,7 @@ class ImageTerm:
         """1 / s^2 by optics group and shell, (g, shells) float32."""
         key = box_size, device
         if key not in self._precisions:
-            self._precisions[key] = torch.from_numpy(self._precision_of(box_size)).to(device)
+            self._precisions[key] = self._precision_of(box_size).to(device)
         return self._precisions[key]
 
 

@@ -188,6 +188,6 @@ def _processing_notes(held: list[tuple[OpticsGroup, Effects]]) -> Iterator[str]:
         if names:
             listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             yield (
-                f"the images of optics group {listed} are stored {done}; that is undone as they "
-                f"are read, with the CTF of this table."
+                f"the images of optics group {listed} are stored {done}; they are used so, with the "
+                f"CTF of this table."
             )
