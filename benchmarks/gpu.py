@@ -28,9 +28,10 @@ import torch
 from run import write_json
 from torch import Tensor
 
-from cryosplat.fitting.images._model import Learner, Units, decoded, encoded
+from cryosplat.fitting import Encoding, Schedule
+from cryosplat.fitting._parameters import Learner
 from cryosplat.fitting.images.data import Observed
-from cryosplat.fitting.images.term import ImageTerm, equal_precision
+from cryosplat.fitting.images.term import ImageLikelihood, equal_precision
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
 from cryosplat.optics import Optics, OpticsGroup
@@ -170,14 +171,15 @@ def training(k: int, n: int, box: int, device: torch.device) -> dict[str, Any]:
     )  # fmt: skip
     transforms = torch.fft.rfft2(torch.randn(n, box, box, device=device))
     observed = Observed(torch.arange(n), transforms, poses, optics)
-    units = Units(grid.side, float(k), 0.4 / box)
-    learner = Learner(encoded(mixture_of(k, box, device), units, isotropic=False))
-    term = ImageTerm(grid, equal_precision(1.0, 1))
+    encoding = Encoding(grid.side, float(k), 0.4 / box)
+    parameters = [encoding.encode(mixture_of(k, box, device))]
+    learner = Learner(parameters, ["C1"], encoding, Schedule(rates=(1e-6,) * 4), 0)
+    likelihood = ImageLikelihood(grid, equal_precision(1.0, 1))
 
     def step() -> None:
-        images = project(decoded(learner.parameters, units), poses, grid)
-        term(images, observed).backward()
-        learner.step((1e-6,) * 4)
+        images = project(learner.mixtures()[0], poses, grid)
+        likelihood(images, observed).backward()
+        learner.update()
 
     return {"images_per_second": n / seconds(step, device)}
 

@@ -26,7 +26,7 @@ from numba import get_num_threads
 from run import write_json
 
 from cryosplat.batch import Batch
-from cryosplat.fitting import ImageData, Watch, begin, fit_images
+from cryosplat.fitting import ImageData, fit_images
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import StackFile, write_stack
 from cryosplat.mixture import GaussianMixture
@@ -83,11 +83,10 @@ def case(stack: Path, k: int, n_mixtures: int, batch_size: int) -> dict[str, obj
     generator = torch.Generator().manual_seed(1)
     data = images(stack, n, box, generator)
     schedule = ImageSchedule(epochs=2, batch_size=batch_size)
-    state = begin(data, [molecule(k, box, generator)] * n_mixtures, schedule)
     marks: list[tuple[float, float]] = []
     fit_images(
-        data, state,
-        Watch(on_images=lambda _: marks.append((time.perf_counter(), time.process_time()))),
+        data, [molecule(k, box, generator)] * n_mixtures, schedule,
+        on_images=lambda _: marks.append((time.perf_counter(), time.process_time())),
     )  # fmt: skip
     half = len(marks) // 2
     wall, cpu = (b - a for a, b in zip(marks[half - 1], marks[-1], strict=True))

@@ -12,6 +12,7 @@ from cryosplat.batch import Batch
 from cryosplat.fitting import ImageData
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
+from cryosplat.noise import NoiseModel
 from cryosplat.splatting import voxelize
 
 GRID = Grid(32, 2.0)
@@ -46,7 +47,9 @@ def reading(batch: Batch, size: int = 7) -> ImageData:
             yield batch.select(part)
 
     half_sets = 1 + torch.arange(len(batch)) % 2
-    return ImageData(read, half_sets, GRID, white(GRID, NOISE))
+    kinds = batch.optics.of_group("pixel_size").unique(return_inverse=True)[1]
+    noise = NoiseModel(white(GRID, NOISE).variance * len(batch.optics.groups), normalise=False)
+    return ImageData(read, half_sets, GRID, noise, kinds=kinds)
 
 
 def images(n: int, seed: int = 7) -> Batch:

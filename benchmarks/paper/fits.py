@@ -11,9 +11,10 @@ import torch
 from scoring import shell_correlation
 from torch import Tensor
 
-from cryosplat.fitting import ImageData, ImageState, Watch, begin, fit_images, paper_start
-from cryosplat.fitting.images._solver import Render
-from cryosplat.fitting.images._start import WIDTH
+from cryosplat.errors import NotFiniteError
+from cryosplat.fitting import ImageData, ImageFit, fit_images, paper_start
+from cryosplat.fitting._start import WIDTH
+from cryosplat.fitting.images._rendering import Render
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
 from cryosplat.poses import Poses
@@ -87,26 +88,32 @@ def fitted(
     Besides what is written down, the row holds the ``mixture``.
     """
     data, epochs = problem.data, []
+    mixture = first = start or paper_start(data, gaussians, torch.Generator().manual_seed(3))
     clock = Clock()
 
-    def judge(state: ImageState) -> None:
-        seconds = clock.seconds()
-        volume = voxelize(state.mixtures()[0], data.grid).detach()
+    def judge(now: ImageFit) -> None:
+        nonlocal mixture
+        seconds, last, mixture = clock.seconds(), now.epochs[-1], now.mixtures[0]
         epochs.append({
-            "epoch": state.epoch,
+            "epoch": last.number,
             **seconds,
-            "misfit": state.history[-1].misfit[0],
-            "gaussians": state.history[-1].gaussians,
-            "fsc": curve(volume, problem),
+            "misfit": last.misfit[0],
+            "gaussians": last.gaussians,
+            "fsc": curve(voxelize(mixture, data.grid), problem),
         })  # fmt: skip
         clock.forget(seconds)
 
-    first = start or paper_start(data, gaussians, torch.Generator().manual_seed(3))
-    state = fit_images(data, begin(data, [first], schedule), Watch(on_epoch=judge), render)
-    mixture = state.mixtures()[0]
+    try:
+        fit_images(data, [first], schedule, render=render, on_epoch=judge)
+    except NotFiniteError:  # a method that breaks down is a result
+        nothing = [0.0] * (problem.truth.shape[0] // 2 + 1)
+        epochs.append({
+            "epoch": len(epochs) + 1, **clock.seconds(), "misfit": math.nan,
+            "gaussians": len(mixture), "fsc": nothing,
+        })  # fmt: skip
     return {
         "gaussians": len(first),
-        "schedule": asdict(state.schedule),
+        "schedule": asdict(schedule.resolved(len(data.used()), data.grid.box_size)),
         "epochs": epochs,
         "fsc": epochs[-1]["fsc"],
         "seconds": epochs[-1]["seconds"],
@@ -117,9 +124,7 @@ def fitted(
 
 
 def curve(volume: Tensor, problem: Problem) -> list[float]:
-    """FSC with the truth at every shell; nothing where the fit came to no number."""
-    if not bool(volume.isfinite().all()):
-        return [0.0] * (problem.truth.shape[0] // 2 + 1)
+    """FSC with the truth at every shell."""
     return [round(float(v), 4) for v in shell_correlation(volume.numpy(), problem.truth)]
 
 

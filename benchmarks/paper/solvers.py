@@ -132,7 +132,7 @@ class Ladder:
     def climbed(self, steps: int) -> Row:
         """A fit of so many steps, and what it takes from the first image on."""
         clock = Clock()
-        found = fit(self.form, self.start(FIRST_WIDTH), Schedule(steps=steps), stop=steps)
+        found = fit(self.form, self.start(FIRST_WIDTH), Schedule(steps=steps))
         return self._row(f"statistics, {steps} steps", found.mixture, clock, self.took) | {
             "steps": steps
         }
@@ -140,7 +140,7 @@ class Ladder:
     def warm(self, mixture: GaussianMixture, took: Took) -> Row:
         """The longest fit, from a mixture that images have made."""
         clock = Clock()
-        found = fit(self.form, mixture, Schedule(steps=STEPS[-1]), stop=STEPS[-1])
+        found = fit(self.form, mixture, Schedule(steps=STEPS[-1]))
         before = {key: took[key] + self.took[key] for key in took}
         return self._row("statistics, from the paper's mixture", found.mixture, clock, before)
 

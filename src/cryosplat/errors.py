@@ -37,6 +37,10 @@ class ImageError(InputError):
     """Pixels that no reconstruction can use: NaN, infinite, constant."""
 
 
+class NotFiniteError(CryosplatError):
+    """A fit that met a number that is NaN or infinite."""
+
+
 class SettingsError(CryosplatError):
     """An option outside its range, or two options that exclude each other."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cryosplat.batch import Batch
 from cryosplat.fitting.images.data import ImageData, Observed, observe
-from cryosplat.fitting.images.term import ImageTerm
+from cryosplat.fitting.images.term import ImageLikelihood
 from cryosplat.formation import MixtureProjector, form_images
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
@@ -53,7 +53,7 @@ def _batches(generator: torch.Generator) -> list[Batch]:
 
 
 def _image_loss(mixture: GaussianMixture, batches: list[Batch], noise: NoiseModel) -> Tensor:
-    data, term = _data(noise, 18), ImageTerm(GRID, noise.precision)
+    data, term = _data(noise, 18), ImageLikelihood(GRID, noise.precision)
     blocks = [observe(batch, data) for batch in batches]
     return torch.stack([term(project(mixture, b.poses, b.grid), b) for b in blocks]).sum()
 
@@ -79,7 +79,7 @@ def test_an_empty_mixture_leaves_the_energy(generator: torch.Generator) -> None:
     found = float(_image_loss(mixture, batches, noise))
     statistics = statistics_of(batches, GRID, noise)
     assert found == pytest.approx(statistics.energy, rel=tolerances.SUM_FLOAT32)
-    data, term = _data(noise, 18), ImageTerm(GRID, noise.precision)
+    data, term = _data(noise, 18), ImageLikelihood(GRID, noise.precision)
     counted = sum(6 * term.n_frequencies(observe(b, data).grid) for b in batches)
     assert counted == statistics.n_frequencies
 
@@ -117,13 +117,13 @@ def test_images_of_the_forward_model_leave_no_residual(
     # a map so fine that the images' own Nyquist frequency is the limit
     noise, fine = noise_model(GROUPS), Grid(256, 0.5)
     seen = observe(formed, _data(noise, 5))
-    term = ImageTerm(fine, noise.precision)
+    term = ImageLikelihood(fine, noise.precision)
     rendered = project(mixture, seen.poses, seen.grid)
     energy = float(term(torch.zeros_like(rendered), seen))
     assert float(term(rendered, seen)) < tolerances.SAME_IMAGES**2 * energy
 
 
-def _definition(images: Tensor, term: ImageTerm, seen: Observed) -> tuple[Tensor, Tensor]:
+def _definition(images: Tensor, term: ImageLikelihood, seen: Observed) -> tuple[Tensor, Tensor]:
     """Value and gradient by the definition, which is what other dtypes and devices use."""
     exact = images.double().requires_grad_()
     value = term(exact, seen)
@@ -134,7 +134,7 @@ def _definition(images: Tensor, term: ImageTerm, seen: Observed) -> tuple[Tensor
 def test_the_kernel_is_the_definition(number: int, generator: torch.Generator) -> None:
     noise = noise_model(GROUPS)
     seen = observe(random_batch(3, GROUPS, generator, number), _data(noise, 3))
-    term = ImageTerm(GRID, noise.precision)
+    term = ImageLikelihood(GRID, noise.precision)
     images = torch.randn(3, *(2 * [seen.grid.box_size]), generator=generator)
     expected, by_pixels = _definition(images, term, seen)
     single = images.clone().requires_grad_()
@@ -150,7 +150,7 @@ def test_the_definition_has_the_gradient_of_its_value(generator: torch.Generator
     noise = noise_model(group)
     data = ImageData(lambda index: [], torch.ones(2), Grid(8, 2.0), noise)
     seen = observe(random_batch(2, group, generator), data)
-    term = ImageTerm(Grid(8, 2.0), noise.precision)
+    term = ImageLikelihood(Grid(8, 2.0), noise.precision)
     images = torch.randn(2, 8, 8, generator=generator, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: term(x, seen), (images,))
 
@@ -164,7 +164,7 @@ def test_the_definition_is_the_sum_over_pixels_for_white_noise(
     grid = Grid(32, 2.0)
     batch = random_batch(4, group, generator)
     seen = observe(batch, ImageData(lambda index: [], torch.ones(4), grid, noise))
-    value = float(ImageTerm(grid, noise.precision)(torch.zeros(4, 32, 32), seen))
+    value = float(ImageLikelihood(grid, noise.precision)(torch.zeros(4, 32, 32), seen))
     transform = scipy.fft.fftn(batch.images.double().numpy(), axes=(1, 2))
     k = np.fft.fftfreq(32) * 32
     transform[:, k[:, None] ** 2 + k**2 >= 16**2] = 0.0

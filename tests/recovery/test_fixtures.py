@@ -23,6 +23,7 @@ from cryosplat.poses import Poses
 from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction._data import HalfSet, upright
 from cryosplat.settings import ReconstructionSettings
+from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate, shell_means, solve
 
 HAND_SHELLS = 12  # what 50 views of a hand some 30 pixels long sample without gaps
@@ -66,7 +67,10 @@ def test_toy_projections_give_their_map(toy: Particles, shared: Path) -> None:
     form = QuadraticForm(statistics, 30)
     start = start_in_density(form, density(form), 600, 0.7, torch.Generator().manual_seed(0))
     found = fit(form, start, Schedule(steps=40))
-    assert float(fourier_shell_correlation(found.volume, truth)[1:11].min()) > 0.9
+    assert (
+        float(fourier_shell_correlation(voxelize(found.mixture, form.grid), truth)[1:11].min())
+        > 0.9
+    )
 
 
 @pytest.fixture
@@ -104,7 +108,7 @@ def test_mixtures_of_two_halves_of_the_hand_agree(hand: Particles) -> None:
     for statistics in _statistics(hand, torch.arange(len(hand)) % 2, 2):
         form = QuadraticForm(statistics.downsampled(40), 40)
         start = start_in_density(form, density(form), 400, 1.0, torch.Generator().manual_seed(0))
-        maps.append(fit(form, start, Schedule(steps=40)).volume)
+        maps.append(voxelize(fit(form, start, Schedule(steps=40)).mixture, form.grid))
     assert float(fourier_shell_correlation(*maps)[1:HAND_SHELLS].min()) > 0.9
 
 

@@ -13,16 +13,16 @@ from problems import statistics_of, white
 from cryosplat.batch import Batch
 from cryosplat.fitting import (
     ImageData,
-    ImageTerm,
     Schedule,
-    begin,
+    StatisticsTerm,
     density,
-    fit,
+    descend,
     fit_images,
     paper_start,
     start_in_density,
 )
 from cryosplat.fitting.images.data import observe
+from cryosplat.fitting.images.term import ImageLikelihood
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
 from cryosplat.settings import ImageSchedule
@@ -62,8 +62,8 @@ def _fitted(
     data: ImageData, start: GaussianMixture, schedule: ImageSchedule
 ) -> tuple[GaussianMixture, float]:
     """The mixture of all particles, and its misfit in the last epoch."""
-    found = fit_images(data, begin(data, [start], schedule))
-    return found.mixtures()[0], found.history[-1].misfit[0]
+    found = fit_images(data, [start], schedule)
+    return found.mixtures[0], found.epochs[-1].misfit[0]
 
 
 @pytest.mark.parametrize("batch_size", [8, 32])
@@ -114,11 +114,12 @@ def test_either_solver_goes_on_from_the_other(
     data: ImageData, batch: Batch, form: QuadraticForm, start: GaussianMixture
 ) -> None:
     """A gentle descent leaves the other's loss as good as it was; the two losses are one."""
-    schedule = Schedule(steps=25, scale_spread=10.0)
-    by_statistics = fit(form, start, schedule).mixture
+    schedule, statistics = Schedule(steps=25), StatisticsTerm(form, scale_spread=10.0)
+    by_statistics = descend(statistics, start, schedule).mixture
     gentle = ImageSchedule(epochs=3, batch_size=32, rate=2e-5, factors=(1.0, 10.0, 10.0, 10.0))
     by_images, _ = _fitted(data, by_statistics, gentle)
-    back = fit(form, by_images, replace(schedule, rates=(2e-3, 1e-3, 1e-3, 1e-3))).mixture
+    slow = replace(schedule, rates=(2e-3, 1e-3, 1e-3, 1e-3))
+    back = descend(statistics, by_images, slow).mixture
 
     def loss(mixture: GaussianMixture) -> float:
         return form.energy + float(form(voxelize(mixture, GRID)))
@@ -126,7 +127,7 @@ def test_either_solver_goes_on_from_the_other(
     gain = loss(start) - loss(by_statistics)
     assert loss(by_images) < loss(by_statistics) + 0.01 * gain
     assert loss(back) < loss(by_images)
-    term, seen = ImageTerm(GRID, data.noise.precision), observe(batch, data)
+    term, seen = ImageLikelihood(GRID, data.noise.precision), observe(batch, data)
     over_images = float(term(project(by_images, seen.poses, seen.grid), seen))
     assert over_images == pytest.approx(loss(by_images), rel=tolerances.TWO_SOLVERS_NARROW)
 
@@ -134,9 +135,9 @@ def test_either_solver_goes_on_from_the_other(
 def test_half_sets_give_two_maps_that_agree(data: ImageData, form: QuadraticForm) -> None:
     positive = density(form)
     starts = [start_in_density(form, positive, K, 1.0, seeded(seed)) for seed in (9, 10, 11)]
-    found = fit_images(data, begin(data, starts, ImageSchedule(epochs=8)))
-    maps = [voxelize(m, GRID).detach() for m in found.mixtures()]
+    found = fit_images(data, starts, ImageSchedule(epochs=8))
+    maps = [voxelize(m, GRID) for m in found.mixtures]
     between = float(fourier_shell_correlation(maps[1], maps[2])[1:8].mean())
     assert 0.9 < between < 1.0
-    assert _fsc(found.mixtures()[0]) > _fsc(found.mixtures()[1])
+    assert _fsc(found.mixtures[0]) > _fsc(found.mixtures[1])
     assert torch.isfinite(maps[0]).all()

@@ -98,12 +98,17 @@ def test_a_start_that_has_seen_other_half_sets_is_refused(folder: Path, tmp_path
         _run(swapped, tmp_path / "run", settings)
 
 
+SOLVERS = {
+    "images": ("--solver", "images", "--gaussians", "200", "--epochs", "40"),
+    "statistics": ("--start", "random", "--gaussians", "400"),
+}
+
+
 def _command(folder: Path, out: Path, *options: str) -> list[str]:
     return [
         sys.executable, "-c", "from cryosplat.cli import main; main()", "reconstruct",
         str(folder / "set" / "particles.star"),
-        "-o", str(out), "--solver", "images", "--gaussians", "200", "--epochs", "40", "--quick",
-        "--seed", "5", "--threads", "1", *options,
+        "-o", str(out), "--quick", "--seed", "5", "--threads", "1", *options,
     ]  # fmt: skip
 
 
@@ -115,25 +120,30 @@ def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -
         time.sleep(0.05)
 
 
-def test_a_run_that_is_terminated_resumes_to_the_same_bits(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_run_that_is_terminated_resumes_to_the_same_bits(
+    solver: str, folder: Path, tmp_path: Path
+) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     checkpoint = RunFolder(broken).checkpoint
     with subprocess.Popen(
-        _command(folder, broken), env=environment, stdout=subprocess.DEVNULL
+        _command(folder, broken, *SOLVERS[solver]), env=environment, stdout=subprocess.DEVNULL
     ) as process:
         _wait_for(checkpoint.exists, process)
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 143
     assert checkpoint.exists() and not broken.exists()
     again = subprocess.run(
-        _command(folder, broken), env=environment, capture_output=True, text=True, check=False
-    )
+        _command(folder, broken, *SOLVERS[solver]), env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
     assert again.returncode == 2 and "--resume" in again.stderr
     for out, options in ((broken, ["--resume"]), (whole, [])):
         subprocess.run(
-            _command(folder, out, *options), env=environment, check=True, capture_output=True
-        )
+            _command(folder, out, *SOLVERS[solver], *options), env=environment, check=True,
+            capture_output=True,
+        )  # fmt: skip
     assert not checkpoint.exists()
     for name in ("map.mrc", "half1.mrc", "gaussians.ply"):
         one, other = ((run / name).read_bytes() for run in (broken, whole))
@@ -147,3 +157,8 @@ def test_a_checkpoint_of_other_settings_is_refused(folder: Path, tmp_path: Path)
         assert staged.checkpoint.exists()
         with pytest.raises(InputError, match="belongs to a run with other particles or settings"):
             reconstruct(particles, replace(IMAGES, seed=6), staged, SilentProgress())
+        turned = replace(
+            particles, poses=replace(particles.poses, shifts=particles.poses.shifts + 1.0)
+        )
+        with pytest.raises(InputError, match="what differs: poses"):
+            reconstruct(turned, IMAGES, staged, SilentProgress())

@@ -28,6 +28,7 @@ from cryosplat.report.evidence import Evidence
 from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ImageSchedule, ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, simulate_particles
+from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, accumulate
 from cryosplat.viewer.scene import read_scene
 
@@ -171,4 +172,4 @@ def test_marching_keeps_the_symmetry(particles: Particles, truth: Tensor) -> Non
     start = march(statistics, GRID.box_size, 240, 1.0, schedule, generator, "D2")
     found = fit(QuadraticForm(statistics, GRID.box_size), start, schedule)
     assert found.mixture.symmetry == "D2" and len(found.mixture) == 60
-    assert fourier_shell_correlation(found.volume, truth)[1:8].min() > 0.9
+    assert fourier_shell_correlation(voxelize(found.mixture, GRID), truth)[1:8].min() > 0.9

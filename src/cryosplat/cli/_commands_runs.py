@@ -95,8 +95,7 @@ def reconstruct(
         typer.Option(help="Epoch after which Gaussians are split.", rich_help_panel=IMAGES),
     ] = None,
     resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on from a checkpoint.", rich_help_panel=IMAGES),
+        bool, typer.Option("--resume", help="Continue a run that was interrupted.")
     ] = False,
     seed: Annotated[int | None, typer.Option(help="Of every random choice. [default: 0]")] = None,
     threads: Threads = None,

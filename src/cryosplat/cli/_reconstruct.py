@@ -70,7 +70,7 @@ def _check_checkpoint(checkpoint: Path, resume: bool, overwrite: bool) -> None:
     if resume and not checkpoint.exists():
         raise OutputError(
             f"{checkpoint}: does not exist, so there is nothing to resume.\n"
-            f"  Remedy: leave --resume out. Checkpoints are written by --solver images."
+            f"  Remedy: leave --resume out. Checkpoints are written once the fits have begun."
         )
     if checkpoint.exists() and not resume:
         if not overwrite:

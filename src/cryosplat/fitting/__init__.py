@@ -1,37 +1,48 @@
-"""Fitting mixtures to statistics or to images: what is minimised and how are two objects."""
+"""Fitting mixtures: what is minimised (`DataTerm`), how (`Schedule`), and the one loop (`descend`)."""
 
-from ._initialisation import density, effective_voxels, start_at_random, start_in_density
+from ._descend import DataTerm, Fit, Stream, descend
+from ._journal import NOWHERE, Journal, Stopped, Store
 from ._marching import even, march
+from ._parameters import Encoding
+from ._schedule import Schedule
 from ._selection import Choice, Selection
-from ._solver import Fit, Schedule, fit
-from .images import (
-    Epoch,
-    ImageData,
-    ImageState,
-    ImageTerm,
-    Watch,
-    begin,
-    fit_images,
-    paper_start,
-)
+from ._start import density, effective_voxels, paper_start, start_at_random, start_in_density
+from ._statistics import StatisticsTerm, fit
+from ._watchers import BestSoFar, History, Moment, Resumable, Watcher, counted, out_of_reach
+from .images import Epoch, ImageData, ImageFit, ImageTerm, Order, fit_images
 
 __all__ = [
+    "NOWHERE",
+    "BestSoFar",
     "Choice",
+    "DataTerm",
+    "Encoding",
     "Epoch",
     "Fit",
+    "History",
     "ImageData",
-    "ImageState",
+    "ImageFit",
     "ImageTerm",
+    "Journal",
+    "Moment",
+    "Order",
+    "Resumable",
     "Schedule",
     "Selection",
-    "Watch",
-    "begin",
+    "StatisticsTerm",
+    "Stopped",
+    "Store",
+    "Stream",
+    "Watcher",
+    "counted",
     "density",
+    "descend",
     "effective_voxels",
     "even",
     "fit",
     "fit_images",
     "march",
+    "out_of_reach",
     "paper_start",
     "start_at_random",
     "start_in_density",

@@ -8,8 +8,10 @@ import torch
 
 from ..mixture import GaussianMixture
 from ..statistics import QuadraticForm, Statistics
-from ._initialisation import redraw, start_at_random
-from ._solver import Schedule, fit
+from ._journal import NOWHERE, Journal
+from ._schedule import Schedule
+from ._start import redraw, start_at_random
+from ._statistics import fit
 
 REDRAWS = 2  # per level
 HANDOVER = 1.0  # pixels of the level: width of freshly drawn Gaussians
@@ -29,6 +31,7 @@ def march(
     schedule: Schedule,
     generator: torch.Generator,
     symmetry: str = "C1",
+    journal: Journal = NOWHERE,
 ) -> GaussianMixture:
     """A start for the full-resolution fit on a cube of ``side`` voxels, from random positions.
 
@@ -48,10 +51,12 @@ def march(
         if mixture is None:
             radius = 0.15 * form.grid.side
             first = start_at_random(form, k, radius, 1.5, generator, symmetry)
-            mixture = fit(form, first, replace(schedule, steps=3 * schedule.steps)).mixture
-        for _ in range(REDRAWS):
+            longer = replace(schedule, steps=3 * schedule.steps)
+            mixture = fit(form, first, longer, journal=journal.of("first")).mixture
+        for number in range(REDRAWS):
             again = redraw(form, mixture, k, HANDOVER, generator)
-            mixture = fit(form, again, schedule).mixture
+            level_journal = journal.of(f"{d // factor} px, {number}")
+            mixture = fit(form, again, schedule, journal=level_journal).mixture
     assert mixture is not None
     full = QuadraticForm(statistics, side)
     return redraw(full, mixture, gaussians, scale, generator)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 
 from ..mixture import GaussianMixture
 from ..statistics import QuadraticForm
-from ._solver import Fit, Schedule, fit
+from ._descend import Fit
+from ._journal import NOWHERE, Journal
+from ._schedule import Schedule
+from ._statistics import fit
 
 SCALES = (0.65, 0.9, 1.25, 1.75, 2.5, 3.5)  # pixels
 FIRST = 0.9  # the scale that is tried first
@@ -47,15 +50,18 @@ class Selection:
     start: Callable[[int, float, torch.Generator], GaussianMixture]
     stream: Callable[[], torch.Generator]
     on_trial: Callable[[], None] = lambda: None
+    journal: Journal = NOWHERE
     trials: dict[tuple[int, float], Fit] = field(default_factory=dict)
 
     def gain(self, gaussians: int, scale: float) -> float:
         """Best held-out likelihood gain of a trial with these settings."""
         key = gaussians, scale
         if key not in self.trials:
-            first = self.start(gaussians, scale, self.stream())
-            best = max((t.held_out for t in self.trials.values()), default=-math.inf)
-            self.trials[key] = fit(self.train, first, self.schedule, self.held_out, beat=best)
+            self.trials[key] = fit(
+                self.train, lambda: self.start(gaussians, scale, self.stream()), self.schedule,
+                self.held_out, beat=max((t.held_out for t in self.trials.values()), default=-math.inf),
+                journal=self.journal.of(f"{gaussians} of {scale}"),
+            )  # fmt: skip
             self.on_trial()
         return self.trials[key].held_out
 
@@ -65,7 +71,14 @@ class Selection:
         ``gaussians``: how many to try at scales up to one pixel; wider ones need fewer.
         ``first``: the scale to begin with, one of `SCALES`.
         """
+        made = self.journal.load()
+        if made is None:
+            made = asdict(self._choose(gaussians, vary_number, first))
+            self.journal.finish(made)
+        rows = {name: tuple(map(tuple, made[name])) for name in ("history", "candidates")}
+        return Choice(**{**made, **rows})
 
+    def _choose(self, gaussians: int, vary_number: bool, first: float) -> Choice:
         def number(scale: float) -> int:
             return _bounded(gaussians / max(scale, 1.0) ** 3) if vary_number else gaussians
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import scipy.fft
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..fitting import (
+    NOWHERE,
     Choice,
-    Fit,
+    Journal,
     Schedule,
     Selection,
+    counted,
     density,
     effective_voxels,
     fit,
@@ -29,6 +32,7 @@ from ..noise import NoiseModel
 from ..progress import Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics
+from ._checkpoint import resumable
 from ._clock import Clock
 from ._data import HalfSet
 
@@ -93,27 +97,21 @@ class Fitted:
 
 
 def fitted_to_statistics(
-    parts: Parts, settings: ReconstructionSettings, progress: Progress
+    parts: Parts, settings: ReconstructionSettings, progress: Progress, journal: Journal = NOWHERE
 ) -> Fitted:
-    """For each of the three: choose by held-out particles, then fit to all of its particles."""
+    """For each of the three: choose by held-out particles, then fit to all of its particles.
+
+    Goes on from ``journal`` where it holds some of that.
+    """
     choices, mixtures = [], []
-    for number, part in enumerate(parts.sets):
-        name = PARTS[number]
-        first = None if parts.earlier is None else parts.earlier[number]
-        with parts.clock(f"selection, {name}"):
-            if first is None:
-                choice = choose(part, parts.side, settings, number, progress)
-            else:
-                choice = steps_from(first, part, parts.side, settings)
-            choices.append(choice)
-        with parts.clock(f"fit, {name}"):
-            whole = part.whole()
-            if first is None:
-                mixture = fit_members(whole, parts.side, choice, settings, number, progress)
-            else:
-                schedule = schedule_of(settings)
-                mixture = fit_on(whole, parts.side, first, choice, schedule, name, progress)
-            mixtures.append(mixture)
+    with resumable(journal, progress):
+        for number, (name, half) in enumerate(zip(PARTS, parts.sets, strict=True)):
+            part = _Part(number, parts.side, settings, progress, journal.of(name))
+            first = None if parts.earlier is None else parts.earlier[number]
+            with parts.clock(f"selection, {name}"):
+                choices.append(part.choose(half) if first is None else part.steps_from(first, half))
+            with parts.clock(f"fit, {name}"):
+                mixtures.append(part.fitted(half.whole(), choices[-1], first))
     grid = parts.sets[0].train.grid
     summary = {
         "members": MEMBERS if parts.earlier is None else 1,
@@ -126,100 +124,101 @@ def fitted_to_statistics(
     }
 
     def refit(again: Again, progress: Progress) -> list[GaussianMixture]:
-        return [
-            fit_members(again.halves[i - 1], parts.side, choices[i], settings, i, progress)
-            for i in (1, 2)
-        ]
+        with resumable(journal, progress):
+            return [
+                _Part(i, parts.side, settings, progress, journal.of(f"{PARTS[i]} again")).fitted(
+                    again.halves[i - 1], choices[i]
+                )
+                for i in (1, 2)
+            ]
 
     return Fitted(mixtures, summary, tuple(choices), None if parts.earlier else refit)
 
 
-def steps_from(
-    first: GaussianMixture, half: HalfSet, side: int, settings: ReconstructionSettings
-) -> Choice:
-    """How many steps unseen particles allow from a given start."""
-    train, held_out = QuadraticForm(half.train, side), QuadraticForm(half.held_out, side)
-    trial = fit(train, first, schedule_of(settings), held_out)
-    steps = settings.steps if settings.steps is not None else trial.step
-    scale = float(first.scales.log().mean().exp()) / train.grid.pixel_size
-    return Choice(first.copies * len(first), scale, steps, trial.history)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """How one of `PARTS` is fitted."""
 
+    number: int
+    side: int
+    settings: ReconstructionSettings
+    progress: Progress
+    journal: Journal
 
-def fit_on(
-    statistics: Statistics,
-    side: int,
-    first: GaussianMixture,
-    choice: Choice,
-    schedule: Schedule,
-    name: str,
-    progress: Progress,
-) -> GaussianMixture:
-    """Fit from a given start, on the schedule that the steps were chosen on."""
-    form = QuadraticForm(statistics, side)
-    with progress.stage(f"fitting {name}", choice.steps, "steps") as stage:
-        return fit(
-            form, first, schedule, stop=choice.steps, on_step=lambda: stage.advance(1)
-        ).mixture
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule that steps are chosen on, and run on."""
+        steps = self.settings.steps
+        return Schedule() if steps is None else Schedule(steps=steps)
 
+    def steps_from(self, first: GaussianMixture, half: HalfSet) -> Choice:
+        """How many steps unseen particles allow from a given start."""
+        train, held_out = (
+            QuadraticForm(half.train, self.side),
+            QuadraticForm(half.held_out, self.side),
+        )
+        trial = fit(train, first, self.schedule, held_out, journal=self.journal.of("trial"))
+        steps = self.settings.steps if self.settings.steps is not None else trial.step
+        scale = float(first.scales.log().mean().exp()) / train.grid.pixel_size
+        return Choice(first.copies * len(first), scale, steps, trial.history)
 
-def choose(
-    half: HalfSet, side: int, settings: ReconstructionSettings, number: int, progress: Progress
-) -> Choice:
-    """Scale, number of Gaussians and steps for one of `PARTS`, by its own held-out particles."""
-    name = PARTS[number]
-    train, held_out = QuadraticForm(half.train, side), QuadraticForm(half.held_out, side)
-    positive = density(train)
-    wanted = settings.gaussians
-    gaussians = round(
-        effective_voxels(positive) / VOXELS_PER_GAUSSIAN if wanted is None else wanted / MEMBERS
-    )
+    def choose(self, half: HalfSet) -> Choice:
+        """Scale, number of Gaussians and steps, by held-out particles."""
+        name, wanted = PARTS[self.number], self.settings.gaussians
+        train, held_out = (
+            QuadraticForm(half.train, self.side),
+            QuadraticForm(half.held_out, self.side),
+        )
+        positive = density(train)
+        gaussians = round(
+            effective_voxels(positive) / VOXELS_PER_GAUSSIAN if wanted is None else wanted / MEMBERS
+        )
 
-    def start(k: int, scale: float, generator: torch.Generator) -> GaussianMixture:
-        return start_in_density(train, positive, k, scale, generator, settings.symmetry)
+        def start(k: int, scale: float, generator: torch.Generator) -> GaussianMixture:
+            return start_in_density(train, positive, k, scale, generator, self.settings.symmetry)
 
-    schedule = schedule_of(settings)
-    with progress.stage(f"choosing Gaussians, {name}", None, "trials") as stage:
-        selection = Selection(
-            train, held_out, schedule, start, lambda: stream(settings, number),
-            lambda: stage.advance(1),
-        )  # fmt: skip
-        choice = selection.choose(gaussians, vary_number=wanted is None)
-    if settings.steps is not None:
-        choice = replace(choice, steps=settings.steps)
-    progress.say(f"{name}: {described(choice, half.train.grid)}")
-    return choice
+        with self.progress.stage(f"choosing Gaussians, {name}", None, "trials") as stage:
+            choice = Selection(
+                train, held_out, self.schedule, start, lambda: stream(self.settings, self.number),
+                lambda: stage.advance(1), self.journal.of("choice"),
+            ).choose(gaussians, vary_number=wanted is None)  # fmt: skip
+        if self.settings.steps is not None:
+            choice = replace(choice, steps=self.settings.steps)
+        self.progress.say(f"{name}: {described(choice, half.train.grid)}")
+        return choice
 
+    def fitted(
+        self, statistics: Statistics, choice: Choice, first: GaussianMixture | None = None
+    ) -> GaussianMixture:
+        """The mean of independent fits with different first positions; or one fit from ``first``."""
+        form = QuadraticForm(statistics, self.side)
+        schedule = replace(self.schedule, stop=choice.steps)
+        members = MEMBERS if first is None else 1
+        positive = cache(lambda: density(form))
 
-def schedule_of(settings: ReconstructionSettings) -> Schedule:
-    """The schedule of a fit."""
-    return Schedule() if settings.steps is None else Schedule(steps=settings.steps)
-
-
-def fit_members(
-    statistics: Statistics,
-    side: int,
-    choice: Choice,
-    settings: ReconstructionSettings,
-    number: int,
-    progress: Progress,
-) -> GaussianMixture:
-    """The mean of independent fits of one of `PARTS` with different first positions."""
-    form = QuadraticForm(statistics, side)
-    schedule = schedule_of(settings)
-    positive = density(form) if settings.start == "statistics" else None
-    fits: list[Fit] = []
-    with progress.stage(f"fitting {PARTS[number]}", MEMBERS * choice.steps, "steps") as stage:
-        for member in range(MEMBERS):
-            generator = stream(settings, number, member + 1)
+        def start(member: int, journal: Journal) -> GaussianMixture:
+            if first is not None:
+                return first
+            generator, symmetry = stream(self.settings, self.number, member), self.settings.symmetry
             k, scale = choice.gaussians, choice.scale
-            if positive is None:
-                start = march(statistics, side, k, scale, schedule, generator, settings.symmetry)
-            else:
-                start = start_in_density(form, positive, k, scale, generator, settings.symmetry)
-            fits.append(
-                fit(form, start, schedule, stop=choice.steps, on_step=lambda: stage.advance(1))
+            if self.settings.start == "statistics":
+                return start_in_density(form, positive(), k, scale, generator, symmetry)
+            return march(
+                statistics, self.side, k, scale, self.schedule, generator, symmetry, journal
             )
-    return mean_of([one.mixture for one in fits])
+
+        fits = []
+        title = f"fitting {PARTS[self.number]}"
+        with self.progress.stage(title, members * choice.steps, "steps") as stage:
+            for member in range(1, members + 1):
+                journal = self.journal.of(f"member {member}")
+                fits.append(
+                    fit(
+                        form, partial(start, member, journal), schedule,
+                        watchers=[counted(stage.advance)], journal=journal,
+                    )
+                )  # fmt: skip
+        return mean_of([found.mixture for found in fits])
 
 
 def described(choice: Choice, grid: Grid) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..fitting import Schedule
 from ..grid import Grid
+from ..io.checkpoint import CheckpointFile
 from ..maps.fsc import masked_fscs, resolution
 from ..maps.mask import named_masks
 from ..maps.mask_checks import read_mask, resolutions_by_mask
@@ -23,6 +24,7 @@ from ..splatting import voxelize
 from ..validation.baseline import voxel_maps
 from ..validation.comparison import HALF_MAPS, Comparison, compare
 from ..validation.independence import Fingerprints
+from ._checkpoint import journal_in
 from ._clock import Clock, peak_memory
 from ._controls import Subject, control, remarks_on
 from ._data import HalfSet, accumulated, measured_noise, upright, with_half_sets
@@ -79,6 +81,7 @@ def reconstruct(
     particles = with_half_sets(particles, generator, folder, progress)
     grid = Grid(particles.box_size, particles.pixel_size)
     digest = digest_of_half_sets(particles)
+    journal = journal_in(CheckpointFile(folder.checkpoint), particles, settings, progress)
     earlier = mixtures_of_run(settings.start, digest, settings.symmetry, progress)
     user_mask = None if settings.mask is None else read_mask(settings.mask, grid)
     with clock("noise"):
@@ -106,9 +109,9 @@ def reconstruct(
     parts = Parts((halves[0] + halves[1], halves[0], halves[1]), side, earlier, clock)
     if settings.solver == "images":
         data = image_data(particles, grid, noise, sign)
-        fitted = fitted_to_images(parts, data, settings, folder.checkpoint, progress)
+        fitted = fitted_to_images(parts, data, settings, progress, journal)
     else:
-        fitted = fitted_to_statistics(parts, settings, progress)
+        fitted = fitted_to_statistics(parts, settings, progress, journal)
     mixtures = fitted.mixtures
     maps = [voxelize(mixture, grid).detach() for mixture in mixtures]
     with clock("validation"):

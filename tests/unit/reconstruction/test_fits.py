@@ -50,9 +50,9 @@ def test_steps_are_run_on_the_schedule_they_were_chosen_on(
 ) -> None:
     """Rates that fall faster than in the trial would stop elsewhere."""
     first, choice = some_blobs(30, 1), Choice(30, 1.0, 7, ())
-    monkeypatch.setattr(_fits, "steps_from", lambda *given: choice)
+    monkeypatch.setattr(_fits._Part, "steps_from", lambda *given: choice)
     parts = Parts((half, half, half), GRID.box_size, [first] * 3, Clock())
     found = fitted_to_statistics(parts, ReconstructionSettings(), SilentProgress())
     form = QuadraticForm(half.whole(), GRID.box_size)
-    expected = fit(form, first, Schedule(), stop=7).mixture
+    expected = fit(form, first, Schedule(stop=7)).mixture
     assert torch.equal(found.mixtures[0].means, expected.means)

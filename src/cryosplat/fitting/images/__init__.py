@@ -1,18 +1,7 @@
-"""The image-space data term: particle images, what is rendered against them, and its descent."""
+"""Descent on particle images: what is known of them, the term made of them, and its fit."""
 
-from ._solver import Watch, begin, fit_images
-from ._start import paper_start
-from ._state import Epoch, ImageState
-from .data import ImageData
+from ._fit import Epoch, ImageFit, fit_images
+from .data import ImageData, Order
 from .term import ImageTerm
 
-__all__ = [
-    "Epoch",
-    "ImageData",
-    "ImageState",
-    "ImageTerm",
-    "Watch",
-    "begin",
-    "fit_images",
-    "paper_start",
-]
+__all__ = ["Epoch", "ImageData", "ImageFit", "ImageTerm", "Order", "fit_images"]

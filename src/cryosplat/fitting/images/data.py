@@ -31,7 +31,8 @@ class ImageData:
     ``read`` yields the particles with the given positions, in any order, a block at a time, e.g.
     `Particles.batches`. ``half_sets`` (n,): 1 or 2; particles of set 0 are not used. ``grid`` is the
     map's. ``sign`` multiplies the images: -1 where protein is dark. ``name`` says which particle a
-    position is, for messages.
+    position is, for messages. ``kinds`` (n,) numbers what has one box and one pixel size, from 0;
+    None where all images have.
     """
 
     read: Callable[[Tensor], Iterable[Batch]]
@@ -40,6 +41,7 @@ class ImageData:
     noise: NoiseModel
     sign: float = 1.0
     name: Callable[[int], str] = "particle {} (counted from 0)".format
+    kinds: Tensor | None = None
 
     def used(self) -> Tensor:
         """Positions of the particles in use; raises `InputError` where a half-set has none."""
@@ -109,8 +111,15 @@ def observe(batch: Batch, data: ImageData) -> Observed:
     """Normalise and transform a batch.
 
     Raises `ImageError` for an image with NaN or infinite pixels, and where the CTF is zero at every
-    frequency, or not a number.
+    frequency, or not a number; `InputError` where the noise of an optics group is not known.
     """
+    known = batch.optics.group < len(data.noise.variance)
+    if not bool(known.all()):
+        raise InputError(
+            f"{data.name(int(batch.index[~known][0]))}: is of optics group "
+            f"{int(batch.optics.group[~known][0]) + 1}, but the noise is known of "
+            f"{len(data.noise.variance)}.\n  Remedy: estimate the noise from these particles."
+        )
     images = data.noise.normalised(batch)
     if data.sign != 1.0:
         images = images * data.sign
@@ -173,22 +182,46 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What is in memory at a time: particles ``index``, met in ``n_batches`` of an ``epoch``."""
+
+    epoch: int
+    number: int
+    index: Tensor
+    n_batches: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Images in memory, and the order they are met in.
 
     ``batches``: half-set, number in ``blocks``, and positions there.
     """
 
-    epoch: int
-    number: int
+    part: Part
     blocks: list[Observed]
     batches: list[tuple[int, int, Tensor]]
 
-    def batches_from(self, first: int) -> Iterator[tuple[int, int, Observed]]:
-        """The mini-batches from number ``first`` on: number, half-set, images."""
-        for at in range(first, len(self.batches)):
-            half, block, index = self.batches[at]
-            yield at, half, self.blocks[block].select(index)
+    def batches_from(self, first: int) -> Iterator[tuple[int, Observed]]:
+        """The mini-batches from number ``first`` on: half-set, images."""
+        for half, block, index in self.batches[first:]:
+            yield half, self.blocks[block].select(index)
+
+
+def planned(data: ImageData, order: Order) -> list[Part]:
+    """All pools of all epochs, before any image is read."""
+    used, kinds = data.used(), data.kinds
+    kinds = torch.zeros_like(data.half_sets) if kinds is None else kinds
+    cells = 3 * kinds.long() + data.half_sets.long()
+
+    def n_batches(index: Tensor) -> int:
+        return int((-(-torch.bincount(cells[index]) // order.batch_size)).sum())
+
+    return [
+        Part(epoch, number, index, n_batches(index))
+        for epoch in range(order.epochs)
+        for number, index in enumerate(epoch_pools(used, data.grid.box_size, order.seed, epoch))
+    ]
 
 
 def epoch_pools(used: Tensor, box_size: int, seed: int, epoch: int) -> list[Tensor]:
@@ -221,21 +254,18 @@ def mini_batches(
 
 
 def pools(
-    data: ImageData, order: Order, begin: tuple[int, int], device: torch.device
+    data: ImageData, order: Order, plan: Sequence[Part], device: torch.device
 ) -> Iterator[Pool]:
-    """All pools from ``begin`` (epoch, pool) on, each read while the one before it is used."""
-    used, box = data.used(), data.grid.box_size
-    plan = [
-        (epoch, number, part)
-        for epoch in range(begin[0], order.epochs)
-        for number, part in enumerate(epoch_pools(used, box, order.seed, epoch))
-        if (epoch, number) >= begin
-    ]
-    single = all(len(part) == len(used) for _, _, part in plan)
+    """The pools of a plan, each read while the one before it is used.
 
-    def load(part: Tensor) -> list[Observed]:
+    Raises `InputError` where the images are of other kinds than ``data`` says.
+    """
+    n_used = len(data.used())
+    single = all(len(part.index) == n_used for part in plan)
+
+    def load(index: Tensor) -> list[Observed]:
         read: dict[Grid, list[Observed]] = {}
-        for batch in data.read(part):
+        for batch in data.read(index):
             for block in _by_pixel_size(observe(batch, data)):
                 read.setdefault(block.grid, []).append(block)
         found = [Observed.concatenate(blocks) for _, blocks in sorted(read.items(), key=_size)]
@@ -243,15 +273,21 @@ def pools(
 
     with ThreadPoolExecutor(1, "cryosplat-pool") as thread:
         ahead: Future[list[Observed]] | None = None
-        for i, (epoch, number, part) in enumerate(plan):
+        for i, part in enumerate(plan):
             if ahead is None:
-                ahead = thread.submit(load, part)
+                ahead = thread.submit(load, part.index)
             blocks = ahead.result()
             if not single:
-                ahead = thread.submit(load, plan[i + 1][2]) if i + 1 < len(plan) else None
-            random = np.random.default_rng([order.seed, epoch, number])
+                ahead = thread.submit(load, plan[i + 1].index) if i + 1 < len(plan) else None
+            random = np.random.default_rng([order.seed, part.epoch, part.number])
             batches = mini_batches(blocks, data.half_sets, order.batch_size, random)
-            yield Pool(epoch, number, blocks, batches)
+            if len(batches) != part.n_batches:
+                raise InputError(
+                    f"ImageData: the images come in {len(batches)} mini-batches, expected "
+                    f"{part.n_batches} by their half-sets and kinds.\n"
+                    f"  Likely cause: images of several box or pixel sizes. Remedy: give `kinds`."
+                )
+            yield Pool(part, blocks, batches)
 
 
 def _size(item: tuple[Grid, list[Observed]]) -> tuple[int, float]:

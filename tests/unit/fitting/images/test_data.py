@@ -14,17 +14,29 @@ from torch import Tensor
 from cryosplat.batch import Batch
 from cryosplat.errors import ImageError, InputError
 from cryosplat.fitting.images import data as image_data
-from cryosplat.fitting.images.data import Order, Pool, epoch_pools, grey_level, pools
+from cryosplat.fitting.images.data import (
+    ImageData,
+    Order,
+    Pool,
+    epoch_pools,
+    grey_level,
+    planned,
+    pools,
+)
 
 CPU = torch.device("cpu")
 
 
 def _pools(batch: Batch, size: int = 4, epochs: int = 1, seed: int = 0) -> list[Pool]:
-    return list(pools(reading(batch), Order(epochs, size, seed), (0, 0), CPU))
+    return _read(reading(batch), Order(epochs, size, seed))
+
+
+def _read(data: ImageData, order: Order, first: int = 0) -> list[Pool]:
+    return list(pools(data, order, planned(data, order)[first:], CPU))
 
 
 def _met(found: list[Pool]) -> list[list[int]]:
-    return [seen.index.tolist() for pool in found for _, _, seen in pool.batches_from(0)]
+    return [seen.index.tolist() for pool in found for _, seen in pool.batches_from(0)]
 
 
 def test_an_epoch_meets_every_image_once() -> None:
@@ -37,7 +49,7 @@ def test_a_batch_holds_one_half_set_and_about_its_size() -> None:
     batch = images(30)
     half_sets = reading(batch).half_sets
     for pool in _pools(batch, size=4):
-        for _, half, seen in pool.batches_from(0):
+        for half, seen in pool.batches_from(0):
             assert set(half_sets[seen.index].tolist()) == {half}
             assert len(seen) in (3, 4)
 
@@ -54,7 +66,9 @@ def test_a_large_set_is_read_in_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_data, "POOL_BYTES", 10 * 4 * 32**2)
     monkeypatch.setattr(image_data, "BLOCK_BYTES", 2 * 4 * 32**2)
     found = _pools(images(35), epochs=2)
-    assert [(p.epoch, p.number) for p in found] == [(e, n) for e in range(2) for n in range(4)]
+    assert [(p.part.epoch, p.part.number) for p in found] == [
+        (e, n) for e in range(2) for n in range(4)
+    ]
     assert sorted(chain(*_met(found[:4]))) == list(range(35))
     assert max(sum(len(b) for b in p.blocks) for p in found) <= 10
     parts = epoch_pools(torch.arange(35), 32, 0, 0)
@@ -68,7 +82,7 @@ def test_what_is_read_later_does_not_depend_on_where_one_begins(
     monkeypatch.setattr(image_data, "POOL_BYTES", 10 * 4 * 32**2)
     batch = images(35)
     whole = _pools(batch, epochs=2)
-    later = list(pools(reading(batch), Order(2, 4, 0), (1, 1), CPU))
+    later = _read(reading(batch), Order(2, 4, 0), first=5)
     assert _met(later) == _met(whole[5:])
 
 
@@ -102,7 +116,7 @@ def test_an_image_that_is_not_finite_is_named(value: float) -> None:
         _pools(_spoilt(13, value))
     named = replace(reading(_spoilt(13, value)), name=lambda i: f"a.star row {i + 1}")
     with pytest.raises(ImageError, match=r"^a.star row 14: has pixels"):
-        list(pools(named, Order(1, 4, 0), (0, 0), CPU))
+        _read(named, Order(1, 4, 0))
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
@@ -136,7 +150,7 @@ def test_the_grid_of_the_images_need_not_be_the_maps() -> None:
     batch = Batch(batch.index, batch.images, batch.poses, optics)
     sizes = set()
     for pool in _pools(batch, size=5):
-        for _, _, seen in pool.batches_from(0):
+        for _, seen in pool.batches_from(0):
             assert len(seen.optics.of_group("pixel_size").unique()) == 1
             sizes.add(seen.grid.pixel_size)
     assert sizes == {2.0, 2.5} and GRID.pixel_size == 2.0

@@ -8,20 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from image_problems import GRID, images, reading, seeded, some_blobs
+from image_problems import GRID, NOISE, images, reading, seeded, some_blobs
+from problems import white
 
 from cryosplat.batch import Batch
 from cryosplat.errors import InputError, SettingsError
-from cryosplat.fitting import (
-    ImageData,
-    ImageState,
-    Watch,
-    begin,
-    fit_images,
-    paper_start,
-)
+from cryosplat.fitting import ImageData, ImageFit, Journal, Stopped, fit_images, paper_start
 from cryosplat.fitting.images import data as image_data
-from cryosplat.io.checkpoint import read_checkpoint, write_checkpoint
+from cryosplat.fitting.images._fit import split
+from cryosplat.io.checkpoint import CheckpointFile
+from cryosplat.mixture import TENSORS, GaussianMixture
 from cryosplat.settings import ImageSchedule
 
 SCHEDULE = ImageSchedule(epochs=2, batch_size=5, rate=2e-4, gamma=0.5, factors=(1.0, 9.0, 9.0, 9.0))
@@ -38,91 +34,90 @@ def data(batch: Batch) -> ImageData:
 
 
 @pytest.fixture
-def first(data: ImageData) -> ImageState:
-    return begin(data, [some_blobs(20, s) for s in (1, 2, 3)], SCHEDULE)
+def starts() -> list[GaussianMixture]:
+    return [some_blobs(20, s) for s in (1, 2, 3)]
 
 
-def _saved_and_read(state: ImageState, path: Path) -> ImageState:
-    write_checkpoint(path, {k: v.numpy() for k, v in state.tensors.items()}, state.scalars())
-    arrays, values = read_checkpoint(path)
-    return ImageState.of(values, {k: torch.from_numpy(v) for k, v in arrays.items()})
+def _journal(folder: Path) -> Journal:
+    return Journal.open(CheckpointFile(folder / "fit.checkpoint"), {})
 
 
-def _same(a: ImageState, b: ImageState) -> bool:
-    return (
-        a.tensors.keys() == b.tensors.keys()
-        and all(torch.equal(a.tensors[k], b.tensors[k]) for k in a.tensors)
-        and a.scalars() == b.scalars()
+def _same(a: ImageFit, b: ImageFit) -> bool:
+    return a.epochs == b.epochs and all(
+        torch.equal(getattr(one, name), getattr(other, name))
+        for one, other in zip(a.mixtures, b.mixtures, strict=True)
+        for name in TENSORS
     )
 
 
-class _After:
-    """Says stop after so many mini-batches."""
-
-    def __init__(self, batches: int) -> None:
-        self.left = batches
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
-
-
+@pytest.mark.parametrize("split_after", [(), (1,)])
 @pytest.mark.parametrize("batches", [1, 4, 8, 11, 16])
 def test_a_fit_goes_on_bit_for_bit(
     batches: int,
+    split_after: tuple[int, ...],
     data: ImageData,
-    first: ImageState,
+    starts: list[GaussianMixture],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Broken off in the middle of a pool, at its end, at the end of an epoch, in another epoch."""
     monkeypatch.setattr(image_data, "POOL_BYTES", 20 * 4 * GRID.box_size**2)
-    whole = fit_images(data, first)
-    broken = fit_images(data, first, Watch(stop=_After(batches)))
-    assert not broken.finished
-    resumed = fit_images(data, _saved_and_read(broken, tmp_path / "fit.checkpoint"))
-    assert resumed.finished and _same(whole, resumed)
+    schedule = replace(SCHEDULE, split_after=split_after)
+    whole = fit_images(data, starts, schedule)
+    journal, met = _journal(tmp_path), []
+
+    def stop(n: int) -> None:
+        met.append(n)
+        if len(met) == batches:
+            journal.stop()
+
+    with pytest.raises(Stopped):
+        fit_images(data, starts, schedule, on_images=stop, journal=journal)
+    assert len(met) == batches
+    assert _same(whole, fit_images(data, [], schedule, journal=_journal(tmp_path)))
 
 
-def test_a_finished_fit_stays_as_it_is(data: ImageData, first: ImageState) -> None:
-    whole = fit_images(data, first)
-    assert fit_images(data, whole) is whole
+def test_a_finished_fit_is_not_made_again(
+    data: ImageData, starts: list[GaussianMixture], tmp_path: Path
+) -> None:
+    journal = _journal(tmp_path)
+    whole = fit_images(data, starts, SCHEDULE, journal=journal)
+    journal.write()
+    met: list[int] = []
+    again = fit_images(data, [], SCHEDULE, on_images=met.append, journal=_journal(tmp_path))
+    assert _same(whole, again) and not met
 
 
-def test_the_watch_is_told_about_images_and_epochs(data: ImageData, first: ImageState) -> None:
+def test_images_and_epochs_are_told(data: ImageData, starts: list[GaussianMixture]) -> None:
     counts: list[int] = []
-    states: list[ImageState] = []
-    found = fit_images(data, first, Watch(counts.append, states.append))
+    states: list[ImageFit] = []
+    found = fit_images(data, starts, SCHEDULE, on_images=counts.append, on_epoch=states.append)
     assert sum(counts) == 80 and max(counts) <= 5
-    assert [s.epoch for s in states] == [1, 2] and _same(states[-1], found)
-    assert [e.number for e in found.history] == [1, 2]
-    for earlier, later in zip(*(e.misfit for e in found.history), strict=True):
+    assert [len(s.epochs) for s in states] == [1, 2] and _same(states[-1], found)
+    assert [e.number for e in found.epochs] == [1, 2]
+    for earlier, later in zip(*(e.misfit for e in found.epochs), strict=True):
         assert later < earlier
 
 
-def test_an_epoch_can_be_gone_on_from(data: ImageData, first: ImageState) -> None:
-    states: list[ImageState] = []
-    whole = fit_images(data, first, Watch(on_epoch=states.append))
-    assert _same(fit_images(data, states[0]), whole)
+def test_half_sets_never_meet(batch: Batch, data: ImageData, starts: list[GaussianMixture]) -> None:
+    """Other images in half 2 leave the mixture of half 1 as it is, bit for bit.
 
-
-def test_half_sets_never_meet(batch: Batch, data: ImageData, first: ImageState) -> None:
-    """Other images in half 2 leave the mixture of half 1 as it is, bit for bit."""
+    All share one grey level, which the other images have too.
+    """
     other = batch.images.clone()
-    other[1::2] = torch.randn(20, 32, 32, generator=seeded(1))
+    other[1::2] *= -1.0
     changed = reading(Batch(batch.index, other, batch.poses, batch.optics))
-    a, b = fit_images(data, first), fit_images(changed, first)
-    assert torch.equal(a.mixtures()[1].means, b.mixtures()[1].means)
-    assert not torch.equal(a.mixtures()[2].means, b.mixtures()[2].means)
-    assert not torch.equal(a.mixtures()[0].means, b.mixtures()[0].means)
+    a, b = fit_images(data, starts, SCHEDULE), fit_images(changed, starts, SCHEDULE)
+    assert torch.equal(a.mixtures[1].means, b.mixtures[1].means)
+    assert not torch.equal(a.mixtures[2].means, b.mixtures[2].means)
+    assert not torch.equal(a.mixtures[0].means, b.mixtures[0].means)
 
 
 def test_the_mixture_of_all_does_not_need_those_of_the_halves(
-    data: ImageData, first: ImageState
+    data: ImageData, starts: list[GaussianMixture]
 ) -> None:
-    alone = fit_images(data, begin(data, [some_blobs(20, 1)], SCHEDULE))
-    assert alone.sets == ("full",)
-    assert torch.equal(alone.mixtures()[0].means, fit_images(data, first).mixtures()[0].means)
+    (alone,) = fit_images(data, starts[:1], SCHEDULE).mixtures
+    assert torch.equal(alone.means, fit_images(data, starts, SCHEDULE).mixtures[0].means)
 
 
 def test_every_image_is_read_once_where_all_fit_into_memory(batch: Batch) -> None:
@@ -134,28 +129,50 @@ def test_every_image_is_read_once_where_all_fit_into_memory(batch: Batch) -> Non
         yield from plain.read(index)
 
     data = replace(plain, read=read)
-    fit_images(data, begin(data, [some_blobs(5, 1)], SCHEDULE))
+    fit_images(data, [some_blobs(5, 1)], SCHEDULE)
     assert times.count(40) <= 2  # the grey level, and both epochs
 
 
 @pytest.mark.parametrize("shape", ["anisotropic", "isotropic"])
 def test_gaussians_are_split_after_an_epoch(shape: str, data: ImageData) -> None:
     schedule = replace(SCHEDULE, split_after=(1,), shape=shape)
-    found = fit_images(data, begin(data, [some_blobs(6, 1)], schedule))
-    assert [e.gaussians for e in found.history] == [6, 12]
-    (mixture,) = found.mixtures()
+    found = fit_images(data, [some_blobs(6, 1)], schedule)
+    assert [e.gaussians for e in found.epochs] == [6, 12]
+    (mixture,) = found.mixtures
     assert len(mixture) == 12
     assert bool((mixture.scales == mixture.scales[:, :1]).all()) == (shape == "isotropic")
 
 
 def test_one_mixture_or_three(data: ImageData) -> None:
     with pytest.raises(SettingsError, match="2 mixtures to start from, expected 1"):
-        begin(data, [some_blobs(5, 1)] * 2, SCHEDULE)
+        fit_images(data, [some_blobs(5, 1)] * 2, SCHEDULE)
 
 
-def test_a_checkpoint_of_something_else_is_refused() -> None:
-    with pytest.raises(InputError, match="not the state of a fit of images"):
-        ImageState.of({"epoch": 3}, {})
+def test_splitting_keeps_mass_mean_and_covariance() -> None:
+    mixture = some_blobs(7, 4)
+    halves = split(mixture)
+    assert len(halves) == 14
+    a, b = halves.select(torch.arange(7)), halves.select(torch.arange(7, 14))
+    torch.testing.assert_close(a.amplitudes + b.amplitudes, mixture.amplitudes)
+    torch.testing.assert_close(0.5 * (a.means + b.means), mixture.means)
+    offsets = a.means - mixture.means
+    covariances = a.covariances() + offsets[:, :, None] * offsets[:, None, :]
+    torch.testing.assert_close(covariances, mixture.covariances(), rtol=1e-4, atol=1e-4)
+    assert bool((a.scales.amax(1) < mixture.scales.amax(1)).all())
+
+
+def test_images_of_unknown_kinds_are_refused(batch: Batch) -> None:
+    group = batch.optics.groups[0]
+    optics = replace(
+        batch.optics, groups=(group, replace(group, pixel_size=2.5)), group=(torch.arange(40) < 4)
+        .long(),
+    )  # fmt: skip
+    data = reading(Batch(batch.index, batch.images, batch.poses, optics))
+    with pytest.raises(InputError, match="is of optics group 2, but the noise is known of 1"):
+        fit_images(replace(data, noise=white(GRID, NOISE)), [some_blobs(5, 1)], SCHEDULE)
+    fit_images(data, [some_blobs(5, 1)], replace(SCHEDULE, epochs=1))
+    with pytest.raises(InputError, match=r"come in 10 mini-batches, expected 8 .*\n.*give `kinds`"):
+        fit_images(replace(data, kinds=None), [some_blobs(5, 1)], SCHEDULE)
 
 
 def test_the_papers_start_is_the_papers(data: ImageData) -> None:
@@ -175,8 +192,7 @@ def test_plain_least_squares_does_not_depend_on_the_grey_scale(batch: Batch) -> 
     found = []
     for factor in (1.0, 128.0):
         data = reading(Batch(batch.index, factor * batch.images, batch.poses, batch.optics))
-        state = begin(data, [paper_start(data, 30, seeded(1))], schedule)
-        found.append(fit_images(data, state).mixtures()[0])
+        found.append(fit_images(data, [paper_start(data, 30, seeded(1))], schedule).mixtures[0])
     torch.testing.assert_close(found[0].means, found[1].means)
     torch.testing.assert_close(128.0 * found[0].amplitudes, found[1].amplitudes)
 

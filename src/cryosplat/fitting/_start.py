@@ -14,10 +14,13 @@ from .. import fourier
 from ..mixture import GaussianMixture, quaternions_to_matrices
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, shell_means, solve
-from ..symmetry import stored
+from ..symmetry import order_of, stored
+from .images.data import ImageData, grey_level
 
 POSITION_STEPS = 8  # conjugate-gradient steps of the solution that positions are drawn from
 SMOOTHING = 1.0  # pixels
+SPREAD = 0.075  # CryoSplat: standard deviation of the positions, in boxes
+WIDTH = 0.0075  # CryoSplat: of a Gaussian, in boxes
 
 
 def density(form: QuadraticForm) -> Tensor:
@@ -27,9 +30,10 @@ def density(form: QuadraticForm) -> Tensor:
     """
     means = shell_means(form)
     penalty = np.full(len(means), 0.05 * float(form.transfer.mean()))
-    solution = solve(form, penalty, POSITION_STEPS).numpy()
-    smooth = torch.from_numpy(scipy.ndimage.gaussian_filter(solution, SMOOTHING))
-    distance = fourier.distances(tuple(smooth.shape))
+    solution = solve(form, penalty, POSITION_STEPS)
+    smooth = torch.from_numpy(scipy.ndimage.gaussian_filter(solution.cpu().numpy(), SMOOTHING))
+    smooth = smooth.to(solution.device)
+    distance = fourier.distances(tuple(smooth.shape), smooth.device)
     outside = smooth[distance > 0.9 * form.grid.box_size / 2]
     level = 2.0 * outside.std()
     return torch.where(distance < form.grid.box_size / 2, (smooth - level).clamp_min(0.0), 0.0)
@@ -53,7 +57,7 @@ def start_in_density(
     ``k`` of the whole map: with a ``symmetry``, those of one asymmetric unit are drawn from all of
     the density, which should have it.
     """
-    means = _draw(positive, stored(k, symmetry), generator) * form.grid.pixel_size
+    means = _draw(positive.cpu(), stored(k, symmetry), generator) * form.grid.pixel_size
     return _equal(form, means, scale * form.grid.pixel_size, generator, symmetry)
 
 
@@ -76,6 +80,26 @@ def start_at_random(
     return _equal(form, means, scale * form.grid.pixel_size, generator, symmetry)
 
 
+def paper_start(
+    data: ImageData, gaussians: int, generator: torch.Generator, symmetry: str = "C1"
+) -> GaussianMixture:
+    """CryoSplat's random start (section 4), in the grey scale of the images.
+
+    In a box of [-1/2, 1/2]: positions normal with deviation 0.075, widths 0.0075, amplitudes
+    1 / (2 k), where a mixture of amplitude 1 gives an image a mean of the images' grey level.
+    ``gaussians``: k, of the whole map.
+    """
+    side, k = data.grid.side, stored(gaussians, symmetry)
+    mass = grey_level(data) * data.grid.box_size**2
+    return GaussianMixture(
+        SPREAD * side * torch.randn(k, 3, generator=generator),
+        torch.full((k, 3), WIDTH * side),
+        torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(k, 1),
+        torch.full((k,), mass / (2 * k * order_of(symmetry))),
+        symmetry,
+    )
+
+
 def redraw(
     form: QuadraticForm, mixture: GaussianMixture, k: int, scale: float, generator: torch.Generator
 ) -> GaussianMixture:
@@ -84,9 +108,10 @@ def redraw(
     Splitting, pruning and relocation in one: heavy Gaussians get many heirs, weak ones none.
     """
     k = stored(k, mixture.symmetry)
-    parent = torch.multinomial(mixture.amplitudes, k, replacement=True, generator=generator)
-    chosen = mixture.select(parent)
-    offsets = chosen.scales * torch.randn(k, 3, generator=generator)
+    weights = mixture.amplitudes.cpu()
+    parent = torch.multinomial(weights, k, replacement=True, generator=generator)
+    chosen = mixture.select(parent.to(mixture.means.device))
+    offsets = chosen.scales * torch.randn(k, 3, generator=generator).to(chosen.scales)
     axes = quaternions_to_matrices(chosen.quaternions)
     means = chosen.means + torch.einsum("gij,gj->gi", axes, offsets)
     limit = 0.45 * form.grid.side
@@ -97,11 +122,12 @@ def redraw(
 def _equal(
     form: QuadraticForm, means: Tensor, scale: float, generator: torch.Generator, symmetry: str
 ) -> GaussianMixture:
-    k = len(means)
+    k, means = len(means), means.to(form.linear)
     quaternions = torch.randn(k, 4, generator=generator) * 0.01 + torch.tensor([1.0, 0, 0, 0])
     mixture = GaussianMixture(
-        means, torch.full((k, 3), scale), torch.nn.functional.normalize(quaternions, dim=-1),
-        torch.full((k,), 1.0 / k), symmetry,
+        means, torch.full_like(means, scale),
+        torch.nn.functional.normalize(quaternions, dim=-1).to(means),
+        torch.full_like(means[:, 0], 1.0 / k), symmetry,
     )  # fmt: skip
     mass = form.line_search(voxelize(mixture, form.grid))
     if not math.isfinite(mass) or mass <= 0.0:
