@@ -148,7 +148,7 @@ def _asked(star: Path, symmetry: str, n: int) -> dict[str, Any]:
 
 
 def _first(particles: Particles, n: int) -> Particles:
-    chosen = particles.select(torch.arange(n))
+    chosen = particles[torch.arange(n)]
     if chosen.has_half_sets:
         return chosen
     return replace(split_half_sets(chosen, torch.Generator().manual_seed(0)), notes=())

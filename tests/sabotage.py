@@ -120,7 +120,7 @@ def duplicated(particles: Particles, share: float) -> Particles:
     """Some particles of half-set 1 entered once more, in half-set 2."""
     first = (particles.half_sets == 1).nonzero().squeeze(1)
     again = first[: round(share * len(first))]
-    both = particles.select(torch.cat([torch.arange(len(particles)), again]))
+    both = particles[torch.cat([torch.arange(len(particles)), again])]
     halves = both.half_sets.clone()
     halves[len(particles) :] = 2
     return replace(both, half_sets=halves)
@@ -144,5 +144,5 @@ def duplicated_with_other_pixels(particles: Particles, share: float, folder: Pat
 
 def identical_halves(particles: Particles) -> Particles:
     """Half-set 2 is half-set 1 over again."""
-    first = particles.select((particles.half_sets == 1).nonzero().squeeze(1))
+    first = particles[(particles.half_sets == 1).nonzero().squeeze(1)]
     return duplicated(first, 1.0)

@@ -6,10 +6,11 @@ the remedy are for people, and may be reworded at any time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, TypeVar
 
+Value = TypeVar("Value")
 Severity = Literal["note", "warning", "alarm"]
 
 SEVERITIES: tuple[Severity, ...] = ("note", "warning", "alarm")
@@ -30,7 +31,8 @@ class Note:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return self.text if self.severity == "note" else f"{self.severity}: {self.text}"
+        text = self.text if self.severity == "note" else f"{self.severity}: {self.text}"
+        return f"{text} Remedy: {self.remedy}" if self.remedy else text
 
     def to_dict(self) -> dict[str, str]:
         """Plain strings, for a JSON file such as ``run.json``."""
@@ -54,3 +56,26 @@ def by_severity(notes: Iterable[Note]) -> list[Note]:
 def codes(notes: Iterable[Note]) -> set[str]:
     """The codes of some notes: what program logic tests."""
     return {note.code for note in notes}
+
+
+class NoteCollector:
+    """Collects the notes of steps that return ``(value, notes)``.
+
+    A function makes one for itself and returns what it holds; a collector is never handed on.
+    """
+
+    def __init__(self, notes: Iterable[Note] = ()) -> None:
+        self._notes = list(notes)
+
+    def __iter__(self) -> Iterator[Note]:
+        return iter(self._notes)
+
+    def add(self, *notes: Note) -> None:
+        """Keep some notes."""
+        self._notes.extend(notes)
+
+    def collect(self, result: tuple[Value, Iterable[Note]]) -> Value:
+        """Keep the notes of a result and return its value."""
+        value, notes = result
+        self._notes.extend(notes)
+        return value

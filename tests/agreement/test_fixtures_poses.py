@@ -20,7 +20,7 @@ from cryosplat.particles import read_particles
 def test_cryosparc_poses_and_ctf_are_what_cryodrgn_parsed(shared: Path, tmp_path: Path) -> None:
     formats = shared / "data" / "formats"
     path = formats / "cryosparc_P12_J24_001_particles.cs"
-    rows = read_cs(path)
+    rows, _ = read_cs(path)
     for stack in np.unique(rows["blob/path"]):
         n = int(rows["blob/idx"][rows["blob/path"] == stack].max()) + 1
         write_empty_stack(tmp_path / stack.decode(), n, 180)

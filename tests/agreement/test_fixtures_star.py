@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import tolerances
 from data_sets import write_empty_stack
+from noting import only, states
 
 from cryosplat.errors import CryosplatError, InputError, MrcError, StackError, StarError
 from cryosplat.io.pickles import load_pickle
 from cryosplat.io.star import read_star
+from cryosplat.notes import codes
 from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import euler_from_rotations
 
@@ -52,12 +54,12 @@ def test_six_optics_groups(formats: Path, tmp_path: Path) -> None:
     assert last.name == "opticsGroup1"
     np.testing.assert_array_equal(particles.poses.shifts[-1], [-4.46701, 3.032991])
     assert particles.half_sets[-1] == 2 and particles.has_half_sets
-    told = " ".join(particles.notes)
-    assert "group 'opticsGroup6': beam tilt (rlnBeamTilt) of (-1.29, 2.45) mrad is applied" in told
-    assert "it turns phases by up to 1,082 degrees (the largest of 6 optics groups)" in told
-    for effect in ("odd aberrations", "even aberrations", "anisotropic magnification"):
-        assert effect in told
-    assert "not applied" not in told.replace("rlnNormCorrection (0.496 to 1.03) is not applied", "")
+    tilt, odd, even = [note for note in particles.notes if note.code == "aberration-applied"]
+    assert states(tilt, "'opticsGroup6'", "rlnBeamTilt", "(-1.29, 2.45) mrad", "1,082 degrees", 6)
+    assert states(odd, "rlnOddZernike") and states(even, "rlnEvenZernike")
+    assert only(particles.notes, "magnification-applied")
+    unapplied = {code for code in codes(particles.notes) if code.endswith("not-applied")}
+    assert unapplied == {"norm-correction-not-applied"}
     # the first row of the optics table, to the digit: odd beyond the tilt, even, and the matrix
     group = groups["opticsGroup5"]
     assert (group.odd[2], group.odd[5]) == (2.54522458134, 3.56183614819)
@@ -110,7 +112,7 @@ def test_tabs_and_junk_before_the_block(shared: Path, tmp_path: Path) -> None:
     assert particles.pixel_size == pytest.approx(12.55, rel=1e-12)
     assert particles.optics.groups[0].spherical_aberration == pytest.approx(2.26e7)
     assert particles.optics.defocus_u[0] == 25256.199219
-    assert any("no origins" in note for note in particles.notes)
+    assert "no-origins" in codes(particles.notes)
 
 
 def test_every_star_file_opens_or_names_what_is_missing(shared: Path) -> None:
@@ -144,7 +146,7 @@ def test_the_tilt_series_agrees_with_its_pickles(shared: Path) -> None:
         optics.defocus_angle, np.deg2rad(ctf[:, 4]), **tolerances.ANGLE_FLOAT32
     )
     assert optics.b_factor[0] == 13.0 and optics.scale[1] == 0.9986  # -13 in the sign of Warp
-    assert any("(-507 to -13 A^2) is in the sign of Warp" in note for note in particles.notes)
+    assert states(only(particles.notes, "b-factor-warp"), "-507 to -13 A^2")
     assert particles.tilt_particles is not None and particles.tilt_particles.max() == 5
     assert particles.has_half_sets
     with pytest.raises(InputError, match="holds 219 rows for 220 images"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tolerances
 import torch
+from noting import only, states
 from tilt_sets import (
     BINNING,
     BOX,
@@ -65,8 +66,7 @@ def test_tilt_images_are_what_the_geometry_says(made: TiltSet, given: str) -> No
     assert len(particles) == made.n_images
     assert (particles.box_size, particles.pixel_size) == (BOX, PIXEL * BINNING)
     assert _misfit(made, particles) < tolerances.TILT_IMAGES
-    told = f"24 particles are taken as {made.n_images} tilt images of 2 tilt series."
-    assert told in particles.notes
+    assert states(only(particles.notes, "tilt-images"), 24, made.n_images, 2)
 
 
 def test_the_layout_of_relion_4_says_the_same(made: TiltSet) -> None:
@@ -162,10 +162,7 @@ def test_odd_aberrations_are_those_that_extraction_has_corrected(made: TiltSet) 
     particles = read_particles(path)
     for group in particles.optics.groups:
         assert group.odd == () and any(group.even)
-    assert any(
-        "odd aberrations (rlnOddZernike), which the extraction of tilt images has corrected "
-        "already, are not applied; at Nyquist" in note for note in particles.notes
-    )  # fmt: skip
+    assert states(only(particles.notes, "aberration-not-applied"), "rlnOddZernike")
 
 
 def test_images_as_relion_5_extracts_them(tmp_path: Path) -> None:

@@ -32,3 +32,4 @@ def test_logic_reads_codes() -> None:
 def test_a_line_says_how_bad_it_is() -> None:
     assert str(WARNING) == "warning: The images are not normalised."
     assert str(HARMLESS) == "The table has no astigmatism."
+    assert str(ALARM) == "alarm: The half-sets share noise. Remedy: Split again."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..notes import Note
+from ..notes import Note, codes
 from ..particles import Particles
 from .values import Item
 
@@ -30,17 +30,17 @@ def half_set_item(particles: Particles) -> Item:
             f"smaller one.",
             "Was one half lost in a selection? Take the particles of one refinement.",
         ))  # fmt: skip
-    findings.extend(_torn(particles, half))
+    findings.extend(_divided(particles, half))
     return Item("half-sets", f"{first:,} + {second:,}", tuple(findings))
 
 
 def _absent(particles: Particles) -> Iterator[Note]:
-    if any("is no split" in note for note in particles.notes):
+    if "half-sets-one-value" in codes(particles.notes):
         yield Note(
             "half-sets-one-value", "warning",
-            "All rows have the same half-set: one half was selected or the column never filled. A "
-            "random split is made instead; the poses may come from both halves.",
-            "Take the particles of both half-sets of the refinement.",
+            "All rows have the same half-set: one half was selected, or the column was never "
+            "filled. A random split will be made instead; the poses may depend on both halves.",
+            "Use the particles of both half-sets of the refinement.",
         )  # fmt: skip
     else:
         yield Note(
@@ -51,7 +51,7 @@ def _absent(particles: Particles) -> Iterator[Note]:
         )  # fmt: skip
 
 
-def _torn(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]:
+def _divided(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]:
     tilts = _on_both_sides(particles.tilt_particles, half)
     if tilts:
         yield Note(
@@ -74,7 +74,6 @@ def _torn(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]:
             "micrographs-split", "note",
             f"{micrographs:,} micrographs have particles in both half-sets, as refinement programs "
             f"do it; only overlapping boxes would matter.",
-            "None needed.",
         )  # fmt: skip
 
 

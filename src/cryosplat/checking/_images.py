@@ -196,6 +196,5 @@ def _background(pixels: Pixels, good: NDArray[np.bool_]) -> Item:
             "background", "note",
             f"The images are not normalised: {text}, expected 0 and 1. Each is normalised by its "
             f"own background as it is read.",
-            "None needed.",
         ),)  # fmt: skip
     return Item("background", text, findings)

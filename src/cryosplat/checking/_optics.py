@@ -183,7 +183,6 @@ def _pixels(groups: list[OpticsGroup]) -> Item:
             "pixel-sizes-differ", "note",
             f"{len(sizes)} pixel sizes, {sizes[0]:.4g} to {sizes[-1]:.4g} Å; each group is used on "
             f"its own pixels. Their ratio must be right to 0.5 % for high resolution.",
-            "None needed.",
         ))  # fmt: skip
     return Item("pixel size", text, tuple(findings))
 

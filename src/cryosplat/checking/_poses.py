@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from ..maps.views import sampling_score
 from ..notes import Note
-from ..particles import Particles
-from ..particles.selecting import CLASS_COLUMNS
+from ..particles import CLASS_COLUMNS, Particles
 from ..poses import rotations_from_euler
 from .values import Item, rows_in_words
 

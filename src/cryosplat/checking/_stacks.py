@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..notes import Note
-from ..particles import Particles
-from ..particles.faults import StackFaults
+from ..particles import Particles, StackFaults
 from .values import Item, listed, rows_in_words
 
 PIXEL_SIZE = 0.02  # by which a header may differ from the table
@@ -117,7 +116,7 @@ def _headers(particles: Particles, faults: StackFaults) -> Item:
         i = int(faults.resized[0])
         bad = np.zeros(len(particles), bool)
         bad[faults.resized] = True
-        told = "another" if faults.told_boxes is None else f"{faults.told_boxes[i]} pixels"
+        told = "another" if faults.table_boxes is None else f"{faults.table_boxes[i]} pixels"
         findings.append(Note(
             "box-size-table", "alarm",
             f"The images of {images.stacks[images.stack[i]].path} measure {images.box_sizes[i]} "

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..estimate import expected_cost
 from ..notes import Note
-from ..particles import Particles
-from ..particles.faults import StackFaults
+from ..particles import Particles, StackFaults
 from ..progress import Progress
 from ._half_sets import half_set_item
 from ._images import SAMPLE, Pixels, image_items, measure, spread_evenly
@@ -29,7 +28,8 @@ from .readings import BY_IMAGES, BY_TABLE, OVERFOCUS, Reading
 from .trial import ERRORS, FEWEST, run_trial, to_plain, too_few, trial_items
 from .values import Item, Report
 
-_TOLD_ELSEWHERE = ("is no split", "repeat an image", "was taken (")
+_OWN_ITEMS = {"half-sets-one-value", "images-repeated", "stacks-respelled"}
+"""Codes of reader's notes on what items of their own look at more closely."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,15 +90,14 @@ def check_particles(
 
 
 def table_items(particles: Particles, faults: StackFaults) -> list[Item]:
-    """All that the table and the headers of the stacks tell, without a pixel."""
+    """All items on the table and the headers of the stacks, without a pixel."""
     items = [
         *stack_items(particles, faults), half_set_item(particles), *optics_items(particles),
         *pose_items(particles),
     ]  # fmt: skip
-    notes = tuple(_noted(note) for note in particles.notes
-                  if not any(told in note for told in _TOLD_ELSEWHERE))  # fmt: skip
+    notes = tuple(note for note in particles.notes if note.code not in _OWN_ITEMS)
     if notes:
-        items.append(Item("columns", "what the reader has to say", notes))
+        items.append(Item("table notes", f"{len(notes)}", notes))
     return items
 
 
@@ -111,7 +110,6 @@ def overfocus_judged(items: list[Item], results: Sequence[dict[str, Any]]) -> li
         "defocus-overfocus", "note",
         f"The defocus is negative in every row, and the images agree, by "
         f"{-against['nats']:,.0f} nats: they were taken overfocus.",
-        "None needed.",
     )  # fmt: skip
     return [
         replace(
@@ -122,17 +120,9 @@ def overfocus_judged(items: list[Item], results: Sequence[dict[str, Any]]) -> li
 
 
 def unreadable(source: Path, error: InputError) -> Report:
-    """The report on a table that the reader refuses: one alarm, in the reader's words."""
-    text, _, remedy = str(error).partition("Remedy: ")
-    finding = Note("unreadable", "alarm", text.strip(), remedy.strip() or "See the message.")
+    """The report on a table that the reader refuses: one alarm with its message."""
+    finding = Note("unreadable", "alarm", str(error))
     return Report(str(source), 0, (Item("table", "cannot be used", (finding,)),))
-
-
-def _noted(note: str) -> Note:
-    if note.startswith("warning: "):
-        remedy = "Read what docs/conventions.md says on it."
-        return Note("reader", "warning", note.removeprefix("warning: "), remedy)
-    return Note("reader", "note", note, "None needed.")
 
 
 def _without_image(particles: Particles, faults: StackFaults) -> NDArray[np.bool_]:
@@ -156,7 +146,7 @@ def _tried(
     if hopeless:
         remark = f"not made: {', '.join(sorted(hopeless))} first"
         return [Item("trial", remark)], [], ()
-    units = np.unique(independent_units(particles.select(usable)))
+    units = np.unique(independent_units(particles[usable]))
     if len(units) < FEWEST:
         return [too_few(len(units))], [], ()
     with progress.stage("trial of signs, units and conventions", None, "readings") as stage:

@@ -61,11 +61,11 @@ def write_fixed(
         )
     if useless.any():
         changes.append(f"{int(useless.sum()):,} rows without a usable image are left out")
-    kept = particles.select(~useless)
+    kept = particles[~useless]
     again = duplicated(kept)
     if again.any():
         changes.append(f"{int(again.sum()):,} duplicates are left out, the first of each stays")
-        kept = kept.select(~again)
+        kept = kept[~again]
     if not len(kept):
         raise InputError(f"{particles.source}: no row would be left in {out}.")
     done: set[str] = set(_GONE)

@@ -114,7 +114,7 @@ def independent_units(particles: Particles) -> NDArray[np.int64]:
 def draw_sample(particles: Particles, positions: Tensor, box_size: int = BOX) -> Sample:
     """Read the images ``positions`` of ``particles``, cropped to at most ``box_size`` pixels."""
     positions = positions.sort().values
-    chosen = particles.select(positions)
+    chosen = particles[positions]
     box = min(box_size, chosen.box_size // 2 * 2)
     if box >= SMALLEST_BOX and box < chosen.box_size:
         chosen = downsampled(chosen, box)

@@ -16,8 +16,7 @@ from rich.text import Text
 from ..checking import Report, check_particles, check_target, unreadable, write_fixed
 from ..errors import InputError, OutputError, SettingsError
 from ..io.atomic import check_no_input, replacing
-from ..particles import Particles
-from ..particles.faults import StackFaults
+from ..particles import Particles, StackFaults
 from ._console import console_progress, duration
 from ._convert import input_files
 from ._outcome import USER
@@ -121,7 +120,7 @@ def _print(report: Report) -> None:
         table.add_row(Text(item.status, STYLES[item.status]), item.title, Text(item.text))
         for finding in item.findings:
             said = Text(finding.text, STYLES[finding.severity])
-            if finding.remedy != "None needed.":
+            if finding.remedy:
                 said.append(f"\n→ {finding.remedy}", "dim")
             table.add_row("", "", said)
     console.print(Text(f"\n{report.source}: {report.n_particles:,} particles\n"))

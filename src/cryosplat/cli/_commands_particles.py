@@ -134,7 +134,7 @@ def check(
 
     Exit code 0 without an alarm, 1 with one, 2 where the input cannot be read.
     """
-    from ..particles.selecting import parse_selection
+    from ..particles import parse_selection
     from ._check import Outputs, run_check
     from ._reconstruct import ParticleFiles
 
@@ -171,7 +171,7 @@ def convert(
     ] = False,
 ) -> None:
     """Write particles as a RELION 3.1 star file or as cryoDRGN pickles."""
-    from ..particles.selecting import parse_selection
+    from ..particles import parse_selection
     from ._convert import run_convert
     from ._reconstruct import ParticleFiles
 

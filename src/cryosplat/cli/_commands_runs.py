@@ -102,7 +102,7 @@ def reconstruct(
     overwrite: Overwrite = False,
 ) -> None:
     """A map, half-maps, FSC and a report from particles with known poses."""
-    from ..particles.selecting import parse_selection
+    from ..particles import parse_selection
     from ._reconstruct import ParticleFiles, run_reconstruct
     from ._settings import settings_from
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from ..errors import OutputError, SettingsError
 from ..io.atomic import check_no_input
 from ..particles import star_losses, write_cryodrgn, write_particles
-from ..particles.cryodrgn.writing import CTF, FILES, HALF_SETS, POSES
+from ..particles.cryodrgn import CTF, FILES, HALF_SETS, POSES
 from ._reconstruct import ParticleFiles
 
 
@@ -31,14 +31,14 @@ def run_convert(files: ParticleFiles, out: Path, overwrite: bool = False) -> Non
         check_no_input("-o", target, (stack.path for stack in particles.images.stacks))
     console = Console(highlight=False, soft_wrap=True)
     for note in particles.notes:
-        console.print(note, markup=False)
+        console.print(str(note), markup=False)
     if to_star:
         write_particles(particles, out)
         losses = [*star_losses(particles)]
     else:
         losses = write_cryodrgn(particles, out)
     for loss in losses:
-        console.print(loss, markup=False)
+        console.print(str(loss), markup=False)
     what = "particles" if particles.tilt_particles is None else "tilt images"
     console.print(f"{len(particles)} {what} in {out}", markup=False)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..estimate import expected_cost
-from ..particles import Particles, Selection, downsampled, read_particles
-from ..particles.faults import StackFaults
+from ..particles import Particles, Selection, StackFaults, downsampled, read_particles
 from ..reconstruction import Reconstruction, reconstruct
 from ..report.run import finish_run
 from ..run_folder import RunFolder

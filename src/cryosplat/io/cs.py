@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CsError
+from ..notes import Note
 from .npy import read_npy
 
 _MAX_GROUP_FILE = 2**20
@@ -23,45 +24,45 @@ _KEY = re.compile(r"^( *)([\w./-]+) *: *(.*?) *$")
 
 
 def read_cs(
-    path: str | os.PathLike[str],
-    given: Mapping[Path, Sequence[str]] | None = None,
-    notes: list[str] | None = None,
-) -> np.ndarray:
-    """The rows of a ``.cs`` file, with the fields it lacks taken from its passthrough files.
+    path: str | os.PathLike[str], others: Mapping[Path, Sequence[str]] | None = None
+) -> tuple[np.ndarray, list[Note]]:
+    """The rows of a ``.cs`` file with the fields it lacks from its passthrough files, and notes.
 
-    Rows are joined by ``uid``, in any order. ``given``: files that are asked for by name, and which
-    groups of theirs, told by how they begin, take the place of the table's own. After them come the
-    files named ``*passthrough*.cs`` in the same folder that describe all the same particles: those
-    of the same job or, where there are none, all. The table's own poses keep those of other jobs
-    away, and to groups that a given file has told they add nothing. ``notes`` is told what was
-    taken and what was not.
+    Rows are joined by ``uid``, in any order. ``others``: files asked for by name, each with the
+    beginnings of the names of its fields that replace the table's own. After them come the files
+    named ``*passthrough*.cs`` in the same folder that describe all the same particles: those of the
+    same job or, where there are none, all. Poses of other jobs are not taken where the table has
+    its own, nor is anything that replaced fields would contradict. The notes say what was taken and
+    what was not.
 
-    Raises `CsError` for files that are not ``.cs`` tables, for particles that a given file lacks,
-    and where two passthroughs contradict each other.
+    Raises `CsError` for files that are not ``.cs`` tables, for particles that one of ``others``
+    lacks, and where two passthroughs contradict each other.
     """
     path = Path(path)
-    notes = [] if notes is None else notes
+    notes: list[Note] = []
     rows = _load(path)
-    told: list[str] = []
-    for other, kinds in (given or {}).items():
+    fixed: list[str] = []
+    for other, kinds in (others or {}).items():
         table = _load(other)
         if any(_of_kinds(n, kinds) for n in _names(table)):
-            told.extend(kinds)
+            fixed.extend(kinds)
             if replaced := [n for n in _names(rows) if _of_kinds(n, kinds)]:
                 rows = rows[[n for n in _names(rows) if n not in replaced]]
-                notes.append(
-                    f"{_groups(replaced)} of {path.name} are replaced by those of {other}."
-                )
+                text = f"{_groups(replaced)} of {path.name} are replaced by those of {other}."
+                notes.append(Note("fields-replaced", "note", text))
         rows = _merge(path, rows, other, table, _added(rows, table))
-    return rows if "passthrough" in path.name else _with_passthroughs(path, rows, told, notes)
+    if "passthrough" in path.name:
+        return rows, notes
+    rows, more = _with_passthroughs(path, rows, fixed)
+    return rows, notes + more
 
 
 def _with_passthroughs(
-    path: Path, rows: np.ndarray, told: Sequence[str], notes: list[str]
-) -> np.ndarray:
-    """``rows`` with what they lack, but for the kinds ``told``, from the passthrough files beside
-    their own."""
-    job = _job(path)
+    path: Path, rows: np.ndarray, fixed: Sequence[str]
+) -> tuple[np.ndarray, list[Note]]:
+    """``rows`` with the fields they lack, other than the kinds ``fixed``, from the passthrough files
+    beside their own."""
+    job, notes = _job(path), list[Note]()
     beside = [other for other in sorted(path.parent.glob("*passthrough*.cs")) if other != path]
     own = [other for other in beside if job and _job(other) == job]
     first: dict[str, tuple[Path, np.ndarray]] = {}
@@ -70,63 +71,67 @@ def _with_passthroughs(
     for other in own or beside:
         table = _load(other)
         known = np.isin(rows["uid"], table["uid"])
-        open_ = [n for n in _added(rows, table) if not _of_kinds(n, told)]
+        open_ = [n for n in _added(rows, table) if not _of_kinds(n, fixed)]
         added, foreign = _without_foreign_poses(rows, open_)
         if not known.all():
             if known.any():
                 partial.append((other, int((~known).sum()), added))
             continue
         if foreign:
-            notes.append(
-                f"{_groups(foreign)} of {other.name} are an earlier job's and are not used: "
-                f"{path.name} has poses of its own."
-            )
+            notes.append(Note(
+                "earlier-poses-unused", "note",
+                f"{_groups(foreign)} of {other.name} come from an earlier job and are not used: "
+                f"{path.name} has its own poses.",
+            ))  # fmt: skip
         joined = _merge(path, rows, other, table, added)
         for name in added:
             _check_agree(
                 path, name, first.setdefault(name, (other, joined[name])), (other, joined[name])
             )
         merged = _merge(path, merged, other, table, [n for n in added if n not in _names(merged)])
-    for other, lacking, names in partial:
+    for other, n_missing, names in partial:
         if left := [n for n in names if n not in _names(merged)]:
-            notes.append(
-                f"warning: {_groups(left)} of {other.name} are not used, as it lacks {lacking} of the "
-                f"{len(rows)} particles of {path.name}."
-            )
+            notes.append(Note(
+                "passthrough-incomplete", "warning",
+                f"{_groups(left)} of {other.name} are not used, because it lacks {n_missing} of "
+                f"the {len(rows)} particles of {path.name}.",
+                "Copy the job's own passthrough file beside it.",
+            ))  # fmt: skip
     if not own and job and (taken := [n for n in _names(merged) if n not in _names(rows)]):
         files = ", ".join(dict.fromkeys(first[n][0].name for n in taken))
-        notes.append(f"{_groups(taken)} are taken from {files}, of another job than {path.name}.")
-    return merged
+        text = f"{_groups(taken)} are taken from {files}, from another job than {path.name}."
+        notes.append(Note("fields-of-another-job", "note", text))
+    return merged, notes
 
 
 def _check_agree(
-    path: Path, name: str, one: tuple[Path, np.ndarray], two: tuple[Path, np.ndarray]
+    path: Path, name: str, first: tuple[Path, np.ndarray], second: tuple[Path, np.ndarray]
 ) -> None:
-    """Raise `CsError` where two files tell a field with different values."""
-    if not _equal(one[1], two[1]):
+    """Raise `CsError` where two files have different values of a field."""
+    if not _equal(first[1], second[1]):
         raise CsError(
-            f"{path}: {one[0].name} and {two[0].name} beside it both have {name}, with different "
-            f"values.\n  Remedy: move the one of another job away, or name the right one: "
-            f"--poses {one[0]}"
+            f"{path}: {first[0].name} and {second[0].name} beside it both have {name}, with "
+            f"different values.\n  Remedy: move away the file of the other job, or name the right "
+            f"one: --poses {first[0]}"
         )
 
 
-def read_csg(path: str | os.PathLike[str], notes: list[str] | None = None) -> np.ndarray:
-    """The rows of a cryoSPARC group: every group of fields from the file the ``.csg`` names for it.
+def read_csg(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[Note]]:
+    """The rows of a cryoSPARC group, each group of fields from the file that the ``.csg`` names, and
+    notes.
 
     File names are relative to the group file, or to one of the folders above it. The order of the
-    rows is that of the file with the poses, or of the first one named. Where the job has poses of
-    its own, those that a passthrough file brings from an earlier one are left out, as ``notes`` is
-    told.
+    rows is that of the file with the poses, or of the first one named. Where the job has its own
+    poses, those that a passthrough file brings from an earlier job are left out, with a note.
     """
     path = Path(path)
-    files = _metafiles(path)
+    files, notes = _metafiles(path), list[Note]()
     posed = [group for group in files if _POSES.match(f"{group}/")]
     early = [group for group in posed if "passthrough" in Path(files[group]).name]
     if early and len(early) < len(posed):
         files = {group: name for group, name in files.items() if group not in early}
-        if notes is not None:
-            notes.append(f"{', '.join(early)} are an earlier job's poses and are not used.")
+        text = f"{', '.join(early)} are poses of an earlier job and are not used."
+        notes.append(Note("earlier-poses-unused", "note", text))
     tables = {name: _load(_beside(path, name)) for name in dict.fromkeys(files.values())}
     order = sorted(files, key=lambda group: not group.startswith("alignments"))
     rows = tables[files[order[0]]][["uid"]]
@@ -134,7 +139,7 @@ def read_csg(path: str | os.PathLike[str], notes: list[str] | None = None) -> np
         table = tables[files[group]]
         own = [n for n in _added(rows, table) if n.partition("/")[0] == group]
         rows = _merge(path, rows, _beside(path, files[group]), table, own)
-    return rows
+    return rows, notes
 
 
 def _metafiles(path: Path) -> dict[str, str]:
@@ -170,7 +175,7 @@ def _beside(path: Path, name: str) -> Path:
         if os.path.isfile(folder / name):  # unlike Path.is_file, False for impossible names
             return folder / name
     raise CsError(
-        f"{path}: it names {name}, which is neither beside it nor in a folder above.\n"
+        f"{path}: names {name}, which is neither beside it nor in a folder above.\n"
         f"  Remedy: copy {Path(name).name} beside it."
     )
 
@@ -178,14 +183,14 @@ def _beside(path: Path, name: str) -> Path:
 def _load(path: Path) -> np.ndarray:
     rows = read_npy(path, CsError, "a cryoSPARC .cs table", "export the job's particles again.")
     if rows.ndim != 1 or "uid" not in (rows.dtype.names or ()) or rows.dtype["uid"].kind != "u":
-        raise CsError(f"{path}: a .cs table has named fields, among them uid; this array has not.")
+        raise CsError(f"{path}: not a .cs table; its rows have no field uid of unsigned integers.")
     return rows
 
 
 def _job(path: Path) -> str:
-    """The number of the job that a file's name tells, "" for none."""
-    found = _JOB.search(path.name)
-    return found[1] if found else ""
+    """The number of the job in a file's name, "" for none."""
+    match = _JOB.search(path.name)
+    return match[1] if match else ""
 
 
 def _names(rows: np.ndarray) -> tuple[str, ...]:
@@ -211,12 +216,12 @@ def _without_foreign_poses(rows: np.ndarray, added: list[str]) -> tuple[list[str
     return [n for n in added if n not in foreign], foreign
 
 
-def _equal(one: np.ndarray, other: np.ndarray) -> bool:
-    if one.shape != other.shape:
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape:
         return False
-    same = one == other
-    if one.dtype.kind == other.dtype.kind == "f":
-        same |= np.isnan(one) & np.isnan(other)
+    same = a == b
+    if a.dtype.kind == b.dtype.kind == "f":
+        same |= np.isnan(a) & np.isnan(b)
     return bool(np.all(same))
 
 

@@ -1,19 +1,24 @@
-"""Particles: what the tables of RELION, cryoSPARC and cryoDRGN mean, and their images."""
+"""Particles: what the tables of RELION, cryoSPARC, cisTEM and cryoDRGN mean, and their images."""
 
-from .cryodrgn.writing import write_cryodrgn
+from .cryodrgn import write_cryodrgn
 from .downsampling import downsampled
+from .faults import AbsentStack, StackFaults
 from .half_sets import split_half_sets
 from .images import ImageSource
 from .reading import read_particles
-from .selecting import Selection
+from .relion import star_losses, write_particles
+from .selecting import CLASS_COLUMNS, Selection, parse_selection
 from .values import Particles
-from .writing import star_losses, write_particles
 
 __all__ = [
+    "CLASS_COLUMNS",
+    "AbsentStack",
     "ImageSource",
     "Particles",
     "Selection",
+    "StackFaults",
     "downsampled",
+    "parse_selection",
     "read_particles",
     "split_half_sets",
     "star_losses",

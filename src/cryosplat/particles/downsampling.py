@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import SettingsError
+from ..notes import Note
 from ..optics import OpticsGroup
 from .values import Particles
 
@@ -47,12 +48,12 @@ def downsampled(particles: Particles, box_size: int) -> Particles:
     before = dict(particles.images.crops)
     sides = {stack.shape[0] for stack in particles.images.stacks}
     onto = {side: crops.get(before.get(side, side), before.get(side, side)) for side in sides}
-    note = f"Images are downsampled from {stored} to {box_size} pixels as they are read."
+    text = f"Images are downsampled from {stored} to {box_size} pixels as they are read."
     return replace(
         particles,
         images=replace(particles.images, crops=tuple(onto.items())),
         optics=replace(particles.optics, groups=groups),
-        notes=(*particles.notes, note),
+        notes=(*particles.notes, Note("downsampled", "note", text)),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with the stacks of a table, collected instead of raised."""
+"""Faults of the stacks of a table, collected instead of raised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import StackError
 
 @dataclass(frozen=True, slots=True)
 class AbsentStack:
-    """Stands for a stack that is missing or unreadable; it has a shape and holds no images."""
+    """Takes the place of a stack that is missing or unreadable: it has a shape but no images."""
 
     path: Path
     shape: tuple[int, int]
@@ -28,13 +28,13 @@ class AbsentStack:
 
 @dataclass(slots=True)
 class StackFaults:
-    """Given to `read_particles`, it lets stacks be missing and says which.
+    """Passed to `read_particles`, it collects faults of the stacks, which are errors otherwise.
 
-    ``missing`` and ``unreadable``: rows that name each such stack, and for the latter what its error
-    said; ``ambiguous``: rows of stacks for which only the file of another stack was found, and that
-    file; ``past_the_end``: rows of each stack that ask for more than it holds, and its images;
-    ``resized``: rows whose images are not of the size that the table tells; ``told_boxes`` (n,): that
-    size, where the table tells it; ``without_image`` (n,): rows that cannot be used.
+    ``missing`` and ``unreadable``: number of rows that name each such stack, and the error message
+    for the latter; ``ambiguous``: rows of stacks for which only the file of another stack was found,
+    and that file; ``past_the_end``: rows of each stack that ask for images past its end, and its
+    number of images; ``resized``: rows whose images differ in size from the table; ``table_boxes``
+    (n,): box sizes in the table, if it has them; ``without_image`` (n,): rows that cannot be used.
     """
 
     missing: dict[str, int] = field(default_factory=dict)
@@ -42,5 +42,5 @@ class StackFaults:
     ambiguous: dict[str, tuple[int, Path]] = field(default_factory=dict)
     past_the_end: dict[str, tuple[int, int]] = field(default_factory=dict)
     resized: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    told_boxes: NDArray[np.int64] | None = None
+    table_boxes: NDArray[np.int64] | None = None
     without_image: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))

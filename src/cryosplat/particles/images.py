@@ -14,8 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from .. import fourier
 from ..errors import ImageError, MrcError, StackError
 from ..io.mrc import StackFile
+from ..notes import Note
 from .faults import AbsentStack, StackFaults
-from .resolving import ambiguous, resolve, resolve_all, respelling_notes
+from .resolving import ambiguous, resolve, resolve_all, suffix_notes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxColumn:
+    """The column ``label`` of a table with the box size (n,) of each image in pixels."""
+
+    label: str
+    values: NDArray[np.int64]
+
 
 LARGEST = 1e9
 """Pixels beyond it come from damaged files: counts of a camera end four powers of ten below."""
@@ -28,7 +38,7 @@ class ImageSource:
     ``stack`` (n,) indexes ``stacks``; ``section`` (n,) counts from 0; ``row`` (n,) is the row of
     the table, from 1, and ``where`` names the table, both for messages. ``sign`` (n,) multiplies
     the images as they are read; ``crops`` say from and to which box they are then cropped in
-    Fourier space; ``notes`` say where files of other names were taken.
+    Fourier space; ``notes`` say where files with other suffixes were found.
     """
 
     stacks: tuple[StackFile | AbsentStack, ...]
@@ -37,7 +47,7 @@ class ImageSource:
     row: NDArray[np.int64]
     where: str
     sign: NDArray[np.float32] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     crops: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
@@ -57,10 +67,11 @@ class ImageSource:
         sides = [crops.get(s.shape[0], s.shape[0]) for s in self.stacks]
         return np.array(sides, dtype=np.int64)[self.stack]
 
-    @property
-    def n_repeated(self) -> int:
-        """How many rows ask for an image that an earlier row has asked for."""
-        return int(pd.DataFrame({"f": self.stack, "s": self.section}).duplicated().sum())
+    def repetition_notes(self) -> list[Note]:
+        """A note where rows repeat the image of an earlier row."""
+        n = int(pd.DataFrame({"f": self.stack, "s": self.section}).duplicated().sum())
+        text = f"{n} rows repeat the image of an earlier row."
+        return [Note("images-repeated", "note", text)] if n else []
 
     def file_order(self, index: ArrayLike) -> NDArray[np.int64]:
         """``index`` sorted by box size, stack and section."""
@@ -102,16 +113,16 @@ class ImageSource:
         i = int(bad[0])
         n_invalid = int((~images[i].isfinite()).sum())
         if n_invalid:
-            is_what = f"has {n_invalid} pixels that are NaN or infinite"
+            fault = f"has {n_invalid} pixels that are NaN or infinite"
         elif high[i] > low[i]:
             extreme = float(high[i] if high[i] > -low[i] else low[i])
-            is_what = f"has a pixel of {extreme:.3g}, beyond what images hold ({LARGEST:.0e})"
+            fault = f"has a pixel of {extreme:.3g}, beyond the range of images ({LARGEST:.0e})"
         else:
-            is_what = f"has the same value {float(low[i]):g} everywhere"
+            fault = f"has the same value {float(low[i]):g} everywhere"
         stack = self.stacks[self.stack[index[i]]].path
         raise ImageError(
             f"{self.where} row {self.row[index[i]]}: image {self.section[index[i]] + 1} of {stack} "
-            f"{is_what} ({len(bad)} of the {len(index)} images read with it are affected).\n"
+            f"{fault} ({len(bad)} of the {len(index)} images read with it are affected).\n"
             f"  The particle was probably extracted outside its micrograph, or the file is damaged."
             f"\n  Remedy: remove the row, or extract the particles again."
         )
@@ -119,42 +130,64 @@ class ImageSource:
 
 def open_images(
     names: ArrayLike, section: NDArray[np.int64], table: Path, where: str, datadir: Path | None,
-    sign: NDArray[np.float32] | None = None, faults: StackFaults | None = None,
+    sign: NDArray[np.float32] | None = None, boxes: BoxColumn | None = None,
+    faults: StackFaults | None = None,
 ) -> ImageSource:  # fmt: skip
     """Find, open and check all stacks of a table: names (n,) of files and sections from 0 (n,).
 
-    Raises `StackError` for stacks that are missing or cut short, images that are not square, and
-    rows that point past the end of their stack; or collects them in ``faults``.
+    Raises `StackError` for stacks that are missing or cut short, images that are not square or of
+    another size than the table's ``boxes``, and rows that point past the end of their stack; or
+    collects them in ``faults``.
     """
     stack, unique = pd.factorize(np.asarray(names, dtype=object))
     stack = stack.astype(np.int64)
     rows = np.bincount(stack).tolist()
     if faults is not None:
+        faults.table_boxes = None if boxes is None else boxes.values
         stacks = _open_tolerantly(list(unique), stack, table, where, datadir, faults)
         _collect_past_the_end(unique, stack, section, stacks, faults)
-        numbers = np.arange(1, len(stack) + 1)
-        return ImageSource(stacks, stack, section, numbers, where, sign)
+        images = ImageSource(stacks, stack, section, np.arange(1, len(stack) + 1), where, sign)
+        if boxes is not None:
+            faults.resized = np.flatnonzero(boxes.values != images.box_sizes)
+        return images
     paths = resolve_all(list(unique), rows, table, where, datadir)
     stacks = tuple(_open(path, n, where) for path, n in zip(paths, rows, strict=True))
-    held = np.array([s.n_images for s in stacks])[stack]
-    bad = np.flatnonzero((section < 0) | (section >= held))
+    n_images = np.array([s.n_images for s in stacks])[stack]
+    bad = np.flatnonzero((section < 0) | (section >= n_images))
     if len(bad):
         i = bad[0]
         raise StackError(
             f"{where} row {i + 1}: image {section[i] + 1} of {unique[stack[i]]} was asked for,\n"
-            f"  but that stack holds {held[i]} images ({len(bad)} rows of this file are affected)."
-            f"\n  Extraction was probably run again. Remedy: take the STAR file that was written "
-            f"with these stacks, or remove those rows."
+            f"  but that stack holds {n_images[i]} images ({len(bad)} rows of this file are "
+            f"affected).\n  Extraction was probably run again. Remedy: use the table that was "
+            f"written with these stacks, or remove those rows."
         )
-    notes = tuple(respelling_notes(list(unique), paths))
-    return ImageSource(stacks, stack, section, np.arange(1, len(stack) + 1), where, sign, notes)
+    notes = tuple(suffix_notes(list(unique), paths))
+    row = np.arange(1, len(stack) + 1)
+    images = ImageSource(stacks, stack, section, row, where, sign, notes)
+    if boxes is not None:
+        _check_boxes(images, boxes)
+    return images
+
+
+def _check_boxes(images: ImageSource, boxes: BoxColumn) -> None:
+    bad = np.flatnonzero(boxes.values != images.box_sizes)
+    if len(bad):
+        i = bad[0]
+        raise StackError(
+            f"{images.where} row {i + 1}: the images of {images.stacks[images.stack[i]].path} "
+            f"measure {images.box_sizes[i]} pixels, but {boxes.label} is {boxes.values[i]} "
+            f"({len(bad)} rows of this file are affected).\n"
+            f"  The stack was rescaled or re-extracted after this file was written.\n"
+            f"  Remedy: use the table that was written with these stacks."
+        )
 
 
 def _open_tolerantly(
     names: list[str], stack: NDArray[np.int64], table: Path, where: str, datadir: Path | None,
     faults: StackFaults,
 ) -> tuple[StackFile | AbsentStack, ...]:  # fmt: skip
-    """The stacks that can be opened; the others are absent, of the size the table tells."""
+    """The stacks that can be opened; absent ones in place of the others."""
     rows = np.bincount(stack).tolist()
     opened: list[StackFile | None] = []
     paths = [resolve(name, table, datadir) for name in names]
@@ -178,12 +211,12 @@ def _open_tolerantly(
     _, first = np.unique(stack, return_index=True)
     stacks = []
     for number, (name, file) in enumerate(zip(names, opened, strict=True)):
-        told = faults.told_boxes
-        box = usual if told is None else int(told[first[number]])
+        boxes = faults.table_boxes
+        box = usual if boxes is None else int(boxes[first[number]])
         if file is None and box < 1:
             raise StackError(
                 f"{where}: none of the {len(names)} stacks can be read, the first is {name}, and "
-                f"the table does not tell the size of the images.\n  Remedy: --datadir FOLDER"
+                f"the table does not have the size of the images.\n  Remedy: --datadir FOLDER"
             )
         reason = "unreadable" if name in faults.unreadable else "missing"
         stacks.append(AbsentStack(Path(name), (box, box), reason) if file is None else file)
@@ -194,8 +227,7 @@ def _collect_past_the_end(
     names: ArrayLike, stack: NDArray[np.int64], section: NDArray[np.int64],
     stacks: tuple[StackFile | AbsentStack, ...], faults: StackFaults,
 ) -> None:  # fmt: skip
-    held = np.array([s.n_images for s in stacks])[stack]
-    past = (section < 0) | (section >= held)
+    past = (section < 0) | (section >= np.array([s.n_images for s in stacks])[stack])
     faults.without_image = past
     for number, n in enumerate(np.bincount(stack[past], minlength=len(stacks))):
         file = stacks[number]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from .cryodrgn.reading import read_stack
+from .cryodrgn import read_stack
 from .cryosparc import read_cryosparc
 from .faults import StackFaults
 from .relion import read_relion
@@ -28,17 +28,29 @@ def read_particles(
 ) -> Particles:
     """Particles of a RELION ``.star``, a cryoSPARC ``.cs``, or a stack with cryoDRGN pickles.
 
-    Every image is checked for existence before this returns; no pixel is read. ``datadir``: where
-    relative stack names are looked for last. ``poses`` and ``ctf``: cryoDRGN pickles, which replace
-    the file's own columns row by row (``poses`` may be two files, rotations and translations);
-    beside a stack ``poses.pkl`` and ``ctf.pkl`` are found by themselves; for a ``.cs`` file they
-    may be ``.cs`` files too, joined by uid. ``ctf="none"`` says that the images have no CTF (it is 1
-    everywhere). ``pixel_size``: Angstrom, where the file has none or a wrong one.
-    ``alignment_class``: the class whose poses to use, where a ``.cs`` file has poses in several;
-    default: each particle's class of highest posterior. ``faults`` collects what is wrong with the
-    stacks; without it that raises.
+    All images are checked for existence; no pixel is read.
 
-    Raises `InputError` or one of its kinds, naming file, row and remedy.
+    Parameters
+    ----------
+    datadir
+        The last place to look for stacks with relative names.
+    poses, ctf
+        Pickles of cryoDRGN, which replace the file's own columns row by row (``poses`` may be two
+        files, rotations and translations). With a stack, ``poses.pkl`` and ``ctf.pkl`` beside it
+        are the default. With a ``.cs`` file they may be ``.cs`` files too, joined by uid.
+        ``ctf="none"``: the images have no CTF (it is 1 everywhere).
+    pixel_size
+        In Angstrom, where the file has none or a wrong one.
+    alignment_class
+        The class whose poses to use, where a ``.cs`` file has poses in several; default: each
+        particle's most probable class.
+    faults
+        Collects faults of the stacks, which are errors otherwise.
+
+    Raises
+    ------
+    InputError
+        Or one of its kinds, naming file, row and remedy.
     """
     path = Path(path)
     folder = None if datadir is None else Path(datadir)
@@ -54,8 +66,8 @@ def read_particles(
     _check_others(path, pose_paths, ctf_path)
     if alignment_class is not None and suffix not in (".cs", ".csg"):
         raise InputError(
-            f"--alignment-class {alignment_class}: only .cs files have poses in several classes, "
-            f"{path} has not.\n  Remedy: --classes {alignment_class} keeps the particles of a class."
+            f"--alignment-class {alignment_class}: only .cs files have poses in several classes, not "
+            f"{path}.\n  Remedy: use --classes {alignment_class} for the particles of a class."
         )
     if suffix == ".star":
         return read_relion(path, folder, pose_paths, ctf_path, pixel_size, faults)
@@ -66,14 +78,14 @@ def read_particles(
     if suffix in (".mrcs", ".mrc", ".txt", ".st"):
         return read_stack(path, folder, pose_paths, ctf_path, pixel_size, faults)
     raise InputError(
-        f"{path}: particles are not read from {suffix or 'a file without suffix'}; expected .star "
+        f"{path}: particles cannot be read from {suffix or 'a file without suffix'}; expected .star "
         f"(RELION, cisTEM), .cs or .csg (cryoSPARC), or .mrcs, .mrc or .txt with poses.pkl and ctf.pkl "
-        f"(cryoDRGN).\n  Remedy: give the particles.star of the last refinement."
+        f"(cryoDRGN).\n  Remedy: use the run_data.star of the last refinement."
     )
 
 
 def _check_others(path: Path, poses: tuple[Path, ...], ctf: Path | None) -> None:
-    """Raise `InputError` where tables are given in the place of pickles."""
+    """Raise `InputError` where tables are given in place of pickles."""
     options = [("--poses", p) for p in poses] + ([("--ctf", ctf)] if ctf is not None else [])
     for option, file in options:
         suffix = file.suffix.lower()
@@ -81,15 +93,15 @@ def _check_others(path: Path, poses: tuple[Path, ...], ctf: Path | None) -> None
         if suffix in (".star", ".csg") or (suffix == ".cs" and not cryosparc):
             also = ", or a .cs file" if cryosparc else ""
             raise InputError(
-                f"{option} {file}: expected a cryoDRGN .pkl{also}.\n  Remedy: cryosplat convert "
-                f"{file} -o FOLDER writes poses.pkl and ctf.pkl, whose rows belong to images by their "
-                f"position; or reconstruct from {file} itself."
+                f"{option} {file}: expected a cryoDRGN .pkl{also}.\n  Remedy: reconstruct from {file} "
+                f"itself, or cryosplat convert {file} -o FOLDER writes poses.pkl and ctf.pkl, whose "
+                f"rows match images by position."
             )
 
 
-def _paths(given: PathLike | Sequence[PathLike] | None) -> tuple[Path, ...]:
-    if given is None:
+def _paths(paths: PathLike | Sequence[PathLike] | None) -> tuple[Path, ...]:
+    if paths is None:
         return ()
-    if isinstance(given, (str, os.PathLike)):
-        return (Path(given),)
-    return tuple(map(Path, given))
+    if isinstance(paths, (str, os.PathLike)):
+        return (Path(paths),)
+    return tuple(map(Path, paths))

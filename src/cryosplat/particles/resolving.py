@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import StackError
+from ..notes import Note
 
 _OTHER_SUFFIX = {".mrc": ".mrcs", ".mrcs": ".mrc"}
 _NUMBER = re.compile(r"^\d{15,}_")
@@ -16,22 +17,22 @@ _NUMBER = re.compile(r"^\d{15,}_")
 def search_folders(table: Path, datadir: Path | None) -> tuple[Path, ...]:
     """Where relative names are looked for: the table's folder, the folders above it, ``datadir``.
 
-    One of the folders above is the project root of RELION or cryoSPARC; names are relative to it.
+    One of the folders above is the project root of RELION or cryoSPARC, to which names are relative.
     """
     here = table.absolute().parent
     return (here, *here.parents, *((datadir,) if datadir is not None else ()))
 
 
 def resolve(name: str, table: Path, datadir: Path | None) -> Path | None:
-    """The file that ``name``, written in ``table``, stands for; None where there is none.
+    """The file that ``name`` in ``table`` means; None where there is none.
 
-    An absolute name stands for itself, wherever it exists. The bare file name is looked for in
-    ``datadir`` last, also without the number that cryoSPARC puts before it. Where no such file is,
-    the same name with .mrcs for .mrc, or .mrc for .mrcs, is taken: stacks are often linked so.
+    An absolute name means itself, if it exists. The bare file name is looked for in ``datadir``
+    last, also without the number that cryoSPARC puts before it. Without such a file, the same name
+    with .mrcs for .mrc, or .mrc for .mrcs, is tried: stacks are often linked like that.
     """
-    for spelled in (name, _respelled(name)):
-        if spelled is not None and (found := _find(spelled, table, datadir)) is not None:
-            return found
+    for spelling in (name, _with_other_suffix(name)):
+        if spelling is not None and (file := _find(spelling, table, datadir)) is not None:
+            return file
     if datadir is not None:
         for bare in dict.fromkeys((Path(name).name, _NUMBER.sub("", Path(name).name))):
             if os.path.isfile(datadir / bare):
@@ -40,25 +41,26 @@ def resolve(name: str, table: Path, datadir: Path | None) -> Path | None:
 
 
 def _find(name: str, table: Path, datadir: Path | None) -> Path | None:
-    given = Path(name)
-    tail = Path(*given.parts[1:]) if given.is_absolute() else given
-    places = [given] if given.is_absolute() else [f / given for f in search_folders(table, datadir)]
+    path = Path(name)
+    tail = Path(*path.parts[1:]) if path.is_absolute() else path
+    places = [path] if path.is_absolute() else [f / path for f in search_folders(table, datadir)]
     places += [datadir / tail] if datadir is not None else []
     return next((place for place in places if os.path.isfile(place)), None)
 
 
-def _respelled(name: str) -> str | None:
+def _with_other_suffix(name: str) -> str | None:
     other = _OTHER_SUFFIX.get(Path(name).suffix)
     return None if other is None else str(Path(name).with_suffix(other))
 
 
-def respelling_notes(names: Sequence[str], paths: Sequence[Path]) -> Iterator[str]:
-    """A sentence where the files ``paths`` have other suffixes than the ``names`` they stand for."""
+def suffix_notes(names: Sequence[str], paths: Sequence[Path]) -> Iterator[Note]:
+    """A note where the files ``paths`` have other suffixes than the ``names`` in the table."""
     pairs = zip(names, paths, strict=True)
     other = [(name, path) for name, path in pairs if Path(name).suffix != path.suffix]
     if other:
         name, path = other[0]
-        yield f"there is no {name}; {path} was taken ({len(other)} such stacks)."
+        text = f"There is no {name}; {path} is used instead ({len(other)} such stacks)."
+        yield Note("stacks-respelled", "note", text)
 
 
 def resolve_all(
@@ -68,11 +70,11 @@ def resolve_all(
 
     Raises `StackError` where a file is missing, or where two names would mean the same file.
     """
-    found = [resolve(name, table, datadir) for name in names]
-    missing = [i for i, path in enumerate(found) if path is None]
+    files = [resolve(name, table, datadir) for name in names]
+    missing = [i for i, path in enumerate(files) if path is None]
     if missing:
         raise StackError(_missing(names, missing, rows, table, where, datadir))
-    paths = [path for path in found if path is not None]
+    paths = [path for path in files if path is not None]
     for name, (other, path) in ambiguous(names, paths).items():
         raise StackError(
             f"{where}: {other} and {name} are different stacks, but for both only {path} was "
@@ -83,17 +85,17 @@ def resolve_all(
 
 
 def ambiguous(names: Sequence[str], paths: Sequence[Path | None]) -> dict[str, tuple[str, Path]]:
-    """Names that mean a file that another name, given with it, means as well: only its end is
-    theirs."""
+    """Names that resolve to the same file as another name, which is returned with it, although they
+    differ in more than what precedes a common end."""
     first: dict[Path, str] = {}
-    found = {}
+    clashes = {}
     for name, path in zip(names, paths, strict=True):
         other = name if path is None else first.setdefault(path, name)
         if path is None or Path(other) == Path(name):
             continue
         if not (_ends_with(path, other) and _ends_with(path, name)):
-            found[name] = other, path
-    return found
+            clashes[name] = other, path
+    return clashes
 
 
 def _ends_with(path: Path, name: str) -> bool:
@@ -109,10 +111,10 @@ def _missing(
     affected = sum(rows[i] for i in missing)
     links = [f / name for f in search_folders(table, datadir) if os.path.islink(f / name)]
     hint = f"\n  {links[0]} is a link to {os.readlink(links[0])}, which is gone." if links else ""
-    looked = f"{table.absolute().parent} and the folders above it"
-    looked += f", and {datadir}" if datadir is not None else ""
+    folders = f"{table.absolute().parent} and the folders above it"
+    folders += f", and {datadir}" if datadir is not None else ""
     return (
         f"{where}: the stack {name} was not found ({len(missing)} of {len(names)} stacks, "
-        f"{affected} rows of this file are affected).\n  Looked in {looked}.{hint}\n"
+        f"{affected} rows of this file are affected).\n  Looked in {folders}.{hint}\n"
         f"  Remedy: --datadir FOLDER, where FOLDER/{name.lstrip('/')} exists"
     )

@@ -1,4 +1,4 @@
-"""Some of the particles: the first ones, those of an index file, of classes, or by their columns."""
+"""Selections of particles: the first ones, an index file, classes, or an expression of columns."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from ..errors import InputError, SettingsError
 from ..io.npy import read_npy
 from ..io.pickles import load_pickle
+from ..notes import Note
+from .relion import physical_columns
+from .tables import single_half_set
 from .values import Particles
-from .writing import physical_columns
 
 CLASS_COLUMNS = ("rlnClassNumber", "cs/alignments3D/class", "cs/alignments2D/class")
 _TERM = re.compile(r"\s*_?([^\s=!<>]+)\s*(==|!=|<=|>=|=|<|>)\s*(.+?)\s*")
@@ -31,7 +33,7 @@ _COMPARISONS: dict[str, Callable[..., NDArray[np.bool_]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which particles of a file to use; what is None or empty does not restrict."""
+    """Which particles of a file to use; fields that are None or empty do not restrict."""
 
     first: int | None = None
     indices: Path | None = None
@@ -39,7 +41,7 @@ class Selection:
     classes: tuple[int, ...] = ()
 
     def apply(self, particles: Particles) -> Particles:
-        """The particles that fit, by index file, classes and expression, and the first of those."""
+        """The particles that match index file, classes and expression, and the first of those."""
         if self.indices is not None:
             particles = select_indices(particles, self.indices)
         if self.classes:
@@ -52,7 +54,7 @@ class Selection:
 def parse_selection(
     first: int | None, indices: Path | None, expression: str | None, classes: str | None
 ) -> Selection:
-    """A `Selection` out of what the command line was given; ``classes`` as "1,3"."""
+    """A `Selection` from options of the command line; ``classes`` as "1,3"."""
     words = [] if classes is None else [word.strip() for word in classes.split(",")]
     if not all(word.isdecimal() for word in words):
         raise SettingsError(f"--classes {classes}: expected whole numbers with commas, e.g. 1,3.")
@@ -63,7 +65,7 @@ def select_first(particles: Particles, n: int) -> Particles:
     """The first ``n`` particles, or all where there are fewer; with all their tilt images."""
     if n < 1:
         raise SettingsError(f"--first {n}: expected at least 1.")
-    return _noted(particles, particles.select(_numbers(particles) < n), f"--first {n}")
+    return _selected(particles, particles[_numbers(particles) < n], f"--first {n}")
 
 
 def select_indices(particles: Particles, path: str | os.PathLike[str]) -> Particles:
@@ -94,7 +96,7 @@ def select_indices(particles: Particles, path: str | os.PathLike[str]) -> Partic
     place = np.full(n, n)
     place[index] = np.arange(len(index))
     rows = np.argsort(place[number], kind="stable")[: np.isin(number, index).sum()]
-    return _noted(particles, particles.select(rows), f"--indices {path}")
+    return _selected(particles, particles[rows], f"--indices {path}")
 
 
 def _numbers(particles: Particles) -> NDArray[np.int64]:
@@ -110,19 +112,19 @@ def select_classes(particles: Particles, classes: Sequence[int]) -> Particles:
     if label is None:
         raise InputError(
             f"{particles.source}: no column of classes ({', '.join(CLASS_COLUMNS)}).\n"
-            f"  Remedy: leave out --classes, or give the file of the classification."
+            f"  Remedy: leave --classes out, or give the file of the classification."
         )
-    held = table[label].to_numpy()
-    absent = [k for k in classes if not np.any(held == k)]
+    column = table[label].to_numpy()
+    absent = [k for k in classes if not np.any(column == k)]
     if absent:
-        numbers, counts = np.unique(held, return_counts=True)
-        found = ", ".join(f"{k} ({n})" for k, n in zip(numbers[:20], counts[:20], strict=True))
+        numbers, counts = np.unique(column, return_counts=True)
+        members = ", ".join(f"{k} ({n})" for k, n in zip(numbers[:20], counts[:20], strict=True))
         raise InputError(
-            f"{particles.source}: no particle is in class {absent[0]}; {label} has {found}.\n"
+            f"{particles.source}: no particle is in class {absent[0]}; {label} has {members}.\n"
             f"  Remedy: choose among those."
         )
     option = f"--classes {','.join(map(str, classes))}"
-    return _noted(particles, particles.select(np.isin(held, classes)), option)
+    return _selected(particles, particles[np.isin(column, classes)], option)
 
 
 def select_matching(particles: Particles, expression: str) -> Particles:
@@ -132,35 +134,35 @@ def select_matching(particles: Particles, expression: str) -> Particles:
     binds closer. Columns are those of the file, of its particles or its optics groups; a value is a
     number, or text for ``=`` and ``!=``, in quotes where it needs them.
     """
-    chosen = np.zeros(len(particles), dtype=bool)
+    mask = np.zeros(len(particles), dtype=bool)
     for alternative in re.split(r"\s+or\s+", expression.strip(), flags=re.IGNORECASE):
         every = np.ones(len(particles), dtype=bool)
         for term in re.split(r"\s+and\s+", alternative, flags=re.IGNORECASE):
             every &= _term(particles, expression, term)
-        chosen |= every
-    if not chosen.any():
+        mask |= every
+    if not mask.any():
         raise InputError(
             f"{particles.source}: no particle satisfies --selection {expression!r}.\n"
             f"  Remedy: check the columns' values."
         )
-    return _noted(particles, particles.select(chosen), f"--selection {expression!r}")
+    return _selected(particles, particles[mask], f"--selection {expression!r}")
 
 
 def _term(particles: Particles, expression: str, term: str) -> NDArray[np.bool_]:
     match = _TERM.fullmatch(term)
     if match is None:
         raise SettingsError(
-            f"--selection {expression!r}: {term!r} is no comparison; expected COLUMN = VALUE, or "
+            f"--selection {expression!r}: {term!r} is not a comparison; expected COLUMN = VALUE, or "
             f"one of != < <= > >=, joined by 'and' or 'or'."
         )
     label, operator, text = match.groups()
     column = _column(particles, label)
     if quoted := _QUOTED.fullmatch(text):
         text = quoted[2]
-    elif found := _UNQUOTED.search(text):
+    elif match := _UNQUOTED.search(text):
         raise SettingsError(
-            f"--selection {expression!r}: {text!r} has {found[0]!r} in it; comparisons are joined by "
-            f"'and' or 'or', and such a value stands in quotes."
+            f"--selection {expression!r}: {text!r} contains {match[0]!r}; put such a value in quotes, "
+            f"and join comparisons by 'and' or 'or'."
         )
     if not pd.api.types.is_numeric_dtype(column):
         if operator not in ("=", "==", "!="):
@@ -173,7 +175,7 @@ def _term(particles: Particles, expression: str, term: str) -> NDArray[np.bool_]
         value = float(text)
     except ValueError:
         raise SettingsError(
-            f"--selection {expression!r}: {label} holds numbers, but {text!r} is none."
+            f"--selection {expression!r}: {label} holds numbers, but {text!r} is not a number."
         ) from None
     return _COMPARISONS[operator](column.to_numpy(float), value)
 
@@ -204,7 +206,7 @@ def _indices(path: Path, n: int) -> NDArray[np.int64]:
     if suffix == ".npy":
         values = read_npy(path)
     elif suffix == ".pkl":
-        values = _listed(load_pickle(path))
+        values = _array(load_pickle(path))
     else:
         raise InputError(f"--indices {path}: expected a .pkl, .npy or .txt file.")
     if values.dtype == bool and values.shape == (n,) and values.any():
@@ -218,8 +220,8 @@ def _indices(path: Path, n: int) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _listed(loaded: object) -> np.ndarray:
-    """An array out of what an index pickle holds; of another type where that is no list of numbers."""
+def _array(loaded: object) -> np.ndarray:
+    """An array out of an index pickle; of text where that holds anything but a list of numbers."""
     if isinstance(loaded, np.ndarray):
         return loaded
     if isinstance(loaded, (list, tuple, set, frozenset)):
@@ -241,25 +243,23 @@ def _text_indices(path: Path) -> NDArray[np.int64]:
     ]
     bad = [(i, word) for i, word in words if not (word.isdecimal() and len(word) < 19)]
     if bad or not words:
-        found = f"line {bad[0][0]}: {bad[0][1][:40]!r}" if bad else "nothing"
+        where = f"line {bad[0][0]}: {bad[0][1][:40]!r}" if bad else "empty"
         raise InputError(
-            f"{path}, {found}; expected whole numbers from 0.\n  Remedy: one index to a line."
+            f"{path}, {where}; expected whole numbers from 0.\n  Remedy: one index to a line."
         )
     return np.array([int(word) for _, word in words], dtype=np.int64)
 
 
-def _noted(before: Particles, after: Particles, option: str) -> Particles:
+def _selected(before: Particles, after: Particles, option: str) -> Particles:
     of_all = f"{len(after)} of {len(before)}"
     if before.tilt_particles is None:
         used = f"{of_all} particles"
     else:
-        kept, there = (int(_numbers(p).max(initial=-1)) + 1 for p in (after, before))
-        used = f"{kept} of {there} particles ({of_all} tilt images)"
-    notes = [*after.notes, f"{used} are used ({option})."]
+        kept, present = (int(_numbers(p).max(initial=-1)) + 1 for p in (after, before))
+        used = f"{kept} of {present} particles ({of_all} tilt images)"
+    notes = [*after.notes, Note("selected", "note", f"{used} are used ({option}).")]
     halves = after.half_sets
     if before.has_half_sets and len(after) > 1 and bool((halves == halves[0]).all()):
-        notes.append(
-            f"all of those are of half-set {int(halves[0])}; this is no split and is not used."
-        )
+        notes.append(single_half_set(f"After {option} the half-set is {int(halves[0])}"))
         halves = torch.zeros_like(halves)
     return replace(after, half_sets=halves, notes=tuple(notes))

@@ -55,7 +55,7 @@ def with_half_sets(
     if not particles.has_half_sets:
         particles = split_half_sets(particles, generator)
         for note in particles.notes[-1:]:
-            progress.say(note)
+            progress.say(str(note))
         write_particles(particles, folder.particles)
     for half in (1, 2):
         n = int((particles.half_sets == half).sum())

@@ -22,7 +22,7 @@ def look_at_symmetry(
         return None
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(particles), generator=generator)[:SAMPLE].sort().values
-    sample = particles.select(chosen)
+    sample = particles[chosen]
     if sample.box_size > BOX:
         sample = downsampled(sample, BOX)
     grid = Grid(sample.box_size, sample.pixel_size)

@@ -76,7 +76,7 @@ def reconstruct(
     """
     clock, result = Clock(), Reconstruction()
     for note in particles.notes:
-        progress.say(note)
+        progress.say(str(note))
     generator = torch.Generator().manual_seed(settings.seed)
     particles = with_half_sets(particles, generator, folder, progress)
     grid = Grid(particles.box_size, particles.pixel_size)

@@ -196,7 +196,7 @@ def test_a_planted_fault_is_found(clean: PlantedSet, code: str) -> None:
     found = {finding.code: finding for finding in checked.report.findings()}
     assert code in found
     assert found[code].severity == severity
-    assert found[code].remedy
+    assert found[code].remedy or severity == "note"
     # one fault, one complaint: what else is said is said of the clean set too, or follows from it
     others = {f.code for f in found.values() if f.severity == "alarm"} - {code}
     assert not others

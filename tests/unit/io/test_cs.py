@@ -24,7 +24,7 @@ def test_passthroughs_are_joined_by_uid_and_fill_only_what_is_missing(tmp_path: 
     main = _save(tmp_path / "particles.cs", [3, 1, 2], a__x=[30, 10, 20])
     _save(tmp_path / "J1_passthrough_particles.cs", [1, 2, 3, 4], a__x=[0, 0, 0, 0],
           b__y=[1, 2, 3, 4])  # fmt: skip
-    rows = read_cs(main)
+    rows, _ = read_cs(main)
     assert rows.dtype.names == ("uid", "a/x", "b/y")
     assert rows["a/x"].tolist() == [30, 10, 20]
     assert rows["b/y"].tolist() == [3, 1, 2]
@@ -33,7 +33,7 @@ def test_passthroughs_are_joined_by_uid_and_fill_only_what_is_missing(tmp_path: 
 def test_a_passthrough_of_other_particles_is_not_used_by_itself(tmp_path: Path) -> None:
     main = _save(tmp_path / "particles.cs", [3, 1, 2], a__x=[30, 10, 20])
     other = _save(tmp_path / "J1_passthrough_class_0.cs", [1, 2], b__y=[1, 2])
-    assert "b/y" not in (read_cs(main).dtype.names or ())
+    assert "b/y" not in (read_cs(main)[0].dtype.names or ())
     with pytest.raises(CsError, match=r"no particle with uid 3 \(1 of the 3 particles"):
         read_cs(main, {other: ()})
 
@@ -41,54 +41,47 @@ def test_a_passthrough_of_other_particles_is_not_used_by_itself(tmp_path: Path) 
 def test_fields_asked_for_by_name_replace_the_tables_own(tmp_path: Path) -> None:
     main = _save(tmp_path / "J2_particles.cs", [1, 2], ctf__u=[1, 2], ctf__old=[1, 2], a__x=[1, 2])
     other = _save(tmp_path / "J3.cs", [2, 1], ctf__u=[20, 10], a__x=[20, 10], b__y=[20, 10])
-    notes: list[str] = []
-    rows = read_cs(main, {other: ("ctf/",)}, notes)
+    rows, notes = read_cs(main, {other: ("ctf/",)})
     assert rows.dtype.names == ("uid", "a/x", "ctf/u", "b/y")  # nothing of the old CTF is left
     assert [rows[n].tolist() for n in ("ctf/u", "a/x", "b/y")] == [[10, 20], [1, 2], [10, 20]]
-    assert notes == [f"ctf of J2_particles.cs are replaced by those of {other}."]
-    assert read_cs(main, {other: ("alignments3D/",)})["ctf/u"].tolist() == [1, 2]
+    assert [note.code for note in notes] == ["fields-replaced"]
+    assert read_cs(main, {other: ("alignments3D/",)})[0]["ctf/u"].tolist() == [1, 2]
     # nor does a passthrough bring it back
     _save(tmp_path / "J2_passthrough.cs", [1, 2], ctf__old=[1, 2], c__z=[1, 2])
-    assert read_cs(main, {other: ("ctf/",)}).dtype.names == ("uid", "a/x", "ctf/u", "b/y", "c/z")
+    assert read_cs(main, {other: ("ctf/",)})[0].dtype.names == ("uid", "a/x", "ctf/u", "b/y", "c/z")
 
 
 def test_passthroughs_of_the_same_job_come_first(tmp_path: Path) -> None:
     main = _save(tmp_path / "P3_J42_001_particles.cs", [1, 2], a__x=[1, 2])
     _save(tmp_path / "J10_passthrough_particles.cs", [1, 2], b__y=[7, 8], c__z=[7, 8])
     own = _save(tmp_path / "P3_J42_passthrough_particles.cs", [1, 2], b__y=[3, 4])
-    notes: list[str] = []
-    rows = read_cs(main, notes=notes)
+    rows, notes = read_cs(main)
     assert rows.dtype.names == ("uid", "a/x", "b/y")
     assert rows["b/y"].tolist() == [3, 4] and notes == []
     own.unlink()
-    assert read_cs(main, notes=notes)["b/y"].tolist() == [7, 8]
-    assert notes == [
-        "b, c are taken from J10_passthrough_particles.cs, of another job than "
-        "P3_J42_001_particles.cs."
-    ]
+    rows, notes = read_cs(main)
+    assert rows["b/y"].tolist() == [7, 8]
+    assert [note.code for note in notes] == ["fields-of-another-job"]
 
 
 def test_passthroughs_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     main = _save(tmp_path / "particles.cs", [1, 2], a__x=[1, 2])
     _save(tmp_path / "J1_passthrough.cs", [1, 2], b__y=[1, np.nan])
     other = _save(tmp_path / "J2_passthrough.cs", [2, 1], b__y=[np.nan, 1], c__z=[6, 5])
-    assert read_cs(main)["c/z"].tolist() == [5, 6]
+    assert read_cs(main)[0]["c/z"].tolist() == [5, 6]
     _save(other, [2, 1], b__y=[3, 1])
     with pytest.raises(CsError, match=r"J1_passthrough.cs and J2_passthrough.cs .* both have b/y"):
         read_cs(main)
-    assert read_cs(main, {other: ()})["b/y"].tolist() == [1, 3]
+    assert read_cs(main, {other: ()})[0]["b/y"].tolist() == [1, 3]
 
 
 def test_what_an_incomplete_passthrough_alone_has_is_told(tmp_path: Path) -> None:
     main = _save(tmp_path / "J1_particles.cs", [1, 2, 3], a__x=[1, 2, 3])
     _save(tmp_path / "J1_passthrough.cs", [1, 2], ctf__tilt=[1, 2], b__y=[1, 2])
     _save(tmp_path / "J1_passthrough_all.cs", [1, 2, 3], b__y=[1, 2, 3])
-    notes: list[str] = []
-    assert read_cs(main, notes=notes).dtype.names == ("uid", "a/x", "b/y")
-    assert notes == [
-        "warning: ctf of J1_passthrough.cs are not used, as it lacks 1 of the 3 particles of "
-        "J1_particles.cs."
-    ]
+    rows, notes = read_cs(main)
+    assert rows.dtype.names == ("uid", "a/x", "b/y")
+    assert [(note.code, note.severity) for note in notes] == [("passthrough-incomplete", "warning")]
 
 
 @pytest.mark.parametrize("own", ["alignments3D_multi__pose", "alignments_class_1__pose"])
@@ -98,15 +91,11 @@ def test_poses_of_an_earlier_job_do_not_take_the_place_of_the_jobs_own(
     main = _save(tmp_path / "J5_particles.cs", [1, 2], **{own: [1, 2]})
     early = _save(tmp_path / "J5_passthrough.cs", [1, 2], alignments3D__pose=[8, 9], b__y=[1, 2],
                   alignments2D__pose=[1, 2])  # fmt: skip
-    notes: list[str] = []
-    names = ("uid", own.replace("__", "/"), "b/y", "alignments2D/pose")
-    assert read_cs(main, notes=notes).dtype.names == names
-    assert notes == [
-        "alignments3D of J5_passthrough.cs are an earlier job's and are not used: "
-        "J5_particles.cs has poses of its own."
-    ]
+    rows, notes = read_cs(main)
+    assert rows.dtype.names == ("uid", own.replace("__", "/"), "b/y", "alignments2D/pose")
+    assert [note.code for note in notes] == ["earlier-poses-unused"]
     kinds = ("alignments3D/", "alignments3D_multi/", "alignments_class_")
-    assert read_cs(main, {early: kinds})["alignments3D/pose"].tolist() == [8, 9]
+    assert read_cs(main, {early: kinds})[0]["alignments3D/pose"].tolist() == [8, 9]
 
 
 def test_what_is_not_a_cs_table_is_refused(tmp_path: Path) -> None:
@@ -118,7 +107,7 @@ def test_what_is_not_a_cs_table_is_refused(tmp_path: Path) -> None:
         read_cs(path)
     with open(path, "wb") as stream:
         np.save(stream, np.zeros(3))
-    with pytest.raises(CsError, match=r"a .cs table has named fields, among them uid"):
+    with pytest.raises(CsError, match=r"not a .cs table; its rows have no field uid"):
         read_cs(path)
     whole = _save(path, list(range(50)), a=[0.0] * 50).read_bytes()
     path.write_bytes(whole[:-40])
@@ -206,7 +195,7 @@ def test_a_group_takes_each_field_from_the_file_it_names(tmp_path: Path) -> None
           blob__idx=[1, 2, 3, 4], ctf__scale=[9] * 4)  # fmt: skip
     group = tmp_path / "J44" / "particles.csg"
     group.write_text(_GROUP)
-    rows = read_csg(group)
+    rows, _ = read_csg(group)
     assert rows.dtype.names == ("uid", "alignments3D/alpha", "blob/idx")
     assert rows["uid"].tolist() == [3, 1, 2]
     assert rows["alignments3D/alpha"].tolist() == [30, 10, 20]
@@ -222,10 +211,9 @@ def test_a_group_leaves_out_the_poses_of_an_earlier_job(tmp_path: Path) -> None:
     earlier = _GROUP.replace("J44_particles.cs", "J44_passthrough_particles.cs")
     multi = "  alignments3D_multi:\n    metafile: '>J44/J44_particles.cs'\nversion"
     group.write_text(earlier.replace("version", multi))
-    notes: list[str] = []
-    rows = read_csg(group, notes)
+    rows, notes = read_csg(group)
     assert rows.dtype.names == ("uid", "alignments3D_multi/pose", "blob/idx")
-    assert notes == ["alignments3D are an earlier job's poses and are not used."]
+    assert [note.code for note in notes] == ["earlier-poses-unused"]
 
 
 def test_a_group_that_names_no_files_or_missing_ones(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import torch
 from data_sets import DataSet, star_block
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from noting import only, states, warnings
 
 from cryosplat.errors import CryosplatError, StarError
 from cryosplat.io.star import read_star
+from cryosplat.notes import codes
 from cryosplat.optics import OpticsGroup, beam_tilt, even_phase, odd_phase
 from cryosplat.particles import Particles, read_particles, write_cryodrgn, write_particles
 
@@ -65,25 +67,23 @@ def test_notes_tell_the_size_of_each_effect(star: Star) -> None:
     nyquist = 1 / 3.0
     turn = 2 * math.pi * 2.7e7 * group.wavelength**2 * math.hypot(0.31e-3, 0.12e-3) * nyquist**3
     tilt, odd, even, magnification = particles.notes
-    assert tilt == (
-        f"optics group 'optics1': beam tilt (rlnBeamTilt) of (0.31, -0.12) mrad is applied; at "
-        f"Nyquist (3 A) it turns phases by up to {math.degrees(turn):.0f} degrees."
-    )
-    assert "odd aberrations (rlnOddZernike) are applied; at Nyquist (3 A)" in odd
+    assert {note.code for note in (tilt, odd, even)} == {"aberration-applied"}
+    degrees = f"{math.degrees(turn):.0f} degrees"
+    assert states(tilt, "'optics1'", "rlnBeamTilt", "(0.31, -0.12) mrad", degrees, "(3 A)")
+    assert states(odd, "rlnOddZernike", "(3 A)")
     angles = torch.linspace(0, 2 * math.pi, 721, dtype=torch.float64)
     circle = torch.stack([torch.cos(angles), torch.sin(angles)], -1) * nyquist
     straight = OpticsGroup("", 1.5, 8, 3e5, 2.7e7, 0.1, even=EVEN)
     most = math.degrees(float(even_phase(straight, circle).abs().max()))
-    assert f"by up to {most:.0f} degrees" in even
-    assert "(rlnMagMat), -1.00 % to +1.00 %, is applied; at the edge of the box it moves density " \
-        "by 0.06 A" in magnification  # fmt: skip
+    assert states(even, f"{most:.0f} degrees")
+    assert magnification.code == "magnification-applied"
+    assert states(magnification, "rlnMagMat", "-1.00 % to +1.00 %", "0.06 A")
 
 
 def test_the_largest_of_many_groups_is_told_in_one_line(data_set: DataSet, star: Star) -> None:
     tilt = np.linspace(-0.6, 0.5, data_set.n)
     (note,) = read_particles(star(rlnBeamTiltX=tilt)).notes
-    assert "beam tilt (rlnBeamTilt) of (-0.6, 0) mrad is applied" in note
-    assert note.endswith("(the largest of 12 optics groups).")
+    assert note.code == "aberration-applied" and states(note, "(-0.6, 0) mrad", 12)
 
 
 def test_the_optics_table_comes_before_the_rows_and_that_is_said(
@@ -93,12 +93,12 @@ def test_the_optics_table_comes_before_the_rows_and_that_is_said(
     path = star(optics_rlnEvenZernike=["[1,2]"], rlnEvenZernike=["[3,4]"] * data_set.n)
     particles = read_particles(path)
     assert _group(particles).even == (1.0, 2.0)
-    assert any("rlnEvenZernike of the particle rows is not used" in n for n in particles.notes)
+    assert states(only(particles.notes, "row-columns-unused"), "rlnEvenZernike")
 
 
 def test_rows_that_repeat_the_optics_table_are_not_mentioned(data_set: DataSet, star: Star) -> None:
     path = star(optics_rlnBeamTiltX=["0.50"], rlnBeamTiltX=["0.5"] * data_set.n)
-    assert not any("not used" in note for note in read_particles(path).notes)
+    assert "row-columns-unused" not in codes(read_particles(path).notes)
 
 
 def test_a_beam_tilt_takes_the_place_of_coma(star: Star) -> None:
@@ -106,8 +106,8 @@ def test_a_beam_tilt_takes_the_place_of_coma(star: Star) -> None:
     path = star(optics_rlnBeamTiltX=[0.0], optics_rlnOddZernike=["[0,0,1,20,-30,2]"])
     particles = read_particles(path)
     assert _group(particles).odd == (0.0, 0.0, 1.0, 0.0, 0.0, 2.0)
-    warned = [note for note in particles.notes if note.startswith("warning: ")]
-    assert len(warned) == 1 and "third-order coma (rlnOddZernike), whose place" in warned[0]
+    assert warnings(particles.notes) == ["aberration-not-applied"]
+    assert states(only(particles.notes, "aberration-not-applied"), "coma", "rlnOddZernike")
     alone = read_particles(star(optics_rlnOddZernike=["[0,0,1,20,-30,2]"]))
     assert _group(alone).odd == (0.0, 0.0, 1.0, 20.0, -30.0, 2.0)
 
@@ -135,7 +135,11 @@ def test_orders_beyond_the_sixth(star: Star) -> None:
         ("rlnEvenZernike", "[1_0]", "rlnEvenZernike is '[1_0]', expected"),
         ("rlnEvenZernike", "3.5", "rlnEvenZernike is '3.5', expected"),
         ("rlnEvenZernike", _list((0.1,) * 111), "expected at most 110 numbers in radian"),
-        ("rlnEvenZernike", "[0,0,1e30]", "would turn phases by 4.46e+31 degrees at Nyquist (3 A)"),
+        (
+            "rlnEvenZernike",
+            "[0,0,1e30]",
+            "would change phases by 4.46e+31 degrees at Nyquist (3 A)",
+        ),
         ("rlnBeamTiltX", "x", "rlnBeamTiltX is 'x', expected a number"),
         ("rlnMagMat01", 2.0, "magnification is (1.0, 2.0, 0.0, 1.0), expected a matrix near"),
     ],
@@ -198,20 +202,16 @@ def test_pickles_lose_what_they_have_no_columns_for(data_set: DataSet, star: Sta
     )  # fmt: skip
     first = read_particles(path)
     folder = data_set.folder / "drgn"
-    losses = " ".join(write_cryodrgn(first, folder))
-    for fragment in (
-        "no columns for aberrations, which turn phases by up to",
-        "degrees at Nyquist (3 A, optics group 'optics1'); particles.star keeps them",
-        "no columns for anisotropic magnification, which reaches 1 %",
-        "some of these were premultiplied or phase-flipped by their CTF",
-        "no column for the exposure before an image, up to 11 e/A^2",
-    ):
-        assert fragment in losses
+    losses = write_cryodrgn(first, folder)
+    assert states(only(losses, "aberration-not-written"), "(3 A, optics group 'optics1')")
+    assert states(only(losses, "magnification-not-written"), "1 %")
+    assert only(losses, "processing-not-written")
+    assert states(only(losses, "dose-not-written"), "11 e/A^2")
     again = read_particles(folder / "particles.star")
     assert again.optics.groups == first.optics.groups
     with_ctf = read_particles(folder / "particles.star", ctf=folder / "ctf.pkl")
     assert _group(with_ctf).odd == pytest.approx(_group(first).odd, rel=1e-6)
-    assert any("rlnMicrographPreExposure of" in note for note in with_ctf.notes)
+    assert states(only(with_ctf.notes, "columns-replaced"), "rlnMicrographPreExposure")
 
 
 def test_doses_of_tilt_series_take_the_place_of_b_factors(data_set: DataSet, star: Star) -> None:
@@ -222,7 +222,7 @@ def test_doses_of_tilt_series_take_the_place_of_b_factors(data_set: DataSet, sta
     assert not particles.optics.b_factor.any()
     (note,) = particles.notes
     left = math.exp(-0.5 * 120 / (0.245 * 3.0**1.665 + 2.81))
-    assert f"of the last one {100 * left:.2g} % are left at Nyquist (3 A)" in note
+    assert note.code == "dose-applied" and states(note, f"{100 * left:.2g} %", "(3 A)")
     with pytest.raises(StarError, match="rlnMicrographPreExposure is -3 for 9 rows"):
         read_particles(star(rlnMicrographPreExposure=-dose.clip(0, 3), rlnTomoName=["TS"] * 12))
 
@@ -238,13 +238,13 @@ def test_b_factors_of_either_sign(data_set: DataSet, star: Star) -> None:
     particles = read_particles(star(rlnCtfBfactor=[-36.0] * 12, **tilts))
     assert set(particles.optics.b_factor.tolist()) == {-36.0} and particles.tilt_particles is None
     gain = math.exp(36 / 4 / 9)
-    assert f"which amplifies: at Nyquist (3 A) up to {gain:.3g}-fold" in particles.notes[0]
+    assert states(only(particles.notes, "b-factor-amplifies"), f"{gain:.3g}-fold", "(3 A)")
 
 
 def test_grey_levels_that_relion_would_change_are_said(star: Star) -> None:
     assert read_particles(star(rlnNormCorrection=[0.6] * 12)).notes == ()
     (note,) = read_particles(star(rlnNormCorrection=[0.6] * 11 + [0.9])).notes
-    assert note.startswith("rlnNormCorrection (0.6 to 0.9) is not applied") and "50 %" in note
+    assert note.code == "norm-correction-not-applied" and states(note, "0.6 to 0.9", "50 %")
 
 
 def test_version_3_0_keeps_aberrations_in_its_rows(data_set: DataSet) -> None:

@@ -11,10 +11,11 @@ import pytest
 import torch
 from data_sets import star_block
 from dialects import Told
+from noting import only, states, warnings
 
 from cryosplat.errors import InputError, StackError, StarError
-from cryosplat.particles import read_particles
-from cryosplat.particles.writing import write_particles
+from cryosplat.notes import codes
+from cryosplat.particles import read_particles, write_particles
 
 N, BOX = 12, 16
 Table = Callable[..., Path]
@@ -53,7 +54,7 @@ def test_the_table_is_read(told: Told, table: Table) -> None:
     np.testing.assert_allclose(particles.poses.shifts, told.origins)
     assert particles.half_sets.tolist() == told.half.tolist()
     assert "cisTEMScore" in particles.table and "cisTEMXShift" not in particles.table
-    assert not any("warning" in note for note in particles.notes)
+    assert not warnings(particles.notes)
 
 
 def test_inactive_rows_are_left_out_and_said(told: Told, table: Table) -> None:
@@ -62,7 +63,7 @@ def test_inactive_rows_are_left_out_and_said(told: Told, table: Table) -> None:
     assert len(particles) == N - 3
     np.testing.assert_array_equal(particles.images.read(np.arange(N - 3)), told.images[3:])
     np.testing.assert_allclose(particles.poses.shifts, told.origins[3:])
-    assert any("3 of 12 rows are inactive" in note for note in particles.notes)
+    assert states(only(particles.notes, "rows-inactive"), "3 of 12")
     with pytest.raises(StarError, match="no row is active"):
         read_particles(table(cisTEMImageActivity=-np.ones(N, int)))
 
@@ -86,8 +87,8 @@ def test_phase_shifts_are_radians_or_degrees(table: Table) -> None:
     torch.testing.assert_close(
         radians.optics.phase_shift, torch.linspace(0, 1.5, N, dtype=torch.float64)
     )
-    assert any("in radian" in note for note in radians.notes)
-    assert not any("in radian" in note for note in degrees.notes)
+    assert "phase-shift-unit" in codes(radians.notes)
+    assert "phase-shift-unit" not in codes(degrees.notes)
 
 
 @pytest.mark.parametrize("names", [[f"'mic {i % 3}.mrc'" for i in range(N)], ["''"] * N])
@@ -103,19 +104,18 @@ def test_what_is_not_applied_is_said_with_its_size(table: Table) -> None:
     particles = read_particles(
         table(cisTEMOccupancy=[10.0] * 4 + [90.0] * 8, cisTEMBeamTiltX=np.full(N, 1.0))
     )
-    notes = "\n".join(particles.notes)
-    assert "4 of 12 particles have an occupancy below 50 %" in notes
+    assert states(only(particles.notes, "occupancy-not-applied"), "4 of 12", "50 %")
     # 2 pi Cs lambda^2 tilt / (2 pixel)^3, at 300 kV
     turn = np.rad2deg(2 * np.pi * 2.7e7 * 0.019687**2 * 1e-3 / (2 * dialects.PIXEL) ** 3)
-    assert f"up to 1 mrad, {turn:.3g} degrees at Nyquist" in notes
+    tilt = only(particles.notes, "aberration-not-applied")
+    assert states(tilt, "1 mrad", f"{turn:.3g} degrees")
 
 
 @pytest.mark.parametrize("subset", [-1, 0, 1, 2])
 def test_one_half_set_for_all_is_none(table: Table, subset: int) -> None:
     particles = read_particles(table(cisTEMAssignedSubset=np.full(N, subset)))
     assert set(particles.half_sets.tolist()) == {0}  # a run splits them itself
-    said = f"cisTEMAssignedSubset is {subset} in every row; this is no split and is not used."
-    assert (said in particles.notes) == (subset != 0)
+    assert ("half-sets-one-value" in codes(particles.notes)) == (subset != 0)
 
 
 def test_subsets_of_some_rows_only_are_refused(table: Table) -> None:
@@ -166,8 +166,9 @@ def test_columns_of_relion_besides_are_not_used_and_that_is_said(told: Told, tab
     particles = read_particles(path)
     torch.testing.assert_close(particles.poses.rotations, expected.poses.rotations)
     np.testing.assert_allclose(particles.poses.shifts, told.origins)
-    (note,) = (n for n in particles.notes if "rlnAngleRot" in n)
-    assert note.startswith("warning: rlnAngleRot, rlnOriginXAngst, rlnRandomSubset are not used")
+    assert "columns-duplicated" in warnings(particles.notes)
+    names = "rlnAngleRot, rlnOriginXAngst, rlnRandomSubset"
+    assert states(only(particles.notes, "columns-duplicated"), names)
 
 
 @pytest.mark.parametrize("label", ["cisTEMDefocus1", "cisTEMXShift", "cisTEMMicroscopeCsMM"])

@@ -11,6 +11,7 @@ from data_sets import DataSet
 
 from cryosplat.errors import InputError, PickleError, StackError
 from cryosplat.io.mrc import write_stack
+from cryosplat.notes import codes
 from cryosplat.optics import ctf
 from cryosplat.particles import read_particles
 
@@ -86,7 +87,7 @@ def test_rotations_and_translations_may_be_two_files(
     for alone in (rotations, _dump(stack.with_name("one.pkl"), (data_set.rotations,))):
         particles = read_particles(stack, poses=alone)
         assert not particles.poses.shifts.any()
-        assert any("no translations; they are taken to be zero" in x for x in particles.notes)
+        assert codes(particles.notes) == {"no-origins"}
     with pytest.raises(PickleError, match=r"have shape \(12, 2\), expected \(n, 3, 3\)"):
         read_particles(stack, poses=shifts)
 
@@ -96,7 +97,7 @@ def test_images_without_a_ctf_have_one_everywhere(stack: Path, pickles: Pickles)
     frequencies = torch.rand(50, 2, dtype=torch.float64) / 3
     values = ctf(particles.optics, frequencies)
     torch.testing.assert_close(values, torch.ones_like(values))
-    assert particles.notes == ("the images are taken to have no CTF, as given.",)
+    assert codes(particles.notes) == {"no-ctf"}
     with pytest.raises(InputError, match="nothing states the pixel size"):
         read_particles(stack, ctf="none")
 
@@ -165,7 +166,7 @@ def test_pickles_never_run_code(stack: Path, pickles: Pickles, which: int) -> No
 def test_other_files_and_options_are_refused(data_set: DataSet, stack: Path) -> None:
     other = stack.with_name("a.xml")
     other.touch()
-    with pytest.raises(InputError, match=r"particles are not read from \.xml"):
+    with pytest.raises(InputError, match=r"particles cannot be read from \.xml"):
         read_particles(other)
     with pytest.raises(InputError, match="no such file"):
         read_particles(stack.with_name("no.star"))

@@ -7,10 +7,12 @@ import pytest
 import tolerances
 import torch
 from data_sets import DataSet, write_cs
+from noting import only, states, warnings
 from numpy.lib.recfunctions import repack_fields
 
 from cryosplat.errors import CsError, InputError, StackError
 from cryosplat.io.mrc import write_stack
+from cryosplat.notes import codes
 from cryosplat.optics import ctf
 from cryosplat.particles import Particles, read_particles, write_particles
 
@@ -51,11 +53,11 @@ def test_phase_shift_b_factor_and_scales_are_applied(data_set: DataSet) -> None:
     assert set(particles.optics.phase_shift.tolist()) == {0.5}
     assert set(particles.optics.b_factor.tolist()) == {20.0}
     np.testing.assert_array_equal(particles.optics.scale, 0.5 * alpha.astype(float))
-    assert any("alignments3D/alpha, 0.5 to 2) are applied" in note for note in particles.notes)
+    assert states(only(particles.notes, "scale-applied"), "alignments3D/alpha", "0.5 to 2")
     alpha[3] = 0
     particles = _read(data_set, alignments3D__alpha=alpha)
     assert set(particles.optics.scale.tolist()) == {1.0}
-    assert any("alpha is not positive everywhere" in note for note in particles.notes)
+    assert warnings(particles.notes) == ["scale-not-applied"]
 
 
 def test_only_differing_data_signs_are_applied(data_set: DataSet) -> None:
@@ -63,9 +65,9 @@ def test_only_differing_data_signs_are_applied(data_set: DataSet) -> None:
     particles = _read(data_set, blob__sign=sign)
     (batch,) = particles.batches()
     np.testing.assert_array_equal(batch.images, data_set.images * sign[:, None, None])
-    (batch,) = particles.select(torch.tensor([3, 7])).batches()
+    (batch,) = particles[torch.tensor([3, 7])].batches()
     np.testing.assert_array_equal(batch.images[0], -data_set.images[3])
-    assert any("-1 for 5 of 12 particles" in note for note in particles.notes)
+    assert states(only(particles.notes, "data-signs-differ"), "5 of 12")
 
 
 def test_poses_come_from_the_passthrough_beside_the_file(data_set: DataSet) -> None:
@@ -107,7 +109,7 @@ def test_tables_given_as_poses_and_ctf_replace_those_of_the_file(data_set: DataS
     poses_only = read_particles(main, poses=refined)
     assert torch.equal(poses_only.optics.defocus_u, old.optics.defocus_u)
     assert torch.equal(poses_only.poses.shifts, new.poses.shifts)
-    assert any("alignments3D of J1.cs are replaced by those of" in n for n in poses_only.notes)
+    assert states(only(poses_only.notes, "fields-replaced"), "alignments3D", "J1.cs")
     both = read_particles(main, poses=refined, ctf=refined)
     assert torch.equal(both.optics.defocus_u, new.optics.defocus_u)
     assert torch.equal(both.poses.shifts, new.poses.shifts)
@@ -119,7 +121,7 @@ def test_of_a_given_pixel_size_shifts_keep_their_number_of_pixels(data_set: Data
     shifts = read_particles(path).poses.shifts
     recalibrated = read_particles(path, pixel_size=1.2)
     torch.testing.assert_close(recalibrated.poses.shifts, shifts * 1.2 / 1.5)
-    assert any("Shifts keep their number of pixels" in note for note in recalibrated.notes)
+    assert "pixel-size-replaced" in codes(recalibrated.notes)
 
 
 def test_without_a_ctf_images_stay_stretched(data_set: DataSet) -> None:
@@ -132,16 +134,16 @@ def test_without_a_ctf_images_stay_stretched(data_set: DataSet) -> None:
     assert group.magnification == pytest.approx((1.02, 0, 0, 0.99)) and not group.odd
     values = ctf(particles.optics, torch.rand(50, 2, dtype=torch.float64) / 3)
     torch.testing.assert_close(values, torch.ones_like(values))
-    notes = "\n".join(particles.notes)
-    assert "ctf/scale of" in notes and "the images have no CTF, as given" in notes
-    assert "(ctf/tilt_A) of (2.7e+04, 0) A is not applied, as there is no CTF; at Nyquist" in notes
+    assert states(only(particles.notes, "columns-replaced"), "ctf/scale")
+    tilt = only(particles.notes, "aberration-not-applied")
+    assert states(tilt, "ctf/tilt_A", "(2.7e+04, 0) A") and "no-ctf" in codes(particles.notes)
 
 
 def test_one_split_everywhere_is_no_split(data_set: DataSet) -> None:
     split = np.zeros(data_set.n, np.uint32)
     particles = _read(data_set, alignments3D__split=split)
     assert not particles.has_half_sets
-    assert any("alignments3D/split is" in note for note in particles.notes)
+    assert states(only(particles.notes, "half-sets-one-value"), "alignments3D/split")
     with pytest.raises(InputError, match=r"has the values \[0, 1, 2\], expected 0 and 1"):
         _read(data_set, alignments3D__split=np.arange(data_set.n, dtype=np.uint32) % 3)
 
@@ -217,7 +219,7 @@ def test_of_poses_in_several_classes_the_most_probable_is_used(
     even, odd = (4, 2) if named == "multi" else (0, 1)
     assert particles.table["cs/alignments3D/class"].tolist() == [even, odd] * 6
     counts = f"6 in class {min(even, odd)}, 6 in class {max(even, odd)}"
-    assert f"of highest posterior is used ({counts})" in particles.notes[0]
+    assert states(only(particles.notes, "alignment-most-probable"), counts)
 
 
 def test_the_class_of_the_poses_may_be_given(data_set: DataSet) -> None:
@@ -227,7 +229,7 @@ def test_the_class_of_the_poses_may_be_given(data_set: DataSet) -> None:
     np.testing.assert_allclose(
         particles.poses.shifts[1::2], data_set.origins[1::2], **tolerances.SHIFT_FLOAT32
     )
-    assert "the poses in class 2 are used, as given." in particles.notes
+    assert states(only(particles.notes, "alignment-class"), 2)
     with pytest.raises(CsError, match="no poses in class 1; the file has poses in 2, 4"):
         read_particles(path, alignment_class=1)
     single = write_cs(data_set, data_set.folder / "b.cs")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from data_sets import DataSet, write_cs
+from noting import only, states, warnings
 
 from cryosplat.errors import CsError
 from cryosplat.io.star import read_star
@@ -69,21 +70,20 @@ def test_anisomag_lacks_the_identity(data_set: DataSet) -> None:
     particles = _read(data_set, ctf__anisomag=FIELDS["ctf__anisomag"])
     (group,) = particles.optics.groups
     assert group.magnification == pytest.approx((1.01, 0.003, -0.002, 0.985), rel=1e-6)
-    assert "anisotropic magnification (ctf/anisomag)" in particles.notes[0]
+    assert states(only(particles.notes, "magnification-applied"), "ctf/anisomag")
 
 
 def test_notes_tell_the_size_of_each_effect(data_set: DataSet) -> None:
     notes = _read(data_set, **FIELDS).notes
-    assert len(notes) == 5 and not any(note.startswith("warning: ") for note in notes)
+    assert len(notes) == 5 and not warnings(notes)
     wavelength = OpticsGroup("", 1.5, 8, 3e5, 2.7e7, 0.1).wavelength
     turn = math.degrees(2 * math.pi * wavelength**2 * math.hypot(4000, 2500) / 27)
-    assert notes[0] == (
-        "optics group 'exposureGroup3': beam tilt (ctf/tilt_A) of (4e+03, -2.5e+03) A (0.148, "
-        f"-0.0926 mrad) is applied; at Nyquist (3 A) it turns phases by up to {turn:.0f} degrees."
-    )
-    assert "trefoil (ctf/trefoil_A) of (700, 300) A is applied" in notes[1]
-    assert "tetrafoil (ctf/tetra_A) of (9e+03, -4e+03, 6e+04, 2e+04) A is applied" in notes[2]
-    assert "ctf/trefoil_A and ctf/tetra_A: cryoSPARC does not document" in notes[4]
+    tilt, trefoil, tetrafoil = (note for note in notes if note.code == "aberration-applied")
+    assert states(tilt, "'exposureGroup3'", "ctf/tilt_A", "(4e+03, -2.5e+03) A")
+    assert states(tilt, "(0.148, -0.0926 mrad)", "(3 A)", f"{turn:.0f} degrees")
+    assert states(trefoil, "ctf/trefoil_A", "(700, 300) A")
+    assert states(tetrafoil, "ctf/tetra_A", "(9e+03, -4e+03, 6e+04, 2e+04) A")
+    assert states(only(notes, "aberration-undocumented"), "ctf/trefoil_A", "ctf/tetra_A")
 
 
 def test_zeros_say_nothing(data_set: DataSet) -> None:
@@ -95,9 +95,9 @@ def test_zeros_say_nothing(data_set: DataSet) -> None:
 def test_what_no_model_here_has_is_told_with_its_size(data_set: DataSet) -> None:
     constant = np.full(data_set.n, -0.25, np.float32)
     shift, added = _read(data_set, ctf__shift_A=(0.3, -0.4), ctf__scale_const=constant).notes
-    assert "(ctf/shift_A) of up to 0.5 A is not applied; at Nyquist (3 A) it turns phases by 60 " \
-        "degrees" in shift  # fmt: skip
-    assert "ctf/scale_const of up to 0.25 is not applied" in added
+    assert shift.code == "ctf-shift-not-applied"
+    assert states(shift, "ctf/shift_A", "0.5 A", "(3 A)", "60 degrees")
+    assert added.code == "ctf-constant-not-applied" and states(added, "ctf/scale_const", 0.25)
 
 
 def test_rows_that_differ_are_different_groups(data_set: DataSet, monkeypatch) -> None:
@@ -106,22 +106,22 @@ def test_rows_that_differ_are_different_groups(data_set: DataSet, monkeypatch) -
     particles = _read(data_set, ctf__tilt_A=tilt)
     assert [g.name for g in particles.optics.groups] == ["exposureGroup3_1", "exposureGroup3_2"]
     assert particles.optics.group.tolist() == [0] * 5 + [1] * 7
-    assert "(the largest of 2 optics groups)" in particles.notes[0]
-    monkeypatch.setattr("cryosplat.particles.tables.aberrations.MOST_GROUPS", 1)
+    assert states(only(particles.notes, "aberration-applied"), 2)
+    monkeypatch.setattr("cryosplat.particles.cryosparc._aberrations.MOST_GROUPS", 1)
     particles = _read(data_set, ctf__tilt_A=tilt)
     assert not particles.optics.groups[0].odd
     (note,) = particles.notes
-    assert note.startswith("warning: beam tilt (ctf/tilt_A) of (1e+03, 0) A")
-    assert "is not applied, as it has more than 1 values; at Nyquist (3 A)" in note
+    assert (note.code, note.severity) == ("aberration-not-applied", "warning")
+    assert states(note, "ctf/tilt_A", "(1e+03, 0) A", "more than 1 ", "(3 A)")
     assert particles.table["cs/ctf/tilt_A/0"].tolist() == tilt[:, 0].tolist()
 
 
 @pytest.mark.parametrize(
     ("field", "values", "fragment"),
     [
-        ("ctf__tetra_A", (1.0, 2.0), "ctf/tetra_A has 2 numbers a particle, expected 4"),
+        ("ctf__tetra_A", (1.0, 2.0), "ctf/tetra_A has 2 numbers per particle, expected 4"),
         ("ctf__tilt_A", (1.0, float("nan")), "row 1: ctf/tilt_A is 'nan', expected a number"),
-        ("ctf__trefoil_A", (1e30, 0.0), "would turn phases by"),
+        ("ctf__trefoil_A", (1e30, 0.0), "would change phases by"),
         ("ctf__anisomag", (1.0, 0.0, 0.0, 0.0), "magnification is (2.0, 0.0, 0.0, 1.0)"),
     ],
 )
@@ -141,7 +141,7 @@ def test_to_star_in_the_columns_of_relion(data_set: DataSet, tmp_path: Path) -> 
     assert {"rlnOddZernike", "rlnEvenZernike", "rlnMagMat00", "rlnMagMat11"} <= set(optics)
     second = read_particles(path)
     assert second.optics.groups == first.optics.groups
-    assert not any(note.startswith("warning: ") for note in second.notes)
+    assert not warnings(second.notes)
     third = write_particles(second, tmp_path / "c.star")
     assert third.read_bytes() == path.read_bytes()
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from data_sets import make_data_set
 from mixed_sets import write_set
+from noting import only, states
 from problems import blobs
 from tolerances import DOWNSAMPLED
 
@@ -60,9 +61,9 @@ def test_pixel_size_and_box_change_together(tmp_path: Path) -> None:
     star = simulate_particles(mixture, Grid(32, 2.0), settings, tmp_path / "set", generator)
     smaller = downsampled(read_particles(star), 20)
     assert (smaller.box_size, smaller.pixel_size) == (20, pytest.approx(3.2))
-    batch = next(iter(smaller.select(torch.tensor([4, 9])).batches()))
+    batch = next(iter(smaller[torch.tensor([4, 9])].batches()))
     assert batch.images.shape == (2, 20, 20)
-    assert "downsampled from 32 to 20 pixels" in smaller.notes[-1]
+    assert states(only(smaller.notes, "downsampled"), 32, 20)
 
 
 def test_other_boxes_get_the_same_pixels_and_none_larger(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_other_boxes_get_the_same_pixels_and_none_larger(tmp_path: Path) -> None
     particles = read_particles(write_set(tmp_path, grids, 40))
     first = (particles.optics.group == 0).nonzero().squeeze(1)
     most_of_the_first = torch.cat([torch.arange(40), first, first])
-    smaller = downsampled(particles.select(most_of_the_first), 24)
+    smaller = downsampled(particles[most_of_the_first], 24)
     boxes = {g.name: (g.box_size, round(g.pixel_size, 3)) for g in smaller.optics.groups}
     assert boxes == {
         "group0": (24, 4.0), "group1": (26, 3.877), "group2": (20, 4.0), "group3": (20, 4.5)

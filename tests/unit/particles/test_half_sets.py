@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from data_sets import DataSet
+from noting import only, states, warnings
 
 from cryosplat.io.mrc import write_stack
 from cryosplat.particles import Particles, read_particles, split_half_sets
@@ -25,7 +26,7 @@ def test_the_split_is_even_seeded_and_said(star: Star) -> None:
     assert torch.equal(halves.half_sets, _split(particles).half_sets)
     different = [_split(particles, seed).half_sets for seed in range(1, 5)]
     assert any(not torch.equal(halves.half_sets, other) for other in different)
-    assert "6 and 6 particles were drawn at random, by particle" in halves.notes[-1]
+    assert states(only(halves.notes, "half-sets-drawn"), "6 and 6", "by particle.")
 
 
 @pytest.mark.parametrize(
@@ -35,16 +36,16 @@ def test_the_split_is_even_seeded_and_said(star: Star) -> None:
 def test_what_belongs_together_stays_together(star: Star, column: str, kind: str) -> None:
     # twelve units of two rows: each holds less than a tenth of the particles
     particles = read_particles(star(rlnRandomSubset=None, **{column: range(12)}))
-    repeated = particles.select(torch.arange(12).repeat_interleave(2))
+    repeated = particles[torch.arange(12).repeat_interleave(2)]
     halves = _split(repeated)
     pairs = halves.half_sets.reshape(12, 2)
     assert torch.equal(pairs[:, 0], pairs[:, 1])
-    assert f"by {kind}." in halves.notes[-1]
+    assert states(only(halves.notes, "half-sets-drawn"), f"by {kind}.")
 
 
 def test_whole_micrographs_go_to_one_half(star: Star) -> None:
     particles = read_particles(star(rlnRandomSubset=None, rlnMicrographName=list("abcdefghijkl")))
-    many = particles.select(torch.arange(12).repeat_interleave(5))
+    many = particles[torch.arange(12).repeat_interleave(5)]
     halves = _split(many).half_sets.reshape(12, 5)
     assert (halves == halves[:, :1]).all()
     assert torch.bincount(halves.flatten().long()).tolist() == [0, 30, 30]
@@ -54,16 +55,16 @@ def test_too_coarse_a_unit_gives_way_to_single_particles(star: Star) -> None:
     particles = read_particles(star(rlnRandomSubset=None, rlnMicrographName=["a"] * 11 + ["b"]))
     halves = _split(particles)
     assert torch.bincount(halves.half_sets.long()).tolist() == [0, 6, 6]
-    assert "by particle." in halves.notes[-1]
+    assert states(only(halves.notes, "half-sets-drawn"), "by particle.")
 
 
 @pytest.mark.parametrize("column", ["rlnTomoParticleName", "rlnHelicalTubeID"])
 def test_one_long_filament_leaves_the_others_whole(star: Star, column: str) -> None:
     particles = read_particles(star(rlnRandomSubset=None, **{column: [1] * 5 + list(range(2, 9))}))
-    many = particles.select(torch.arange(12).repeat_interleave(3))
+    many = particles[torch.arange(12).repeat_interleave(3)]
     for seed in range(5):
         halves = _split(many, seed)
-        assert "by particle." not in halves.notes[-1]
+        assert not states(only(halves.notes, "half-sets-drawn"), "by particle.")
         whole = halves.half_sets.reshape(12, 3)
         assert (whole == whole[:, :1]).all() and (whole[:5] == whole[0, 0]).all()
         assert torch.bincount(halves.half_sets.long()).tolist() == [0, 18, 18]
@@ -72,7 +73,8 @@ def test_one_long_filament_leaves_the_others_whole(star: Star, column: str) -> N
 def test_a_filament_that_is_most_of_the_set_is_divided_and_that_is_said(star: Star) -> None:
     halves = _split(read_particles(star(rlnRandomSubset=None, rlnHelicalTubeID=[1] * 9 + [2] * 3)))
     assert torch.bincount(halves.half_sets.long()).tolist() == [0, 6, 6]
-    assert "warning: one filament has 75 % of all images" in halves.notes[-1]
+    assert states(only(halves.notes, "half-sets-divide-unit"), "filament", "75 %")
+    assert warnings(halves.notes) == ["half-sets-divide-unit"]
 
 
 def test_rows_with_the_same_image_stay_together(star: Star) -> None:
@@ -87,7 +89,7 @@ def test_stacks_stand_for_micrographs_that_are_not_named(data_set: DataSet, star
         write_stack(data_set.folder / f"{i}.mrcs", data_set.images, 1.5)
     names = [f"{i % 5 + 1}@{i}.mrcs" for i in range(12)]
     particles = read_particles(star(rlnRandomSubset=None, rlnImageName=names))
-    many = particles.select(torch.arange(12).repeat_interleave(5))
-    assert "by stack." in _split(many).notes[-1]
+    many = particles[torch.arange(12).repeat_interleave(5)]
+    assert states(only(_split(many).notes, "half-sets-drawn"), "by stack.")
     halves = _split(many).half_sets.reshape(12, 5)
     assert (halves == halves[:, :1]).all()

@@ -10,6 +10,7 @@ import pytest
 import tolerances
 import torch
 from data_sets import star_block
+from noting import only, states
 from torch import Tensor
 
 from cryosplat.errors import StarError
@@ -168,8 +169,7 @@ def test_groups_of_one_box_are_told_apart(original: Recorded) -> None:
 
 def test_the_note_says_how_images_are_stored(original: Recorded) -> None:
     _, processed = _read(original, "premultiplied")
-    (note,) = [note for note in processed.notes if "they are used so" in note]
-    assert "the images of optics group 'opticsGroup1' are stored multiplied by their CTF" in note
+    assert states(only(processed.notes, "images-processed"), "'opticsGroup1'")
 
 
 def test_both_at_once_are_refused(original: Recorded) -> None:

@@ -9,8 +9,10 @@ import pytest
 import tolerances
 import torch
 from data_sets import DataSet, star_block
+from noting import only, states, warnings
 
 from cryosplat.errors import InputError, StackError, StarError
+from cryosplat.notes import codes
 from cryosplat.optics import ISOTROPIC, OpticsGroup, ctf, odd_phase
 from cryosplat.particles import read_particles
 
@@ -44,7 +46,7 @@ def test_every_column_becomes_its_physical_value(data_set: DataSet, star: Star) 
     )
     assert (len(particles), particles.box_size, particles.pixel_size) == (n, 8, 1.5)
     (note,) = particles.notes
-    assert "rlnCtfBfactor is negative for 3 of 12 particles (to -3 A^2)" in note
+    assert note.code == "b-factor-amplifies" and states(note, "3 of 12", "-3 A^2")
     assert particles.has_half_sets
 
 
@@ -108,17 +110,13 @@ def test_version_3_0_has_pixel_sizes_by_magnification_and_origins_in_pixels(
     assert particles.pixel_size == 1.5
     np.testing.assert_array_equal(particles.poses.shifts, data_set.origins * 1.5)
     np.testing.assert_array_equal(particles.optics.defocus_v, data_set.defocus[:, 0])
-    assert any(
-        "no rlnDefocusV; the CTF is taken to have no astigmatism" in x for x in particles.notes
-    )
+    assert "no-astigmatism" in codes(particles.notes)
 
 
 def test_missing_origins_are_zero_and_said(star: Star) -> None:
     particles = read_particles(star(rlnOriginXAngst=None, rlnOriginYAngst=None))
     assert not particles.poses.shifts.any()
-    assert any(
-        "no origins (rlnOriginXAngst); they are taken to be zero" in x for x in particles.notes
-    )
+    assert "no-origins" in codes(particles.notes)
 
 
 def test_given_poses_replace_missing_angles(
@@ -137,7 +135,7 @@ def test_given_poses_replace_missing_angles(
 def test_a_given_pixel_size_wins_and_is_said(data_set: DataSet, star: Star) -> None:
     particles = read_particles(star(), pixel_size=2.0)
     assert particles.pixel_size == 2.0
-    assert any("pixel size 2 A as given" in note for note in particles.notes)
+    assert states(only(particles.notes, "pixel-size-replaced"), "2 A")
     # shifts keep their number of pixels, in whatever unit the table has them
     expected = data_set.origins * 2.0 / data_set.pixel_size
     np.testing.assert_allclose(particles.poses.shifts, expected, rtol=1e-12)
@@ -155,7 +153,7 @@ def test_pixel_sizes_of_the_rows_give_way_to_the_optics_table(star: Star) -> Non
     """As in RELION, which looks for them nowhere else."""
     particles = read_particles(star(rlnImagePixelSize=[2.0] * 12))
     assert particles.pixel_size == 1.5
-    assert any("rlnImagePixelSize of the particle rows is not used" in n for n in particles.notes)
+    assert states(only(particles.notes, "row-columns-unused"), "rlnImagePixelSize")
     particles = read_particles(star(optics_rlnImagePixelSize=None, rlnImagePixelSize=[2.0] * 12))
     assert particles.pixel_size == 2.0
 
@@ -178,9 +176,8 @@ def test_a_negative_spherical_aberration(star: Star) -> None:
 
 def test_images_that_do_not_count(star: Star) -> None:
     particles = read_particles(star(rlnCtfScalefactor=[0.0] * 3 + [1.0] * 9))
-    assert "warning: rlnCtfScalefactor is 0 for 3 of 12 images; they do not count." in (
-        particles.notes
-    )
+    assert warnings(particles.notes) == ["scale-zero"]
+    assert states(only(particles.notes, "scale-zero"), "rlnCtfScalefactor", "3 of 12")
     with pytest.raises(StarError, match="rlnCtfScalefactor is 0 in every row"):
         read_particles(star(rlnCtfScalefactor=[0.0] * 12))
 
@@ -203,16 +200,15 @@ def test_without_a_ctf_images_stay_stretched(star: Star) -> None:
     assert (group.odd, group.even, group.processing) == ((), (), "none")
     values = ctf(particles.optics, torch.rand(50, 2, dtype=torch.float64) / 3)
     torch.testing.assert_close(values, torch.ones_like(values))
-    notes = "\n".join(particles.notes)
-    for told in (
-        "that the images are stored premultiplied is not used",
-        "rlnCtfBfactor of", "anisotropic magnification (rlnMagMat), -2.00 % to +2.00 %, is applied",
-        "beam tilt (rlnBeamTilt) of (1, 0) mrad is not applied, as there is no CTF; at Nyquist (3 A)",
-        "even aberrations (rlnEvenZernike) are not applied, as there is no CTF",
-    ):  # fmt: skip
-        assert told in notes
+    assert only(particles.notes, "processing-unused").severity == "warning"
+    assert states(only(particles.notes, "columns-replaced"), "rlnCtfBfactor")
+    magnification = only(particles.notes, "magnification-applied")
+    assert states(magnification, "rlnMagMat", "-2.00 % to +2.00 %")
+    tilt, even = (note for note in particles.notes if note.code == "aberration-not-applied")
     straight = read_particles(path).optics.groups[0]
-    assert f"turns phases by up to {np.rad2deg(_largest_odd(straight)):,.0f} degrees" in notes
+    degrees = f"{np.rad2deg(_largest_odd(straight)):,.0f} degrees"
+    assert states(tilt, "rlnBeamTilt", "(1, 0) mrad", degrees, "(3 A)")
+    assert states(even, "rlnEvenZernike")
 
 
 def _largest_odd(group: OpticsGroup) -> float:
@@ -300,18 +296,19 @@ def test_tables_without_rows_or_without_particles_are_refused(data_set: DataSet)
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "fragment"),
+    ("column", "value", "code", "severity"),
     [
-        ("rlnMtfFileName", ["mtf.star"], "MTF (rlnMtfFileName) is not applied"),
-        ("rlnMicrographPreExposure", [30.0], "rlnMicrographPreExposure (up to 30 e/A^2) is not"),
-        ("cs/ctf/tilt_A", [30.0], "warning: cs/ctf/tilt_A, up to 30, is not applied"),
+        ("rlnMtfFileName", "mtf.star", "mtf-not-applied", "note"),
+        ("rlnMicrographPreExposure", 30.0, "dose-not-applied", "note"),
+        ("cs/ctf/tilt_A", 30.0, "cryosparc-field-not-applied", "warning"),
     ],
 )
 def test_physics_that_is_not_applied_is_said(
-    star: Star, column: str, values: list[object], fragment: str
+    star: Star, column: str, value: object, code: str, severity: str
 ) -> None:
-    notes = read_particles(star(**{f"optics_{column}": values})).notes
-    assert any(fragment in note for note in notes)
+    note = only(read_particles(star(**{f"optics_{column}": [value]})).notes, code)
+    assert note.severity == severity and states(note, column)
+    assert states(note, "30") or value == "mtf.star"
 
 
 def test_neutral_aberrations_are_not_mentioned(star: Star) -> None:
@@ -350,7 +347,7 @@ def test_half_sets_are_all_set_or_none(star: Star) -> None:
     assert not none.has_half_sets and none.notes == ()
     same = read_particles(star(rlnRandomSubset=[2] * 12))
     assert not same.has_half_sets
-    assert same.notes == ("rlnRandomSubset is 2 in every row; this is no split and is not used.",)
+    assert codes(same.notes) == {"half-sets-one-value"}
     assert not read_particles(star(rlnRandomSubset=None)).has_half_sets
 
 
@@ -363,7 +360,7 @@ def test_a_box_that_differs_from_the_star_is_refused(star: Star) -> None:
 def test_repeated_images_are_said(star: Star) -> None:
     names = [f"{i // 2 + 1}@particles.mrcs" for i in range(12)]
     notes = read_particles(star(rlnImageName=names)).notes
-    assert notes == ("6 rows repeat an image that an earlier row lists.",)
+    assert states(only(notes, "images-repeated"), 6)
 
 
 def test_micrographs_filaments_and_tilt_particles_are_numbered(star: Star) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_sets import DataSet, write_cs
+from noting import only, states
 
 from cryosplat.errors import InputError, PickleError, SettingsError
-from cryosplat.particles import Particles, Selection, read_particles
-from cryosplat.particles.selecting import parse_selection
+from cryosplat.notes import codes
+from cryosplat.particles import Particles, Selection, parse_selection, read_particles
 
 Star = Callable[..., Path]
 
@@ -37,7 +38,7 @@ def _rows(particles: Particles) -> list[int]:
 def test_the_first_ones(particles: Particles) -> None:
     kept = Selection(first=5).apply(particles)
     assert _rows(kept) == [0, 1, 2, 3, 4]
-    assert kept.notes[-1] == "5 of 12 particles are used (--first 5)."
+    assert states(only(kept.notes, "selected"), "5 of 12", "--first 5")
     assert _rows(Selection(first=99).apply(particles)) == list(range(12))
     with pytest.raises(SettingsError, match="--first 0: expected at least 1"):
         Selection(first=0).apply(particles)
@@ -65,7 +66,7 @@ def test_index_files_count_from_0(particles: Particles, tmp_path: Path, kind: st
         ("a.txt", b"1\n2\n1\n", "index 1 occurs 2 times"),
         ("a.txt", b"1\n-2\n", "line 2: '-2'; expected whole numbers from 0"),
         ("a.txt", b"1\nx\n", "line 2: 'x'"),
-        ("a.txt", b"# none\n", "nothing; expected whole numbers"),
+        ("a.txt", b"# none\n", "empty; expected whole numbers"),
         ("a.txt", b"9" * 30, "expected whole numbers"),
         ("a.csv", b"1\n", "expected a .pkl, .npy or .txt file"),
         ("a.pkl", pickle.dumps(np.array([0, -1])), "index -1 is not among"),
@@ -96,7 +97,7 @@ def test_tilt_images_go_with_their_particle(particles: Particles, tmp_path: Path
     np.save(path, [3, 0])
     kept = Selection(indices=path).apply(tilts)
     assert _rows(kept) == [8, 11, 0, 1, 3, 4]
-    assert kept.notes[-1] == f"2 of 4 particles (6 of 12 tilt images) are used (--indices {path})."
+    assert states(only(kept.notes, "selected"), "2 of 4", "6 of 12", f"--indices {path}")
     np.save(path, np.array([True, False, False, True]))
     assert _rows(Selection(indices=path).apply(tilts)) == [0, 1, 3, 4, 8, 11]
     np.save(path, [4])
@@ -154,14 +155,14 @@ def test_expressions(particles: Particles, expression: str, rows: list[int]) -> 
 @pytest.mark.parametrize(
     ("expression", "fragment"),
     [
-        ("rlnClassNumber", "'rlnClassNumber' is no comparison"),
-        ("", "'' is no comparison"),
-        ("__import__('os').system('true')", "is no comparison"),
-        ("rlnClassNumber = 1 and", "'1 and' has ' ' in it"),
-        ("rlnMicrographName != b.mrc && rlnClassNumber < 2", "comparisons are joined by 'and'"),
-        ("rlnMicrographName != b.mrc,rlnClassNumber<2", "has ',' in it"),
-        ("rlnMicrographName = 'b.mrc", 'has "\'" in it'),
-        ("rlnClassNumber = one", "holds numbers, but 'one' is none"),
+        ("rlnClassNumber", "'rlnClassNumber' is not a comparison"),
+        ("", "'' is not a comparison"),
+        ("__import__('os').system('true')", "is not a comparison"),
+        ("rlnClassNumber = 1 and", "'1 and' contains ' '"),
+        ("rlnMicrographName != b.mrc && rlnClassNumber < 2", "join comparisons by 'and'"),
+        ("rlnMicrographName != b.mrc,rlnClassNumber<2", "contains ','"),
+        ("rlnMicrographName = 'b.mrc", 'contains "\'"'),
+        ("rlnClassNumber = one", "holds numbers, but 'one' is not a number"),
         ("rlnMicrographName < b", "holds text; expected = or !=, not <"),
         ("rlnNothing = 1", "no column rlnNothing; there are rlnImageName"),
         ("rlnClassNumber > 5", "no particle satisfies --selection"),
@@ -189,7 +190,7 @@ def test_all_together_and_halves_that_are_none(particles: Particles, tmp_path: P
     chosen = parse_selection(2, tmp_path / "a.npy", "rlnMicrographName = a.mrc", "1, 2")
     kept = chosen.apply(particles)
     assert _rows(kept) == [4, 6]
-    assert "all of those are of half-set 1; this is no split and is not used." in kept.notes
+    assert "half-sets-one-value" in codes(kept.notes)
     assert not kept.has_half_sets and particles.has_half_sets
     with pytest.raises(SettingsError, match="--classes 1,b: expected whole numbers with commas"):
         parse_selection(None, None, None, "1,b")

@@ -32,7 +32,7 @@ def test_other_columns_and_aberrations_are_kept(data_set: DataSet, star: Star) -
         rlnCoordinateX=np.arange(12) + 0.5, rlnMicrographName=["mic.mrc"] * 12,
         optics_rlnBeamTiltX=[0.25], optics_rlnOddZernike=["[1,2]"],
     )  # fmt: skip
-    chosen = read_particles(path).select(torch.tensor([4, 2]))
+    chosen = read_particles(path)[torch.tensor([4, 2])]
     blocks = read_star(write_particles(chosen, data_set.folder / "b.star"))
     rows, optics = blocks["particles"], blocks["optics"]
     assert rows["rlnCoordinateX"].tolist() == [4.5, 2.5]
@@ -111,7 +111,7 @@ def test_filaments_and_micrographs_of_cryosparc_are_told(
     told = {"location__micrograph_uid": micrographs} if per_micrograph else {}
     particles = read_particles(
         write_cs(data_set, data_set.folder / "a.cs", filament__filament_uid=filaments, **told)
-    ).select(np.array([11, 3, 0, 1, 2, 9, 6, 7, 8]))
+    )[[11, 3, 0, 1, 2, 9, 6, 7, 8]]
     path = write_particles(particles, data_set.folder / "b.star")
     again = read_particles(path)
     assert again.filaments is not None
@@ -163,7 +163,7 @@ def test_tilt_series_of_warp_are_known_again(data_set: DataSet, star: Star) -> N
 
 def test_a_particle_left_with_one_tilt_image_is_told_by_name(data_set: DataSet, star: Star) -> None:
     """Warp's sign would then be taken for amplification."""
-    particles = read_particles(star(**WARP)).select(np.arange(10))
+    particles = read_particles(star(**WARP))[np.arange(10)]
     path = write_particles(particles, data_set.folder / "b.star")
     assert read_star(path)["particles"]["rlnTomoParticleName"][9] == "particle000004"
     again = read_particles(path)
@@ -183,7 +183,7 @@ def test_tilt_images_are_known_again_without_b_factors(
 def test_exposures_that_did_not_count_will_not(data_set: DataSet, star: Star) -> None:
     exposures = [3.0 * (1 + i % 3) for i in range(12)]
     read = read_particles(star(**WARP, rlnMicrographPreExposure=exposures))
-    for chosen in (read, read.select(np.arange(10))):
+    for chosen in (read, read[np.arange(10)]):
         again = read_particles(write_particles(chosen, data_set.folder / "b.star"))
         assert not again.optics.dose.any()
         assert torch.equal(again.optics.b_factor, chosen.optics.b_factor)

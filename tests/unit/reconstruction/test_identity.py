@@ -37,7 +37,7 @@ def test_a_share_of_each_half_set_is_held_out(particles: Particles) -> None:
 
 def test_copies_of_a_particle_are_held_out_together(particles: Particles) -> None:
     """Symmetry expansion lists every image several times, once per orientation."""
-    expanded = particles.select(torch.arange(N).repeat(4))
+    expanded = particles[torch.arange(N).repeat(4)]
     sets, held = _sets(expanded)
     of_image = sets.reshape(4, N)
     assert bool((of_image == of_image[0]).all())
@@ -65,13 +65,13 @@ def test_the_digest_of_half_sets_follows_images_not_rows(
 ) -> None:
     expected = digest_of_half_sets(particles)
     order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
-    assert digest_of_half_sets(particles.select(order)) == expected
+    assert digest_of_half_sets(particles[order]) == expected
     written = read_particles(write_particles(particles, tmp_path / "elsewhere.star"))
     assert str(written.names[0]) != str(particles.names[0])
     assert digest_of_half_sets(written) == expected
     swapped = replace(particles, half_sets=3 - particles.half_sets)
     exchanged = replace(particles, names=particles.names[order.numpy()])
-    for other in (swapped, exchanged, particles.select(torch.arange(N - 1))):
+    for other in (swapped, exchanged, particles[torch.arange(N - 1)]):
         assert digest_of_half_sets(other) != expected
 
 
@@ -80,11 +80,11 @@ def test_digests_tell_what_differs(particles: Particles) -> None:
         mine, theirs = digests(particles), digests(other)
         return {name for name, digest in mine.items() if theirs[name] != digest}
 
-    assert differing(particles.select(torch.arange(N))) == set()
+    assert differing(particles[torch.arange(N)]) == set()
     turned = replace(particles.poses, rotations=particles.poses.rotations.mT.contiguous())
     assert differing(replace(particles, poses=turned)) == {"poses"}
     assert differing(replace(particles, half_sets=3 - particles.half_sets)) == {"half-sets"}
     assert differing(replace(particles, names=particles.names[::-1].copy())) == {"particles"}
     optics = replace(particles.optics, scale=2.0 * particles.optics.scale)
     assert differing(replace(particles, optics=optics)) == {"optics"}
-    assert "particles" in differing(particles.select(torch.arange(N).flip(0)))
+    assert "particles" in differing(particles[torch.arange(N).flip(0)])

@@ -17,10 +17,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import SettingsError, StarError
+from ...notes import Note, NoteCollector
 from ...optics import OpticsGroup, beam_tilt
-from ..half_sets import checked_half_sets
-from ..tables.aberrations import Aberration, largest_turn
-from ..tables.columns import integers, numbers
+from ..tables import (
+    Aberration,
+    half_set_labels,
+    integers,
+    largest_turn,
+    numbers,
+    single_half_set,
+)
 
 _SAME = {
     "cisTEMAnglePhi": "rlnAngleRot",
@@ -40,7 +46,7 @@ _OPTIONAL = {
 }
 _SHIFTS = {"cisTEMXShift": "rlnOriginXAngst", "cisTEMYShift": "rlnOriginYAngst"}
 _POSITION, _STACK = "cisTEMPositionInStack", "cisTEMStackFilename"
-ACTIVE_ROWS = " (counting active rows only)"  # for messages that cannot tell the row of the file
+ACTIVE_ROWS = " (counting active rows only)"  # for messages without the row of the file
 # RELION's names for columns that are passed on as they are, and cisTEM's own for them
 OWN_LABELS = {relion: label for label, relion in (_SAME | _PIXEL | _OPTIONAL).items()}
 _PHASE, _ACTIVE = "cisTEMPhaseShift", "cisTEMImageActivity"
@@ -56,22 +62,22 @@ def is_cistem(rows: pd.DataFrame) -> bool:
 
 def relion_columns(
     rows: pd.DataFrame, path: Path, block: str
-) -> tuple[pd.DataFrame, NDArray[np.int64], list[str]]:
-    """The rows of the particles in use with RELION's columns, their numbers (n,) in the file, from
-    1, and what the user should know.
+) -> tuple[tuple[pd.DataFrame, NDArray[np.int64]], list[Note]]:
+    """The rows of active particles with RELION's columns, their numbers (n,) in the file, from 1,
+    and notes.
 
     Columns of other meaning are kept as they are. Raises `StarError` where a column is missing or
-    is not known to be readable, and `InputError` for subsets that are no half-sets.
+    cannot be read, and `InputError` for subsets that are not half-sets.
     """
     where = f"{path}, data_{block}"
     missing = [c for c in (_POSITION, *_SAME, *_SHIFTS) if c not in rows]
     if missing:
         raise StarError(
             f"{where}: missing {', '.join(missing)} ({len(rows)} rows of cisTEM).\n"
-            f"  Remedy: give the star file of a 3-D refinement, or export it to RELION."
+            f"  Remedy: use the star file of a 3-D refinement, or export it to RELION."
         )
-    notes: list[str] = []
-    rows = rows.reset_index(drop=True)  # from here on the index tells the row of the file
+    notes = NoteCollector()
+    rows = rows.reset_index(drop=True)  # from here on the index is the row of the file
     if _ACTIVE in rows:
         active = _numbers(rows, _ACTIVE, where) >= 0.0
         if not active.any():
@@ -80,14 +86,15 @@ def relion_columns(
                 f"  Remedy: activate particles in cisTEM, or correct the column."
             )
         if not active.all():
-            notes.append(
-                f"{int((~active).sum())} of {len(rows)} rows are inactive ({_ACTIVE} below 0) "
-                f"and left out, as in cisTEM."
+            text = (
+                f"{int((~active).sum())} of {len(rows)} rows are inactive ({_ACTIVE} below 0) and "
+                f"left out, as in cisTEM."
             )
+            notes.add(Note("rows-inactive", "note", text))
             rows = rows.loc[active]
     positions = _positions(rows, where)
     stacks = _stacks(rows, path, where)
-    told: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "rlnImageName": [f"{p:06d}@{s}" for p, s in zip(positions, stacks, strict=True)]
     }
     used = {_POSITION, _STACK, *_SHIFTS}
@@ -95,24 +102,24 @@ def relion_columns(
         if label in _SAME or (
             label in rows and bool((rows[label].astype(str) != "").to_numpy().all())
         ):
-            told[relion] = rows[label].to_numpy()
+            columns[relion] = rows[label].to_numpy()
             used.add(label)
     for label, relion in _SHIFTS.items():
-        told[relion] = -_numbers(rows, label, where)
+        columns[relion] = -_numbers(rows, label, where)
     if _PHASE in rows:
-        told["rlnPhaseShift"] = _degrees(rows, where, notes)
+        columns["rlnPhaseShift"] = notes.collect(_degrees(rows, where))
         used.add(_PHASE)
-    if _SUBSET in rows and _are_half_sets(rows, where, notes):
-        told["rlnRandomSubset"] = rows[_SUBSET].to_numpy()
+    if _SUBSET in rows and notes.collect(_has_half_sets(rows, where)):
+        columns["rlnRandomSubset"] = rows[_SUBSET].to_numpy()
         used.add(_SUBSET)
-    notes.extend(_unapplied(rows, where))
-    twice = [c for c in rows if c in told]
-    if twice:
-        notes.append(
-            f"warning: {', '.join(twice)} are not used: cisTEM's own columns say the same."
-        )
-    kept = rows.drop(columns=[c for c in rows if c in used or c in told]).reset_index(drop=True)
-    return pd.concat([pd.DataFrame(told), kept], axis=1), _rows_of_file(rows), notes
+    notes.add(*_unapplied(rows, where))
+    duplicated = [c for c in rows if c in columns]
+    if duplicated:
+        text = f"{', '.join(duplicated)} are not used: cisTEM's own columns replace them."
+        notes.add(Note("columns-duplicated", "warning", text))
+    kept = rows.drop(columns=[c for c in rows if c in used or c in columns]).reset_index(drop=True)
+    table = pd.concat([pd.DataFrame(columns), kept], axis=1)
+    return (table, _rows_of_file(rows)), list(notes)
 
 
 def _rows_of_file(rows: pd.DataFrame) -> NDArray[np.int64]:
@@ -138,26 +145,23 @@ def _positions(rows: pd.DataFrame, where: str) -> NDArray[np.int64]:
     return positions
 
 
-def _are_half_sets(rows: pd.DataFrame, where: str, notes: list[str]) -> bool:
-    """Whether cisTEM's subsets are half-sets; one subset for all is none.
+def _has_half_sets(rows: pd.DataFrame, where: str) -> tuple[bool, list[Note]]:
+    """Whether cisTEM's subsets are half-sets, which a single subset is not; notes.
 
     Raises `InputError` where subsets differ and are not all 1 or 2.
     """
     subsets = _numbers(rows, _SUBSET, where)
     if len(np.unique(subsets)) == 1:
-        if subsets[0] != 0.0:
-            notes.append(
-                f"{_SUBSET} is {subsets[0]:g} in every row; this is no split and is not used."
-            )
-        return False
+        single = [single_half_set(f"{_SUBSET} is {subsets[0]:g}")] if subsets[0] != 0.0 else []
+        return False, single
     if _rows_of_file(rows)[-1] > len(rows):
         where += ACTIVE_ROWS
-    checked_half_sets(subsets, len(rows), where, _SUBSET, notes)
-    return True
+    _, notes = half_set_labels(subsets, len(rows), where, _SUBSET)
+    return True, notes
 
 
 def _stacks(rows: pd.DataFrame, path: Path, where: str) -> NDArray[np.object_]:
-    """The stack (n,) of each row: the one of its column, or that which lies beside the table."""
+    """The stack (n,) of each row: from its column, or the one beside the table."""
     if _STACK in rows:
         names = rows[_STACK].astype(str).to_numpy(object)
         if all(names):
@@ -165,47 +169,50 @@ def _stacks(rows: pd.DataFrame, path: Path, where: str) -> NDArray[np.object_]:
     beside = [path.with_suffix(s) for s in (".mrc", ".mrcs") if path.with_suffix(s).is_file()]
     if len(beside) != 1:
         raise StarError(
-            f"{where}: no {_STACK} says in which stack the {len(rows)} particles are, and "
-            f"{len(beside)} lie beside the table under its name.\n"
+            f"{where}: there is no {_STACK} for the {len(rows)} particles, and {len(beside)} stacks "
+            f"beside the table have its name.\n"
             f"  Remedy: link the refinement package's particle stack to {path.with_suffix('.mrc')}."
         )
     return np.full(len(rows), beside[0].name, dtype=object)
 
 
-def _degrees(rows: pd.DataFrame, where: str, notes: list[str]) -> NDArray[np.float64]:
-    """The phase plate's shifts in degrees. Versions of cisTEM write them in radian or in degrees."""
+def _degrees(rows: pd.DataFrame, where: str) -> tuple[NDArray[np.float64], list[Note]]:
+    """The phase plate's shifts in degrees; versions of cisTEM write them in radian or in degrees."""
     phases = _numbers(rows, _PHASE, where)
-    most = float(np.abs(phases).max())
-    if most == 0.0 or most > math.pi:
-        return phases
-    notes.append(
-        f"{_PHASE} is taken to be in radian, as it does not exceed {most:.3g}: phase plates shift "
-        f"by more than that many degrees."
+    largest = float(np.abs(phases).max())
+    if largest == 0.0 or largest > math.pi:
+        return phases, []
+    text = (
+        f"{_PHASE} is taken to be in radian, because its largest value is {largest:.3g} and phase "
+        f"plates shift phases by more than that many degrees."
     )
-    return np.rad2deg(phases)
+    return np.rad2deg(phases), [Note("phase-shift-unit", "note", text)]
 
 
-def _unapplied(rows: pd.DataFrame, where: str) -> Iterator[str]:
+def _unapplied(rows: pd.DataFrame, where: str) -> Iterator[Note]:
     """Warnings, with the size of the effect, for columns that change images and are not applied."""
     if _OCCUPANCY in rows:
         low = _numbers(rows, _OCCUPANCY, where) < 50.0
         if low.any():
-            yield (
-                f"warning: {int(low.sum())} of {len(rows)} particles have an occupancy below 50 % "
-                f"({_OCCUPANCY}), so they fit another class better; all count in full. "
-                f"Remedy: --indices with the rows of this class."
-            )
+            yield Note(
+                "occupancy-not-applied", "warning",
+                f"{int(low.sum())} of {len(rows)} particles have an occupancy below 50 % "
+                f"({_OCCUPANCY}), so they fit another class better; all are used with full weight.",
+                "--indices FILE with the rows of this class.",
+            )  # fmt: skip
     tilts = np.stack([_or_zero(rows, label, where) for label in _TILTS], axis=1)
     shifts = np.stack([_or_zero(rows, label, where) for label in _TILT_SHIFTS], axis=1)
     if tilts.any() or shifts.any():
         i = int(np.argmax(np.linalg.norm(tilts, axis=1)))
         x, y = 1e-3 * tilts[i]
-        yield (
-            f"warning: beam tilt ({', '.join(_TILTS)}, up to {1e3 * math.hypot(x, y):.3g} mrad"
-            f"{_turned(rows.iloc[[i]], math.hypot(x, y), where)}) and its image shift (up to "
+        yield Note(
+            "aberration-not-applied", "warning",
+            f"Beam tilt ({', '.join(_TILTS)}, up to {1e3 * math.hypot(x, y):.3g} mrad"
+            f"{_phase_change(rows.iloc[[i]], math.hypot(x, y), where)}) and its image shift (up to "
             f"{np.linalg.norm(shifts, axis=1).max():.3g} A) are not applied: their sign differs "
-            f"between versions of cisTEM. Remedy: cryosplat convert, and CTF refinement in RELION."
-        )
+            f"between versions of cisTEM.",
+            "cryosplat convert, then CTF refinement in RELION.",
+        )  # fmt: skip
 
 
 def _or_zero(rows: pd.DataFrame, label: str, where: str) -> NDArray[np.float64]:
@@ -214,13 +221,13 @@ def _or_zero(rows: pd.DataFrame, label: str, where: str) -> NDArray[np.float64]:
     return _numbers(rows, label, where)
 
 
-def _turned(row: pd.DataFrame, tilt: float, where: str) -> str:
-    """How far a beam tilt in radian turns phases at Nyquist, where the one row tells it."""
+def _phase_change(row: pd.DataFrame, tilt: float, where: str) -> str:
+    """By how much a beam tilt in radian changes phases at Nyquist, if the row has the optics."""
     labels = (*_PIXEL, "cisTEMMicroscopeVoltagekV", "cisTEMMicroscopeCsMM")
     pixel, voltage, aberration = (float(_or_zero(row, label, where)[0]) for label in labels)
     try:
         group = OpticsGroup("1", pixel, 4, 1e3 * voltage, 1e7 * aberration, 0.1)
     except SettingsError:
-        return ""  # refused later, by name
+        return ""  # reported later, by name
     part = Aberration("beam tilt", "", odd=beam_tilt(group, tilt, 0.0))
     return f", {math.degrees(largest_turn(group, part)):.3g} degrees at Nyquist ({2 * pixel:.3g} A)"

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import CsError
+from ...notes import Note
 
 POSE = ("alignments3D/pose", "alignments3D/shift")
 _WHOLE, _NUMBER, _TEXT = "iu", "iuf", "SU"
@@ -56,51 +57,55 @@ def check_types(path: Path, rows: np.ndarray) -> None:
             )
 
 
-def one_alignment(path: Path, rows: np.ndarray, wanted: int | None, notes: list[str]) -> np.ndarray:
-    """``rows`` with ``alignments3D`` fields, taken from ``alignments3D_multi`` (heterogeneous
-    refinement) or ``alignments_class_K`` (ab initio) where they have none.
+def with_single_alignment(
+    path: Path, rows: np.ndarray, number: int | None
+) -> tuple[np.ndarray, list[Note]]:
+    """``rows`` with ``alignments3D`` fields, alignment from ``alignments3D_multi`` (heterogeneous
+    refinement) or ``alignments_class_K`` (ab initio) where they have none; notes.
 
-    Each particle gets the pose in its class of highest posterior, or in the class ``wanted``.
+    Each particle gets its pose in its most probable class, or in the class ``number``.
     """
     fields, labels = _by_class(rows)
     classes = np.unique(labels)
-    if wanted is not None and (len(classes) == 0 or not (labels == wanted).any(axis=1).all()):
+    if number is not None and (len(classes) == 0 or not (labels == number).any(axis=1).all()):
         raise CsError(
-            f"{path}: there are no poses in class {wanted}; the file has poses in "
+            f"{path}: there are no poses in class {number}; the file has poses in "
             f"{', '.join(map(str, classes)) if len(classes) else 'a single class'}.\n"
-            f"  Remedy: leave out --alignment-class, or give one of those."
+            f"  Remedy: leave --alignment-class out, or give one of those."
         )
-    if len(classes) == 0 or (wanted is None and has(rows, POSE[0])):
-        return rows
-    if wanted is None:
-        chosen = _most_probable(path, fields, labels)
-        numbers, counts = np.unique(labels[np.arange(len(rows)), chosen], return_counts=True)
-        told = ", ".join(f"{n} in class {k}" for k, n in zip(numbers, counts, strict=True))
-        notes.append(
-            f"each particle has poses in {len(classes)} classes; that of its class of highest "
-            f"posterior is used ({told}). --alignment-class K takes those of class K."
-        )
+    if len(classes) == 0 or (number is None and has(rows, POSE[0])):
+        return rows, []
+    if number is None:
+        column = _most_probable(path, fields, labels)
+        numbers, counts = np.unique(labels[np.arange(len(rows)), column], return_counts=True)
+        members = ", ".join(f"{n} in class {k}" for k, n in zip(numbers, counts, strict=True))
+        note = Note(
+            "alignment-most-probable", "note",
+            f"Each particle has poses in {len(classes)} classes; the one in its most probable class "
+            f"is used ({members}). --alignment-class K selects class K.",
+        )  # fmt: skip
     else:
-        chosen = (labels == wanted).argmax(axis=1)
-        notes.append(f"the poses in class {wanted} are used, as given.")
+        column = (labels == number).argmax(axis=1)
+        text = f"The poses in class {number} are used, as requested."
+        note = Note("alignment-class", "note", text)
     fields["class"] = labels
     at = np.arange(len(rows))
-    taken = {f"alignments3D/{name}": values[at, chosen] for name, values in fields.items()}
-    kept = [name for name in rows.dtype.names or () if name not in taken]
+    alignment = {f"alignments3D/{name}": values[at, column] for name, values in fields.items()}
+    kept = [name for name in rows.dtype.names or () if name not in alignment]
     types = [(name, rows.dtype[name]) for name in kept]
-    types += [(name, values.dtype, values.shape[1:]) for name, values in taken.items()]
+    types += [(name, values.dtype, values.shape[1:]) for name, values in alignment.items()]
     merged = np.empty(len(rows), types)
     for name in kept:
         merged[name] = rows[name]
-    for name, values in taken.items():
+    for name, values in alignment.items():
         merged[name] = values
-    return merged
+    return merged, [note]
 
 
 def _by_class(rows: np.ndarray) -> tuple[dict[str, np.ndarray], NDArray[np.int64]]:
     """Fields (n, k, ...) of poses in k classes, and the numbers (n, k) of those classes.
 
-    Of ``alignments3D_multi`` the field ``class`` says which class each column of a row is.
+    In ``alignments3D_multi`` the field ``class`` is the class of each column of a row.
     """
     n, names = len(rows), rows.dtype.names or ()
     if has(rows, "alignments3D_multi/pose") and rows["alignments3D_multi/pose"].ndim == 3:
@@ -113,10 +118,10 @@ def _by_class(rows: np.ndarray) -> tuple[dict[str, np.ndarray], NDArray[np.int64
         own = multi.get("class", np.empty(0))
         labels = own if own.shape == (n, k) and own.dtype.kind in "iu" else np.arange(k)
         return fields, np.broadcast_to(labels, (n, k)).astype(np.int64)
-    found = [match for match in map(_OF_CLASS.fullmatch, names) if match]
-    classes = sorted({int(m[1]) for m in found if m[2] == "pose" and len(m[1]) < 9})
+    matches = [match for match in map(_OF_CLASS.fullmatch, names) if match]
+    classes = sorted({int(m[1]) for m in matches if m[2] == "pose" and len(m[1]) < 9})
     fields = {}
-    for name in dict.fromkeys(m[2] for m in found):
+    for name in dict.fromkeys(m[2] for m in matches):
         columns = [f"alignments_class_{k}/{name}" for k in classes]
         if columns and all(
             has(rows, c) and rows.dtype[c] == rows.dtype[columns[0]] for c in columns
@@ -131,8 +136,8 @@ def _most_probable(
     posterior = fields.get("class_posterior")
     if posterior is None or posterior.shape != labels.shape or posterior.dtype.kind != "f":
         raise CsError(
-            f"{path}: the particles have poses in several classes, but no class_posterior that says "
-            f"which is right.\n  Remedy: --alignment-class K, or the particles of one class."
+            f"{path}: the particles have poses in several classes, but no class_posterior to choose "
+            f"by.\n  Remedy: --alignment-class K, or the particles of one class."
         )
     return np.where(np.isfinite(posterior), posterior, -np.inf).argmax(axis=1).astype(np.int64)
 

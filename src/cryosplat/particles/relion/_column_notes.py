@@ -1,4 +1,4 @@
-"""Columns of a star file that change the physics and that are not applied: said, never dropped.
+"""Columns of a star file that change the physics and are not applied: reported, never dropped.
 
 Columns ``cs/...`` are fields of cryoSPARC that a star file written from a ``.cs`` file keeps.
 """
@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from ...errors import StarError
-from ..cryosparc.aberrations import ABERRATIONS
-from ..tables.star import StarTable
+from ...notes import Note
+from ..tables import CRYOSPARC_FIELDS
+from ._table import StarTable
 
-_KEPT = (*ABERRATIONS, "ctf/shift_A", "ctf/scale_const")
+_KEPT = (*CRYOSPARC_FIELDS, "ctf/shift_A", "ctf/scale_const")
 
 
-def column_notes(table: StarTable) -> Iterator[str]:
-    """A sentence for each effect the tables describe and the forward model lacks.
+def column_notes(table: StarTable) -> Iterator[Note]:
+    """A note on each effect that the tables describe and the forward model lacks.
 
     Raises `StarError` for images that are not 2-D.
     """
@@ -32,21 +33,25 @@ def column_notes(table: StarTable) -> Iterator[str]:
     for field in _KEPT:
         largest = max(_largest(frame, field) for frame in (table.rows, table.optics))
         if largest > 0.0:
-            yield (
-                f"warning: cs/{field}, up to {largest:.3g}, is not applied: a star file gives "
-                f"aberrations in RELION's columns. Remedy: convert the .cs file again."
-            )
+            yield Note(
+                "cryosparc-field-not-applied", "warning",
+                f"cs/{field} (up to {largest:.3g}) is not applied: in a star file, aberrations are "
+                f"read from RELION's columns.",
+                "Convert the .cs file again with cryosplat convert.",
+            )  # fmt: skip
     if any(_named(frame, "rlnMtfFileName") for frame in (table.rows, table.optics)):
-        yield "the detector's MTF (rlnMtfFileName) is not applied; it scales shells, no more."
+        text = "The detector's MTF (rlnMtfFileName) is not applied; it only scales shells."
+        yield Note("mtf-not-applied", "note", text)
     if "rlnNormCorrection" in table.rows:
         norms = table.numbers("rlnNormCorrection")
         middle = float(np.median(norms))
         spread = float(np.abs(norms / middle - 1.0).max()) if middle > 0.0 else 0.0
         if spread > 0.1:
-            yield (
+            yield Note(
+                "norm-correction-not-applied", "note",
                 f"rlnNormCorrection ({norms.min():.3g} to {norms.max():.3g}) is not applied; RELION "
-                f"would change grey levels of particles by up to {100 * spread:.2g} %."
-            )
+                f"would scale particles by up to {100 * spread:.2g} %.",
+            )  # fmt: skip
 
 
 def _largest(frame: pd.DataFrame, field: str) -> float:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from ...errors import StackError, StarError
 from ...poses import euler_from_rotations, rotations_from_euler
 from ..images import ImageSource
-from .columns import numbers
-from .tilt_series import TiltSeries
+from ..tables import numbers
+from ._tilt_series import TiltSeries
 
 _ANGLES = ("Rot", "Tilt", "Psi")
 _CENTRED = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
@@ -31,12 +31,12 @@ _PARTICLE = tuple(f"rlnAngle{angle}" for angle in _ANGLES)
 _ORIGIN = tuple(f"rlnOrigin{axis}Angst" for axis in "XYZ")
 _NUMBERS = (*_CENTRED, *_CORNERED, *_SUBTOMOGRAM, *_PARTICLE, *_ORIGIN)
 _VISIBLE = "rlnTomoVisibleFrames"
-# What the new rows say in another way, and would say a second time to whoever reads them.
-_SPENT = (_VISIBLE, "rlnOriginZAngst", *_SUBTOMOGRAM)
+# Columns that the new rows express in other columns, and which would count twice.
+_CONSUMED = (_VISIBLE, "rlnOriginZAngst", *_SUBTOMOGRAM)
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placement:
     """n particles of one tilt series: rotations ``subtomogram`` and ``particle`` (n, 3, 3), ``origins``
     and ``positions`` (n, 3) in Angstrom, the latter from the tomogram's centre."""
 
@@ -64,15 +64,19 @@ def tilt_image_rows(rows: pd.DataFrame, series: dict[str, TiltSeries], where: st
     number, used = pd.factorize(pd.Series(names))
     parts = []
     for i, name in enumerate(used):
-        mine = np.flatnonzero(number == i)
-        placed = _placed({label: v[mine] for label, v in values.items()}, series[name], where)
-        visible = _visible(rows, mine, series[name], where)
-        parts.append({"row": mine[np.nonzero(visible)[0]]} | _images(placed, visible, series[name]))
+        members = np.flatnonzero(number == i)
+        placement = _placement(
+            {label: v[members] for label, v in values.items()}, series[name], where
+        )
+        visible = _visible(rows, members, series[name], where)
+        parts.append(
+            {"row": members[np.nonzero(visible)[0]]} | _images(placement, visible, series[name])
+        )
     columns = {label: np.concatenate([part[label] for part in parts]) for label in parts[0]}
     row = columns.pop("row")
     order = np.argsort(row, kind="stable")
     source, section = row[order], columns.pop("section")[order]
-    kept = rows.drop(columns=[c for c in rows if c in columns or c in _SPENT]).iloc[source]
+    kept = rows.drop(columns=[c for c in rows if c in columns or c in _CONSUMED]).iloc[source]
     new = pd.DataFrame({label: column[order] for label, column in columns.items()})
     stacks = kept["rlnImageName"].astype(str)
     new.insert(0, "rlnImageName", [f"{s:06d}@{n}" for s, n in zip(section, stacks, strict=True)])
@@ -107,13 +111,15 @@ def _checked_names(
     return names
 
 
-def _images(placed: _Placed, visible: NDArray[np.bool_], series: TiltSeries) -> dict[str, NDArray]:
+def _images(
+    placement: _Placement, visible: NDArray[np.bool_], series: TiltSeries
+) -> dict[str, NDArray]:
     """The columns of all ``visible`` (n, f) images of n particles, and the "section" of each."""
     particle, frame = np.nonzero(visible)
-    projected = series.rotations[frame] @ placed.subtomogram[particle]
-    angles = np.rad2deg(euler_from_rotations(projected @ placed.particle[particle]))
-    origins = np.einsum("nij,nj->ni", projected, placed.origins[particle])
-    depths = np.einsum("nj,nj->n", series.rotations[frame, 2], placed.positions[particle])
+    projected = series.rotations[frame] @ placement.subtomogram[particle]
+    angles = np.rad2deg(euler_from_rotations(projected @ placement.particle[particle]))
+    origins = np.einsum("nij,nj->ni", projected, placement.origins[particle])
+    depths = np.einsum("nj,nj->n", series.rotations[frame, 2], placement.positions[particle])
     depths -= origins[:, 2]
     return {
         "section": np.cumsum(visible, axis=1)[particle, frame],
@@ -131,31 +137,33 @@ def _images(placed: _Placed, visible: NDArray[np.bool_], series: TiltSeries) -> 
 
 
 def _visible(
-    rows: pd.DataFrame, mine: NDArray[np.int64], series: TiltSeries, where: str
+    rows: pd.DataFrame, members: NDArray[np.int64], series: TiltSeries, where: str
 ) -> NDArray[np.bool_]:
     """Which frames of the series each particle was cut out of, (n, frames)."""
-    texts = rows[_VISIBLE].astype(str).to_numpy(object)[mine]
-    table = np.zeros((len(mine), len(series)), dtype=bool)
+    texts = rows[_VISIBLE].astype(str).to_numpy(object)[members]
+    table = np.zeros((len(members), len(series)), dtype=bool)
     for i, text in enumerate(texts):
         flags = text.strip("[] ").split(",")
         if len(flags) != len(series) or not all(flag.strip() in ("0", "1") for flag in flags):
             raise StarError(
-                f"{where} row {mine[i] + 1}: {_VISIBLE} is {text[:60]!r}, expected {len(series)} "
+                f"{where} row {members[i] + 1}: {_VISIBLE} is {text[:60]!r}, expected {len(series)} "
                 f"times 0 or 1, one for each row of tilt series {series.name!r} in {series.path}.\n"
                 f"  The tilt series was probably changed after the extraction.\n"
                 f"  Remedy: give the optimisation_set.star of the job that wrote the particles."
             )
         table[i] = [flag.strip() == "1" for flag in flags]
-    unseen = np.flatnonzero(~table.any(axis=1))
-    if len(unseen):
+    invisible = np.flatnonzero(~table.any(axis=1))
+    if len(invisible):
         raise StarError(
-            f"{where} row {mine[unseen[0]] + 1}: the particle is visible in no tilt image "
-            f"({len(unseen)} particles of {series.name!r}).\n  Remedy: remove those rows."
+            f"{where} row {members[invisible[0]] + 1}: the particle is visible in no tilt image "
+            f"({len(invisible)} particles of {series.name!r}).\n  Remedy: remove those rows."
         )
     return table
 
 
-def _placed(values: dict[str, NDArray[np.float64]], series: TiltSeries, where: str) -> _Placed:
+def _placement(
+    values: dict[str, NDArray[np.float64]], series: TiltSeries, where: str
+) -> _Placement:
     none = np.zeros(len(values["rlnAngleRot"]))
 
     def stacked(labels: tuple[str, ...]) -> NDArray[np.float64]:
@@ -165,7 +173,7 @@ def _placed(values: dict[str, NDArray[np.float64]], series: TiltSeries, where: s
         positions = stacked(_CENTRED)
     else:
         positions = (stacked(_CORNERED) - series.centre(where)) * series.pixel_size
-    return _Placed(
+    return _Placement(
         rotations_from_euler(np.deg2rad(stacked(_SUBTOMOGRAM))),
         rotations_from_euler(np.deg2rad(stacked(_PARTICLE))),
         stacked(_ORIGIN),

@@ -10,17 +10,20 @@ import numpy as np
 import torch
 
 from ...errors import InputError, SettingsError
+from ...notes import Note
 from ...optics import ISOTROPIC, OpticsGroup, Processing, even_phase, odd_phase
 
 MOST_GROUPS = 500
 _MOST_TURN = 1e6  # radian at Nyquist; what microscopes do stays below a thousandth of it
 
+CRYOSPARC_FIELDS = {"ctf/tilt_A": 2, "ctf/trefoil_A": 2, "ctf/tetra_A": 4, "ctf/anisomag": 4}
+"""cryoSPARC's aberrations of an optics group, and how many numbers each has."""
 Matrix = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Aberration:
-    """One effect of a group: its ``kind``, a ``text`` that tells its values, and the Zernike
+    """One effect of a group: its ``kind``, a ``text`` that names it with its values, and the Zernike
     coefficients it adds, in radian and in RELION's order (`OpticsGroup`)."""
 
     kind: str
@@ -31,8 +34,8 @@ class Aberration:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What the columns of one optics group say: its aberrations, and those that are ``unused``,
-    RELION's magnification matrix, and what was done to its images; ``stretch`` names the columns
+    """What the columns of one optics group describe: its aberrations, and those that are ``unused``,
+    RELION's magnification matrix, and how its images were processed; ``stretch`` names the columns
     of the matrix."""
 
     aberrations: tuple[Aberration, ...] = ()
@@ -57,7 +60,7 @@ def with_effects(
 
     Raises ``error`` for values that no microscope has.
     """
-    done = []
+    changed = []
     for group, effect in zip(groups, effects, strict=True):
         odd: tuple[float, ...] = ()
         even: tuple[float, ...] = ()
@@ -65,14 +68,14 @@ def with_effects(
             turn = largest_turn(group, part)
             if not turn <= _MOST_TURN:
                 raise error(
-                    f"{where}: {part.text} of optics group {group.name!r} would turn phases by "
+                    f"{where}: {part.text}, of optics group {group.name!r}, would change phases by "
                     f"{math.degrees(turn):.3g} degrees at Nyquist ({2 * group.pixel_size:.3g} A).\n"
                     f"  Coefficients are in radian, their polynomials in 1/Angstrom.\n"
-                    f"  Remedy: correct the optics, or leave the column out."
+                    f"  Remedy: correct the optics, or remove the column."
                 )
             odd, even = added(odd, part.odd), added(even, part.even)
         try:
-            done.append(
+            changed.append(
                 replace(
                     group, odd=odd, even=even, magnification=effect.magnification,
                     processing=effect.processing,
@@ -80,7 +83,7 @@ def with_effects(
             )  # fmt: skip
         except SettingsError as wrong:
             raise error(f"{where}: {wrong}") from None
-    return tuple(done)
+    return tuple(changed)
 
 
 def largest_turn(group: OpticsGroup, part: Aberration) -> float:
@@ -99,40 +102,44 @@ def stretches(magnification: Matrix) -> tuple[float, float]:
     return float(values[-1]), float(values[0])
 
 
-def on_images_without_ctf(effects: Sequence[Effects], notes: list[str]) -> list[Effects]:
-    """What ``effects`` do to images that are said to have no CTF: their magnification only."""
-    done = sorted({e.processing for e in effects} - {"none"})
-    if done:
-        notes.append(
-            f"warning: that the images are stored {' and '.join(done)} is not used, as they have no "
-            f"CTF."
-        )
+def effects_without_ctf(effects: Sequence[Effects]) -> tuple[list[Effects], list[Note]]:
+    """What ``effects`` do to images that have no CTF, which is their magnification only; notes."""
+    processing = sorted({e.processing for e in effects} - {"none"})
+    notes = []
+    if processing:
+        notes.append(Note(
+            "processing-unused", "warning",
+            f"The table says that images are {' and '.join(processing)}; this is not used, because "
+            f"the images are taken to have no CTF.",
+            "Leave --ctf none out, or remove the column.",
+        ))  # fmt: skip
     return [
         replace(e, aberrations=(), unused=(*e.unused, *e.aberrations), processing="none")
         for e in effects
-    ]
+    ], notes
 
 
 def effect_notes(
     groups: Sequence[OpticsGroup], effects: Sequence[Effects], why_unused: str = ""
-) -> Iterator[str]:
-    """One sentence for each kind of effect: the group where it is largest."""
-    held = list(zip(groups, effects, strict=True))
-    for kind in dict.fromkeys(part.kind for _, effect in held for part in effect.aberrations):
-        parts = [(g, p) for g, e in held for p in e.aberrations if p.kind == kind]
+) -> Iterator[Note]:
+    """A note on each kind of effect, with the group where it is largest."""
+    pairs = list(zip(groups, effects, strict=True))
+    for kind in dict.fromkeys(part.kind for _, effect in pairs for part in effect.aberrations):
+        parts = [(g, p) for g, e in pairs for p in e.aberrations if p.kind == kind]
         turns = [largest_turn(group, part) for group, part in parts]
         (group, part), turn = parts[int(np.argmax(turns))], max(turns)
-        yield (
-            f"optics group {group.name!r}: {part.text} applied; {_turned(group, turn)}"
+        text = (
+            f"Optics group {group.name!r}: {part.text}, applied; {phase_change(group, turn)}"
             f"{_largest_of(len(parts))}."
         )
-    unused = [(largest_turn(g, p), g, p) for g, e in held for p in e.unused]
+        yield Note("aberration-applied", "note", text)
+    unused = [(largest_turn(g, p), g, p) for g, e in pairs for p in e.unused]
     for kind in dict.fromkeys(part.kind for _, _, part in unused):
         own = [each for each in unused if each[2].kind == kind]
         _, group, part = max(own, key=lambda each: each[0])
         yield unapplied_note(group, part, why_unused)
-    yield from _stretch_notes(held)
-    yield from _processing_notes(held)
+    yield from _stretch_notes(pairs)
+    yield from _processing_notes(pairs)
 
 
 def in_degrees(phase: float) -> str:
@@ -141,53 +148,62 @@ def in_degrees(phase: float) -> str:
     return f"{degrees:,.0f}" if degrees >= 10.0 else f"{degrees:.2g}"
 
 
-def unapplied_note(group: OpticsGroup, part: Aberration, why: str) -> str:
-    """A warning that tells what leaving out an aberration means."""
-    turn = largest_turn(group, part)
-    return (
-        f"warning: {part.text} not applied{why}; {_turned(group, turn)} "
-        f"(optics group {group.name!r})."
+def unapplied_note(group: OpticsGroup, part: Aberration, why: str) -> Note:
+    """A warning with the size of the effect of an aberration that is left out."""
+    text = (
+        f"Optics group {group.name!r}: {part.text}, not applied{why}; "
+        f"{phase_change(group, largest_turn(group, part))}."
     )
+    return Note("aberration-not-applied", "warning", text)
 
 
-def _turned(group: OpticsGroup, turn: float) -> str:
+def phase_change(group: OpticsGroup, phase: float) -> str:
+    """A change of phase at Nyquist in words."""
     return (
-        f"at Nyquist ({2 * group.pixel_size:.3g} A) it turns phases by up to "
-        f"{in_degrees(turn)} degrees"
+        f"it changes phases by up to {in_degrees(phase)} degrees at Nyquist "
+        f"({2 * group.pixel_size:.3g} A)"
     )
 
 
 def _largest_of(n: int) -> str:
-    return "" if n == 1 else f" (the largest of {n} optics groups)"
+    return "" if n == 1 else f", the largest effect in {n} optics groups"
 
 
-def _stretch_notes(held: list[tuple[OpticsGroup, Effects]]) -> Iterator[str]:
-    parts = [(g, e) for g, e in held if e.magnification != ISOTROPIC]
+def unapplied_stretch(columns: str, why: str, factor: float) -> Note:
+    """A warning on a magnification matrix that is left out; ``factor`` is its largest deviation."""
+    text = f"Anisotropic magnification ({columns}) of up to {100 * factor:.2g} %, not applied{why}."
+    return Note("magnification-not-applied", "warning", text)
+
+
+def _stretch_notes(pairs: list[tuple[OpticsGroup, Effects]]) -> Iterator[Note]:
+    parts = [(g, e) for g, e in pairs if e.magnification != ISOTROPIC]
     if not parts:
         return
-    moved = []
+    displacements = []
     for group, effect in parts:
         low, high = stretches(effect.magnification)
         half_side = 0.5 * group.box_size * group.pixel_size
-        moved.append((max(abs(high - 1.0), abs(low - 1.0)) * half_side, low, high))
-    i = int(np.argmax([m[0] for m in moved]))
+        displacements.append((max(abs(high - 1.0), abs(low - 1.0)) * half_side, low, high))
+    i = int(np.argmax([m[0] for m in displacements]))
     group, effect = parts[i]
-    far, low, high = moved[i]
-    yield (
-        f"optics group {group.name!r}: anisotropic magnification ({effect.stretch}), "
-        f"{100 * (low - 1):+.2f} % to {100 * (high - 1):+.2f} %, is applied; at the edge of the "
-        f"box it moves density by {far:.2g} A{_largest_of(len(parts))}."
+    far, low, high = displacements[i]
+    text = (
+        f"Optics group {group.name!r}: anisotropic magnification ({effect.stretch}) of "
+        f"{100 * (low - 1):+.2f} % to {100 * (high - 1):+.2f} %, applied; it moves density at the "
+        f"edge of the box by {far:.2g} A{_largest_of(len(parts))}."
     )
+    yield Note("magnification-applied", "note", text)
 
 
-def _processing_notes(held: list[tuple[OpticsGroup, Effects]]) -> Iterator[str]:
-    for processing, done in (
+def _processing_notes(pairs: list[tuple[OpticsGroup, Effects]]) -> Iterator[Note]:
+    for processing, state in (
         ("premultiplied", "multiplied by their CTF"), ("phase-flipped", "phase-flipped"),
     ):  # fmt: skip
-        names = [repr(g.name) for g, e in held if e.processing == processing]
+        names = [repr(g.name) for g, e in pairs if e.processing == processing]
         if names:
-            listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            yield (
-                f"the images of optics group {listed} are stored {done}; they are used so, with the "
-                f"CTF of this table."
+            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            text = (
+                f"The images of optics group {some} are stored {state} and are used as such, with "
+                f"the CTF of this table."
             )
+            yield Note("images-processed", "note", text)

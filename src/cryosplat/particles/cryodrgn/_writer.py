@@ -1,4 +1,4 @@
-"""Writing particles for cryoDRGN: poses.pkl, ctf.pkl, and what says which images they are of."""
+"""Writing particles for cryoDRGN: poses.pkl, ctf.pkl, and tables that name their images."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 
 from ...io.atomic import replacing_together
 from ...io.pickles import save_pickle
+from ...notes import Note
 from ...optics import Optics
-from ..tables.aberrations import Aberration, in_degrees, largest_turn, stretches
+from ..relion import write_particles
+from ..tables import Aberration, in_degrees, largest_turn, stretches
 from ..values import Particles
-from ..writing import write_particles
-from .reading import HALF_SETS
+from ._reader import HALF_SETS
 
 POSES, CTF, TABLE, STACKS = "poses.pkl", "ctf.pkl", "particles.star", "particles.txt"
 FILES = (POSES, CTF, TABLE, HALF_SETS, STACKS)
 """All that a folder for cryoDRGN may hold."""
 
 
-def write_cryodrgn(particles: Particles, folder: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Write a folder for cryoDRGN, all of its files or none; returns what it cannot say, in sentences.
+def write_cryodrgn(particles: Particles, folder: str | os.PathLike[str]) -> tuple[Note, ...]:
+    """Write a folder for cryoDRGN, all of its files or none; returns notes on what it cannot hold.
 
     ``poses.pkl`` and ``ctf.pkl`` (float32, the formats of cryoDRGN 4) follow the order of the
     particles, and so does ``particles.star``, which names the images and keeps everything else.
@@ -78,55 +79,66 @@ def _whole_stacks(particles: Particles) -> list[Path] | None:
     return [images.stacks[i].path.absolute() for i in order.tolist()]
 
 
-def _effects_lost(optics: Optics) -> Iterator[str]:
-    """What optics groups hold beside the CTF's own values, and what leaving it out means."""
+def _lost_effects(optics: Optics) -> Iterator[Note]:
+    """On effects of optics groups that ctf.pkl has no columns for, and their size."""
     groups = [optics.groups[i] for i in torch.unique(optics.group).tolist()]
-    turned = [(largest_turn(g, Aberration("", "", g.odd, g.even)), g) for g in groups]
-    turn, group = max(turned, key=lambda pair: pair[0])
+    turns = [(largest_turn(g, Aberration("", "", g.odd, g.even)), g) for g in groups]
+    turn, group = max(turns, key=lambda pair: pair[0])
     if turn > 0.0:
-        yield (
-            f"ctf.pkl has no columns for aberrations, which turn phases by up to "
+        yield _lost(
+            "aberration-not-written",
+            f"ctf.pkl has no columns for aberrations, which change phases by up to "
             f"{in_degrees(turn)} degrees at Nyquist ({2 * group.pixel_size:.3g} A, optics "
-            f"group {group.name!r}); particles.star keeps them."
+            f"group {group.name!r}); particles.star keeps them.",
         )
     far = max(abs(s - 1.0) for g in groups for s in stretches(g.magnification))
     if far > 0.0:
-        yield (
-            f"ctf.pkl has no columns for anisotropic magnification, which reaches "
-            f"{100 * far:.2g} %; particles.star keeps it."
+        yield _lost(
+            "magnification-not-written",
+            f"ctf.pkl has no columns for anisotropic magnification of up to {100 * far:.2g} %; "
+            f"particles.star keeps it.",
         )
     if any(g.processing != "none" for g in groups):
-        yield (
-            "cryoDRGN takes images as they were recorded, but some of these were premultiplied "
-            "or phase-flipped by their CTF; particles.star says which."
+        yield _lost(
+            "processing-not-written",
+            "cryoDRGN expects images as recorded, but some of these are premultiplied or "
+            "phase-flipped; particles.star says which.",
         )
     if bool((optics.dose > 0.0).any()):
-        yield (
-            f"ctf.pkl has no column for the exposure before an image, up to "
-            f"{float(optics.dose.max()):.3g} e/A^2; particles.star keeps it."
+        yield _lost(
+            "dose-not-written",
+            f"ctf.pkl has no column for pre-exposure, here up to {float(optics.dose.max()):.3g} "
+            f"e/A^2; particles.star keeps it.",
         )
 
 
-def _losses(particles: Particles, listed: bool) -> list[str]:
+def _lost(code: str, text: str) -> Note:
+    return Note(code, "note", text)
+
+
+def _losses(particles: Particles, listed: bool) -> Iterator[Note]:
     optics = particles.optics
-    losses = []
     side = optics.of_group("pixel_size") * torch.from_numpy(particles.images.box_sizes)
     far = int((particles.poses.shifts.abs().amax(dim=1) > side).sum())
     if far:
-        losses.append(
-            f"{far} particles lie further than a box from their images' centres; cryoDRGN takes "
-            f"such translations for pixels and refuses them."
+        yield _lost(
+            "origins-beyond-box",
+            f"{far} particles lie more than a box from their images' centres; cryoDRGN takes such "
+            f"translations for pixels and refuses them.",
         )
     if bool((optics.b_factor != 0).any()) or bool((optics.scale != 1).any()):
-        losses.append("ctf.pkl has no columns for B-factors and scales; particles.star keeps them.")
-    losses += _effects_lost(optics)
+        text = "ctf.pkl has no columns for B-factors and scales; particles.star keeps them."
+        yield _lost("scale-not-written", text)
+    yield from _lost_effects(optics)
     if len({(g.pixel_size, g.box_size) for g in optics.groups}) > 1:
-        losses.append("cryoDRGN takes the pixel size of the first particle for all of them.")
+        text = "cryoDRGN uses the pixel size of the first particle for all of them."
+        yield _lost("pixel-sizes-not-written", text)
     if particles.images.sign is not None:
-        losses.append("cryoDRGN does not know that some images have the other sign of contrast.")
+        text = "Some images have the opposite contrast, which cryoDRGN cannot represent."
+        yield _lost("data-signs-not-written", text)
     if not listed:
-        losses.append(
-            "the particles are not all images of their stacks in order, so the pickles belong to "
-            "particles.star and to no stack."
+        yield _lost(
+            "stacks-not-listed",
+            "The particles are not all images of their stacks in order, so the pickles belong to "
+            "particles.star and to no stack.",
         )
-    return losses

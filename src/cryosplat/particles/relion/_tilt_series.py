@@ -13,8 +13,9 @@ from scipy.spatial.transform import Rotation
 
 from ...errors import StarError
 from ...io.star import read_star
+from ...notes import Note
 from ..resolving import resolve
-from .columns import numbers
+from ..tables import numbers
 
 PARTICLES, TOMOGRAMS = "rlnTomoParticlesFile", "rlnTomoTomogramsFile"
 _SERIES_FILE = "rlnTomoTiltSeriesStarFile"
@@ -45,7 +46,7 @@ class TiltSeries:
     hand: float
     pixel_size: float
     size: tuple[float, float, float]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rotations)
@@ -77,15 +78,15 @@ def read_tomograms(path: Path) -> dict[str, TiltSeries]:
             f"  Remedy: give the tomograms.star of the tomography job."
         )
     others = [name for name in blocks if name != "global"]
-    found = {}
+    tilt_series = {}
     for i, row in enumerate(table.to_dict("records")):
         name = str(row["rlnTomoName"])
         if _SERIES_FILE in row:
-            place = _found(str(row[_SERIES_FILE]), path, _SERIES_FILE)
-            tables = read_star(place)
+            file = _resolved(str(row[_SERIES_FILE]), path, _SERIES_FILE)
+            tables = read_star(file)
             series = tables.get(name, next(iter(tables.values())))
         else:
-            place = path
+            file = path
             block = name if name in blocks else others[i] if i < len(others) else None
             if block is None:
                 raise StarError(
@@ -93,8 +94,8 @@ def read_tomograms(path: Path) -> dict[str, TiltSeries]:
                     f"  Remedy: give the tomograms.star of the tomography job."
                 )
             series = blocks[block]
-        found[name] = _series(name, place, row, series)
-    return found
+        tilt_series[name] = _series(name, file, row, series)
+    return tilt_series
 
 
 def _series(name: str, path: Path, row: dict[str, object], table: pd.DataFrame) -> TiltSeries:
@@ -136,11 +137,16 @@ def _series(name: str, path: Path, row: dict[str, object], table: pd.DataFrame) 
     )  # fmt: skip
 
 
-def _notes(table: pd.DataFrame, row: dict[str, object]) -> Iterator[str]:
+def _notes(table: pd.DataFrame, row: dict[str, object]) -> Iterator[Note]:
     if "rlnCtfBfactor" in table and np.any(table["rlnCtfBfactor"].to_numpy() != 0.0):
-        yield "rlnCtfBfactor of the tilt series is not used: their exposure takes its place."
+        text = "rlnCtfBfactor of the tilt series is not used; the pre-exposure is used instead."
+        yield Note("tilt-b-factor-unused", "note", text)
     if any(str(label).startswith("rlnTomoDeformation") for label in row):
-        yield "the tilt images' deformations place the particles; within one they are not applied."
+        text = (
+            "Deformations of the tilt images (rlnTomoDeformation) are used to place the particles "
+            "and are not applied within a particle."
+        )
+        yield Note("deformation-not-applied", "note", text)
 
 
 def _hand(row: dict[str, object], path: Path, name: str) -> float:
@@ -148,7 +154,7 @@ def _hand(row: dict[str, object], path: Path, name: str) -> float:
     if label not in row:
         raise StarError(
             f"{path}: {label} of tilt series {name} is missing, so the sign with which the defocus "
-            f"follows the depth is not known.\n  Remedy: add it to data_global: -1 is usual."
+            f"changes with depth is unknown.\n  Remedy: add it to data_global (usually -1)."
         )
     hand = float(numbers([row[label]], label, str(path), StarError)[0])
     if hand not in (-1.0, 1.0):
@@ -159,7 +165,7 @@ def _hand(row: dict[str, object], path: Path, name: str) -> float:
 def _rotations(table: pd.DataFrame, where: str) -> NDArray[np.float64]:
     """Rotations (f, 3, 3) from the tomogram to the images: about z last, about x first."""
     if all(label in table for label in _MATRIX):
-        return _written_out(table, where)
+        return _projection_matrices(table, where)
     labels = ("rlnTomoXTilt", *_ANGLES)
     angles = [
         numbers(table[label], label, where, StarError) if label in table else np.zeros(len(table))
@@ -168,7 +174,7 @@ def _rotations(table: pd.DataFrame, where: str) -> NDArray[np.float64]:
     return Rotation.from_euler("xyz", np.stack(angles, axis=1), degrees=True).as_matrix()
 
 
-def _written_out(table: pd.DataFrame, where: str) -> NDArray[np.float64]:
+def _projection_matrices(table: pd.DataFrame, where: str) -> NDArray[np.float64]:
     """The rotations in RELION 4's projection matrices, whose rows are lists "[a,b,c,d]"."""
     matrices = np.empty((len(table), 3, 3))
     for i, label in enumerate(_MATRIX):
@@ -197,14 +203,14 @@ def tomograms_of(path: Path) -> Path:
         entries = optimisation_set(read_star(file))
         if entries is not None and TOMOGRAMS in entries:
             own = Path(entries.get(PARTICLES, "")).name == path.name
-            named[own].add(_found(entries[TOMOGRAMS], file, TOMOGRAMS))
-    found = named[True] or named[False]
+            named[own].add(_resolved(entries[TOMOGRAMS], file, TOMOGRAMS))
+    files = named[True] or named[False]
     beside = path.parent / "tomograms.star"
-    if len(found) == 1:
-        return found.pop()
-    if not found and beside.is_file():
+    if len(files) == 1:
+        return files.pop()
+    if not files and beside.is_file():
         return beside
-    which = f"{len(found)} different ones are named beside it" if found else "there is no such file"
+    which = f"{len(files)} different ones are named beside it" if files else "there is no such file"
     raise StarError(
         f"{path}: each row is a stack of tilt images, whose angles, defoci and doses are in the "
         f"tomograms.star of the tomography job; {which}.\n"
@@ -221,14 +227,14 @@ def optimisation_set(blocks: dict[str, pd.DataFrame]) -> dict[str, str] | None:
     return None
 
 
-def _found(name: str, table: Path, label: str) -> Path:
-    found = resolve(name, table, None)
-    if found is None:
+def _resolved(name: str, table: Path, label: str) -> Path:
+    file = resolve(name, table, None)
+    if file is None:
         raise StarError(
             f"{table}: {label} is {name}, which is neither there nor in a folder above.\n"
             f"  Remedy: keep the file in the project's folder, or correct its name."
         )
-    return found
+    return file
 
 
 def files_of(path: Path, entries: dict[str, str]) -> tuple[Path, Path]:
@@ -241,4 +247,6 @@ def files_of(path: Path, entries: dict[str, str]) -> tuple[Path, Path]:
             f"{path}: the optimisation set names no particles ({PARTICLES}).\n"
             f"  Remedy: give that of an extraction or a refinement."
         )
-    return _found(entries[PARTICLES], path, PARTICLES), _found(entries[TOMOGRAMS], path, TOMOGRAMS)
+    return _resolved(entries[PARTICLES], path, PARTICLES), _resolved(
+        entries[TOMOGRAMS], path, TOMOGRAMS
+    )

@@ -10,8 +10,7 @@ import pandas as pd
 
 from ...errors import StarError
 from ...optics import ISOTROPIC, OpticsGroup, Processing, beam_tilt
-from ..tables.aberrations import Aberration, Effects, Matrix, added, with_effects
-from ..tables.columns import numbers
+from ..tables import Aberration, Effects, Matrix, added, numbers, with_effects
 
 _TILT = ("rlnBeamTiltX", "rlnBeamTiltY")
 _ZERNIKE = ("rlnOddZernike", "rlnEvenZernike")
@@ -40,19 +39,18 @@ def relion_effects(values: Mapping[str, object], group: OpticsGroup, where: str)
     tilt = tuple(number(label, 0.0) for label in _TILT)
     if any(tilt):
         odd = beam_tilt(group, *(1e-3 * t for t in tilt))
-        text = f"beam tilt (rlnBeamTilt) of ({tilt[0]:.3g}, {tilt[1]:.3g}) mrad is"
+        text = f"beam tilt (rlnBeamTilt) of ({tilt[0]:.3g}, {tilt[1]:.3g}) mrad"
         parts.append(Aberration("beam tilt", text, odd=odd))
     for label, what in zip(_ZERNIKE, ("odd", "even"), strict=True):
         coefficients = _coefficients(values.get(label, "[]"), label, where)
         if label == "rlnOddZernike" and any(t in values for t in _TILT) and any(coefficients[3:5]):
             coma = (0.0, 0.0, 0.0, *coefficients[3:5])
-            text = "third-order coma (rlnOddZernike), whose place RELION gives to the beam tilt, is"
+            text = "third-order coma (rlnOddZernike), which RELION replaces by the beam tilt"
             unused.append(Aberration("coma", text, odd=coma))
             coefficients = added(coefficients, tuple(-c for c in coma))
         if any(coefficients):
-            held = {what: coefficients}
-            parts.append(Aberration(label, f"{what} aberrations ({label}) are", **held))
-    a, b, c, d = (number(m, one) for m, one in zip(_MATRIX, ISOTROPIC, strict=True))
+            parts.append(Aberration(label, f"{what} aberrations ({label})", **{what: coefficients}))
+    a, b, c, d = (number(m, isotropic) for m, isotropic in zip(_MATRIX, ISOTROPIC, strict=True))
     return Effects(tuple(parts), tuple(unused), (a, b, c, d), _processing(number, group, where))
 
 
@@ -63,8 +61,7 @@ def _processing(
     if premultiplied and flipped:
         raise StarError(
             f"{where}: {_PREMULTIPLIED} and {_FLIPPED} are both set for optics group "
-            f"{group.name!r}; images are one or the other.\n  Remedy: set the one that is wrong "
-            f"to 0."
+            f"{group.name!r}, but images are one or the other.\n  Remedy: set the wrong one to 0."
         )
     return "premultiplied" if premultiplied else "phase-flipped" if flipped else "none"
 
@@ -76,30 +73,30 @@ def _coefficients(value: object, label: str, where: str) -> tuple[float, ...]:
     try:
         if not (len(text) > 1 and text[0] == "[" and text[-1] == "]") or "_" in text:
             raise ValueError(text)
-        found = tuple(float(word) for word in inner.split(",")) if inner else ()
+        coefficients = tuple(float(word) for word in inner.split(",")) if inner else ()
     except ValueError:
-        found = (math.nan,)
-    if len(found) > _MOST_COEFFICIENTS or not all(map(math.isfinite, found)):
-        given = text if len(text) <= 60 else f"{text[:60]}..."
+        coefficients = (math.nan,)
+    if len(coefficients) > _MOST_COEFFICIENTS or not all(map(math.isfinite, coefficients)):
+        start = text if len(text) <= 60 else f"{text[:60]}..."
         raise StarError(
-            f"{where}: {label} is {given!r}, expected at most {_MOST_COEFFICIENTS} numbers in "
+            f"{where}: {label} is {start!r}, expected at most {_MOST_COEFFICIENTS} numbers in "
             f"radian, without spaces: [0.1,-0.2,0,...].\n"
-            f"  Remedy: copy the column from RELION's own file, or leave it out."
+            f"  Remedy: copy the column from RELION's own file, or remove it."
         )
-    return found if any(found) else ()
+    return coefficients if any(coefficients) else ()
 
 
 def aberration_columns(groups: Sequence[OpticsGroup], kept: pd.DataFrame) -> pd.DataFrame:
-    """``kept``, the other columns of an optics table, with columns that say what ``groups`` hold.
+    """``kept``, the other columns of an optics table, with columns for the effects of ``groups``.
 
-    Columns of the source stay word for word where they say it already.
+    Columns of the source stay word for word where they describe those effects already.
     """
     own = [label for label in OPTICS_COLUMNS if label in kept]
-    told = [
+    effects = [
         relion_effects({label: kept[label].iloc[i] for label in own}, group, "the optics table")
         for i, group in enumerate(groups)
     ]
-    if with_effects(groups, told, "the optics table", StarError) == tuple(groups):
+    if with_effects(groups, effects, "the optics table", StarError) == tuple(groups):
         return kept
     kept = kept.drop(columns=[label for label in own if label != "rlnMtfFileName"])
     written: dict[str, object] = {}

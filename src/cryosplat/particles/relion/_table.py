@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ...errors import StarError
 from ...io.star import read_star
+from ...notes import Note, NoteCollector
 from ..cistem import ACTIVE_ROWS, OWN_LABELS, is_cistem, relion_columns
-from .columns import integers, numbers
-from .tilt_series import files_of, optimisation_set, read_tomograms, tomograms_of
-from .tomography import tilt_image_rows
+from ..tables import integers, numbers
+from ._tilt_series import files_of, optimisation_set, read_tomograms, tomograms_of
+from ._tomography import tilt_image_rows
 
 # What RELION takes from the optics table only, unlike the CTF's values.
 OPTICS_FIRST = ("rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality")
@@ -25,9 +26,9 @@ _PARTICLE_BLOCKS = ("particles", "images", "")
 class StarTable:
     """The particle rows of a star file, and the row of the optics table each belongs to.
 
-    ``tilt_stacks``: the file has one row per particle, whose tilt images the rows here are.
-    ``own_labels`` and ``own_rows`` (n,): the file's names of columns and numbers of rows where
-    they are others, for messages.
+    ``tilt_stacks``: the file has one row per particle; the rows here are its tilt images.
+    ``own_labels`` and ``own_rows`` (n,): names of columns and numbers of rows as in the file, where
+    they differ from those here, for messages.
     """
 
     path: Path
@@ -37,15 +38,15 @@ class StarTable:
     optics_row: NDArray[np.int64]
     missing: list[str] = field(default_factory=list)
     tilt_stacks: bool = False
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[Note, ...] = ()
     own_labels: dict[str, str] = field(default_factory=dict)
     own_rows: NDArray[np.int64] | None = None
 
     @property
     def where(self) -> str:
         """File and block, for messages that count the rows held here."""
-        counted = "" if self.own_rows is None else ACTIVE_ROWS
-        return f"{self.path}, data_{self.block}{counted}"
+        active = "" if self.own_rows is None else ACTIVE_ROWS
+        return f"{self.path}, data_{self.block}{active}"
 
     def has(self, label: str) -> bool:
         """Whether the particles or their optics groups have the column."""
@@ -103,21 +104,24 @@ def _remedy(label: str) -> str:
 
 
 def open_star(path: Path) -> StarTable:
-    """The particle table of a star file, or of the one that RELION's optimisation set names, joined
-    to its optics table by group id; tilt images of RELION 5's stacks have a row each, and cisTEM's
-    tables have RELION's columns."""
+    """The particle table of a star file, or of the file that an optimisation set names, joined to its
+    optics table by group id.
+
+    Each tilt image of RELION 5's stacks gets a row, and cisTEM's tables get RELION's columns.
+    """
     blocks, tomograms = read_star(path), None
     entries = optimisation_set(blocks)
     if entries is not None:
         path, tomograms = files_of(path, entries)
         blocks = read_star(path)
-    notes: list[str] = []
+    notes = NoteCollector()
     block = next((b for b in _PARTICLE_BLOCKS if b in blocks), None)
     if block is None:
         with_images = [name for name, table in blocks.items() if "rlnImageName" in table]
         if len(with_images) == 1:
             block = with_images[0]
-            notes.append(f"The particles are read from the table data_{block}.")
+            text = f"The particles are read from the table data_{block}."
+            notes.add(Note("table-name", "note", text))
     if block is None:
         raise StarError(
             f"{path}: no table of particles; the file has "
@@ -130,16 +134,14 @@ def open_star(path: Path) -> StarTable:
             f"{path}, data_{block}: the table has no rows.\n"
             f"  Remedy: check the selection that wrote it."
         )
-    tilted = _tilt_stacks(blocks)
+    tilt_stacks = _has_tilt_stacks(blocks)
     own_labels, own_rows = {}, None
     if is_cistem(rows):
         n, own_labels = len(rows), OWN_LABELS
-        rows, active, more = relion_columns(rows, path, block)
-        notes += more
+        rows, active = notes.collect(relion_columns(rows, path, block))
         own_rows = active if len(active) < n else None
-    if tilted:
-        rows, more = _with_tilt_images(path, tomograms, rows)
-        notes += more
+    if tilt_stacks:
+        rows = notes.collect(_with_tilt_images(path, tomograms, rows))
     optics = blocks.get("optics")
     if optics is None or len(optics) == 0:
         if "rlnOpticsGroup" in rows and "rlnVoltage" not in rows:
@@ -151,12 +153,12 @@ def open_star(path: Path) -> StarTable:
     else:
         joined = _join(path, block, rows, optics)
     return StarTable(
-        path, block, rows, optics, joined, tilt_stacks=tilted, notes=notes,
+        path, block, rows, optics, joined, tilt_stacks=tilt_stacks, notes=tuple(notes),
         own_labels=own_labels, own_rows=own_rows,
     )  # fmt: skip
 
 
-def _tilt_stacks(blocks: dict[str, pd.DataFrame]) -> bool:
+def _has_tilt_stacks(blocks: dict[str, pd.DataFrame]) -> bool:
     """Whether each row is a stack of tilt images, as RELION 5 writes them."""
     label = "rlnTomoSubTomosAre2DStacks"
     general = blocks.get("general", pd.DataFrame())
@@ -165,36 +167,37 @@ def _tilt_stacks(blocks: dict[str, pd.DataFrame]) -> bool:
 
 def _with_tilt_images(
     path: Path, tomograms: Path | None, rows: pd.DataFrame
-) -> tuple[pd.DataFrame, list[str]]:
-    """One row per tilt image for one per particle, and what the user should know."""
+) -> tuple[pd.DataFrame, list[Note]]:
+    """One row per tilt image in place of one per particle, and notes."""
     series = read_tomograms(tomograms_of(path) if tomograms is None else tomograms)
     images = tilt_image_rows(rows, series, f"{path}, data_particles")
     used = sorted(set(rows["rlnTomoName"].astype(str)))
-    told = (
-        f"{len(rows)} particles are taken as {len(images)} tilt images of {len(used)} tilt series."
+    text = (
+        f"{len(rows)} particles are read as {len(images)} tilt images of {len(used)} tilt series."
     )
-    return images, [told, *dict.fromkeys(n for name in used for n in series[name].notes)]
+    notes = [Note("tilt-images", "note", text)]
+    return images, [*notes, *dict.fromkeys(n for name in used for n in series[name].notes)]
 
 
 def _join(path: Path, block: str, rows: pd.DataFrame, optics: pd.DataFrame) -> NDArray[np.int64]:
     if "rlnOpticsGroup" not in optics or "rlnOpticsGroup" not in rows:
         if len(optics) == 1:
             return np.zeros(len(rows), dtype=np.int64)
-        lacking = f"data_{block}" if "rlnOpticsGroup" in optics else "data_optics"
+        incomplete = f"data_{block}" if "rlnOpticsGroup" in optics else "data_optics"
         raise StarError(
-            f"{path}, {lacking}: missing rlnOpticsGroup, so the rows cannot be joined to the "
+            f"{path}, {incomplete}: missing rlnOpticsGroup, so the rows cannot be joined to the "
             f"{len(optics)} optics groups.\n  Remedy: write the file again with RELION."
         )
     ids = integers(optics["rlnOpticsGroup"], "rlnOpticsGroup", f"{path}, data_optics", StarError)
     if len(np.unique(ids)) < len(ids):
         raise StarError(f"{path}, data_optics: an rlnOpticsGroup occurs twice in {ids.tolist()}.")
     where = f"{path}, data_{block}"
-    wanted = integers(rows["rlnOpticsGroup"], "rlnOpticsGroup", where, StarError)
-    position = pd.Index(ids).get_indexer(pd.Index(wanted))
+    group = integers(rows["rlnOpticsGroup"], "rlnOpticsGroup", where, StarError)
+    position = pd.Index(ids).get_indexer(pd.Index(group))
     bad = np.flatnonzero(position < 0)
     if len(bad):
         raise StarError(
-            f"{where} row {bad[0] + 1}: optics group {wanted[bad[0]]} is not in data_optics, which "
+            f"{where} row {bad[0] + 1}: optics group {group[bad[0]]} is not in data_optics, which "
             f"has {sorted(ids.tolist())} ({len(bad)} rows of this file are affected).\n"
             f"  Remedy: join the files with relion_star_handler --combine, which keeps the groups."
         )
