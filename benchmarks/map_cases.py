@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
+import torch
 from ceilings import Ceilings, best_time
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -43,9 +44,9 @@ def voxelisation(k: int, side: int, limits: Ceilings) -> list[Row]:
     then 2 to add it up forward, 7 for its moments backward. Forward writes the map once.
     """
     centres, precisions, weights, voxels = _gaussians(k, side)
-    slabs = splatting.slabs(side)
     gradient = np.random.default_rng(6).standard_normal((side,) * 3, dtype=np.float32)
-    forward = best_time(lambda: splatting.voxelize(centres, precisions, weights, side, slabs))
+    gaussians = [torch.from_numpy(a) for a in (centres, precisions, weights)]
+    forward = best_time(lambda: splatting.volume(*gaussians, side))
     backward = best_time(lambda: splatting.voxelize_adjoint(centres, precisions, weights, gradient))
     rows = []
     for name, taken, operations in (("forward", forward, 26), ("backward", backward, 31)):

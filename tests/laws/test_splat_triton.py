@@ -7,11 +7,8 @@ of this file runs the others there. In this process they need a GPU, for which t
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +17,9 @@ from typing import Any
 import pytest
 import tolerances
 import torch
+import triton_process
 from torch import Tensor
+from triton_process import DEVICE, INTERPRETED, needs_gpu, needs_triton
 
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture, quaternions_to_matrices
@@ -29,29 +28,11 @@ from cryosplat.splatting import project
 from cryosplat.splatting._reference import voxelize_dense, voxelize_dense_adjoint
 from cryosplat.splatting._splat_reference import splat_dense, splat_dense_adjoint
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cpu" if INTERPRETED else "cuda"
-
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="the package triton is not installed"
-)
-# the others, in the process that compiles
-needs_gpu = pytest.mark.skipif(
-    not INTERPRETED and not torch.cuda.is_available(), reason="no CUDA device to compile for"
-)
-
 
 @needs_triton
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's process")
 def test_interpreted_the_kernels_pass_the_other_tests() -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    environment |= {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, __file__], env=environment, cwd=Path(__file__).parents[2], check=False,
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-6000:] + done.stderr
+    triton_process.passes(__file__)
 
 
 def _bodies(operator: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -270,28 +251,15 @@ def test_on_a_gpu_autograd_reaches_the_kernels(generator: torch.Generator) -> No
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter's process compiles nothing")
 def test_every_kernel_compiles_for_an_h200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
     from cryosplat.splatting import _bins, _splat_cuda, _voxelize_cuda
 
     constants = {"LANES": 128, "TILE": 16, "BRICK": 8, "CUTOFF": 5.0, "GAUSSIANS": 4, "PIXELS": 8,
                  "VOXELS": 128}  # fmt: skip
-    scalars = {"number", "k", "side", "tiles", "bricks", "bins_x", "bins_y"}
-    whole = {"first", "extent", "ends", "keys", "owners", "starts"}
+    types = dict.fromkeys(("number", "k", "side", "tiles", "bricks", "bins_x", "bins_y"), "i32")
+    types |= dict.fromkeys(("first", "extent", "ends", "keys", "owners", "starts"), "*i32")
     for module, name in (
         (_bins, "_fill"), (_splat_cuda, "_boxes"), (_splat_cuda, "_splat"),
         (_splat_cuda, "_splat_adjoint"), (_voxelize_cuda, "_boxes"),
         (_voxelize_cuda, "_voxelize"), (_voxelize_cuda, "_voxelize_adjoint"),
     ):  # fmt: skip
-        kernel = getattr(module, name)
-        given = {a: constants[a] for a in kernel.arg_names if a in constants}
-        signature = {
-            a: "constexpr" if a in given else "i32" if a in scalars else "*i32" if a in whole
-            else "*fp32"
-            for a in kernel.arg_names
-        }  # fmt: skip
-        source = ASTSource(kernel, signature, constexprs=given)
-        made = triton.compile(source, target=GPUTarget("cuda", 90, 32))
-        assert made.asm["cubin"], name
+        triton_process.compiles(getattr(module, name), constants, types)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..fourier import friedel_counts
+from ..kernels import register_kernels
 from . import _cpu
-from ._reference import slices_dense, slopes_dense, spread_dense
+from ._reference import slices_dense, slopes_dense, spread_dense, with_mates
 
 
 @torch.library.custom_op("cryosplat::slices", mutates_args=())
@@ -34,22 +35,10 @@ def slopes_op(grid: Tensor, values: Tensor, steps: Tensor, radii: Tensor) -> Ten
     return slopes_dense(grid, values, steps, radii)
 
 
-@slices_op.register_kernel("cpu")
-def _(grid: Tensor, steps: Tensor, radii: Tensor, box_size: int) -> Tensor:
-    body = _cpu.slices if grid.dtype == torch.complex64 else slices_dense
-    return body(grid, steps, radii, box_size)
-
-
-@spread_op.register_kernel("cpu")
-def _(values: Tensor, steps: Tensor, radii: Tensor, period: int) -> Tensor:
-    body = _cpu.spread if values.dtype == torch.complex64 else spread_dense
-    return body(values, steps, radii, period)
-
-
-@slopes_op.register_kernel("cpu")
-def _(grid: Tensor, values: Tensor, steps: Tensor, radii: Tensor) -> Tensor:
-    body = _cpu.slopes if grid.dtype == torch.complex64 else slopes_dense
-    return body(grid, values, steps, radii)
+_CUDA = f"{__package__}._cuda"
+register_kernels(slices_op, slices_dense, _cpu.slices, (_CUDA, "slices"))
+register_kernels(spread_op, spread_dense, _cpu.spread, (_CUDA, "spread"))
+register_kernels(slopes_op, slopes_dense, _cpu.slopes, (_CUDA, "slopes"))
 
 
 @slices_op.register_fake
@@ -72,15 +61,6 @@ def _counts(half: Tensor, side: int) -> Tensor:
     return friedel_counts(side, half.device).to(half.real.dtype)
 
 
-def _hermitian(grid: Tensor) -> Tensor:
-    """A half grid whose planes that hold both members of their pairs are made consistent, in place."""
-    for x in {0, grid.shape[0] // 2}:
-        plane = grid[:, :, x]
-        mate = plane.flip(0, 1).roll((1, 1), (0, 1)).conj()
-        plane.add_(mate).mul_(0.5)
-    return grid
-
-
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:3])
     ctx.side = inputs[3]
@@ -101,7 +81,7 @@ def _slices_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor 
 def _spread_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
     values, steps, radii = ctx.saved_tensors
     box = values.shape[1]
-    grid = _hermitian(gradient / _counts(gradient, ctx.side))
+    grid = with_mates(0.5 * gradient)  # a gradient need not be Hermitian where it holds pairs
     weighed = _counts(values, box)
     by_values = by_steps = None
     if ctx.needs_input_grad[0]:

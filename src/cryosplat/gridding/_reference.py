@@ -59,6 +59,14 @@ def _whole(grid: Tensor) -> Tensor:
     return torch.fft.fftn(torch.fft.irfftn(grid, s=(grid.shape[0],) * 3))
 
 
+def with_mates(grid: Tensor) -> Tensor:
+    """A half grid, its planes that hold both members of their pairs plus the mates, in place."""
+    for x in {0, grid.shape[0] // 2} if grid.shape[0] % 2 == 0 else {0}:
+        plane = grid[:, :, x]
+        plane += plane.flip(0, 1).roll((1, 1), (0, 1)).conj()
+    return grid
+
+
 def slices_dense(grid: Tensor, steps: Tensor, radii: Tensor, box_size: int) -> Tensor:
     """Slices (n, d, d // 2 + 1) of a half ``grid`` at ``q = kx steps[:, 0] + ky steps[:, 1]``.
 

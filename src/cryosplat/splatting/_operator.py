@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import SettingsError
+from ..kernels import register_kernels
 from . import _cpu, _splat_cpu
 from ._reference import voxelize_dense, voxelize_dense_adjoint
 from ._splat_reference import splat_dense, splat_dense_adjoint
@@ -26,25 +25,6 @@ def voxelize_adjoint_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`voxelize_dense_adjoint` as an operator that devices can override."""
     return voxelize_dense_adjoint(centres, precisions, weights, gradient)
-
-
-@voxelize_op.register_kernel("cpu")
-def _(centres: Tensor, precisions: Tensor, weights: Tensor, side: int) -> Tensor:
-    if centres.dtype != torch.float32:
-        return voxelize_dense(centres, precisions, weights, side)
-    c, p, w = (t.detach().contiguous().numpy() for t in (centres, precisions, weights))
-    return torch.from_numpy(_cpu.voxelize(c, p, w, side, _cpu.slabs(side)))
-
-
-@voxelize_adjoint_op.register_kernel("cpu")
-def _(
-    centres: Tensor, precisions: Tensor, weights: Tensor, gradient: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    if centres.dtype != torch.float32:
-        return voxelize_dense_adjoint(centres, precisions, weights, gradient)
-    arrays = [t.detach().contiguous().numpy() for t in (centres, precisions, weights, gradient)]
-    a, b, c = _cpu.voxelize_adjoint(*arrays)
-    return torch.from_numpy(a), torch.from_numpy(b), torch.from_numpy(c)
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], output: Tensor) -> None:
@@ -72,20 +52,6 @@ def splat_adjoint_op(
     return splat_dense_adjoint(centres, precisions, weights, gradient)
 
 
-@splat_op.register_kernel("cpu")
-def _(centres: Tensor, precisions: Tensor, weights: Tensor, side: int) -> Tensor:
-    body = _splat_cpu.images if centres.dtype == torch.float32 else splat_dense
-    return body(centres, precisions, weights, side)
-
-
-@splat_adjoint_op.register_kernel("cpu")
-def _(
-    centres: Tensor, precisions: Tensor, weights: Tensor, gradient: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    body = _splat_cpu.gradients if centres.dtype == torch.float32 else splat_dense_adjoint
-    return body(centres, precisions, weights, gradient)
-
-
 @splat_op.register_fake
 def _(centres: Tensor, precisions: Tensor, weights: Tensor, side: int) -> Tensor:
     return centres.new_empty(centres.shape[0], side, side)
@@ -105,44 +71,12 @@ def _splat_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor,
 splat_op.register_autograd(_splat_backward, setup_context=_keep)
 
 
-def _triton(name: str) -> Any:
-    """A module of Triton kernels, loaded when first used: CPU builds of PyTorch come without Triton."""
-    try:
-        return import_module(f".{name}", __package__)
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"Gaussians on a CUDA device need the package {error.name}, which is not installed. "
-            "Remedy: pip install 'cryosplat[gpu]', or run on the CPU."
-        ) from error
-
-
-@voxelize_op.register_kernel("cuda")
-def _(centres: Tensor, precisions: Tensor, weights: Tensor, side: int) -> Tensor:
-    single = centres.dtype == torch.float32
-    body = _triton("_voxelize_cuda").voxelize if single else voxelize_dense
-    return body(centres, precisions, weights, side)
-
-
-@voxelize_adjoint_op.register_kernel("cuda")
-def _(
-    centres: Tensor, precisions: Tensor, weights: Tensor, gradient: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    single = centres.dtype == torch.float32
-    body = _triton("_voxelize_cuda").voxelize_adjoint if single else voxelize_dense_adjoint
-    return body(centres, precisions, weights, gradient)
-
-
-@splat_op.register_kernel("cuda")
-def _(centres: Tensor, precisions: Tensor, weights: Tensor, side: int) -> Tensor:
-    single = centres.dtype == torch.float32
-    body = _triton("_splat_cuda").splat if single else splat_dense
-    return body(centres, precisions, weights, side)
-
-
-@splat_adjoint_op.register_kernel("cuda")
-def _(
-    centres: Tensor, precisions: Tensor, weights: Tensor, gradient: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    single = centres.dtype == torch.float32
-    body = _triton("_splat_cuda").splat_adjoint if single else splat_dense_adjoint
-    return body(centres, precisions, weights, gradient)
+_VOXELIZE, _SPLAT = f"{__package__}._voxelize_cuda", f"{__package__}._splat_cuda"
+register_kernels(voxelize_op, voxelize_dense, _cpu.volume, (_VOXELIZE, "voxelize"))
+register_kernels(
+    voxelize_adjoint_op, voxelize_dense_adjoint, _cpu.gradients, (_VOXELIZE, "voxelize_adjoint")
+)
+register_kernels(splat_op, splat_dense, _splat_cpu.images, (_SPLAT, "splat"))
+register_kernels(
+    splat_adjoint_op, splat_dense_adjoint, _splat_cpu.gradients, (_SPLAT, "splat_adjoint")
+)
