@@ -35,3 +35,8 @@ def test_statistics_take_no_more_than_a_page() -> None:
 
 def test_splatting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(_run("2_splatting", tmp_path, monkeypatch)["fsc"][8]) > 0.97
+
+
+def test_data_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = _run("4_data_term", tmp_path, monkeypatch)["reached"]
+    assert reached["forgiving"] > reached["least squares"] + 0.1

@@ -2,7 +2,7 @@
 
 It is the separable kernel of least aliasing at positions within 0.29 of the period, for twofold
 padding, among the even functions that are polynomials of degree 7 within each cell and have a
-continuous derivative (docs/decisions/0002). The derivative is what makes slices differentiable by
+continuous derivative (docs/decisions/0011). The derivative is what makes slices differentiable by
 rotations everywhere, at the identity too, where points fall onto cells.
 """
 
