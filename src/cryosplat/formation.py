@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from . import gridding
+from . import fourier, gridding
 from .errors import SettingsError
 from .grid import Grid
 from .mixture import GaussianMixture
@@ -49,7 +49,7 @@ class MixtureProjector:
     def slices(self, poses: Poses, pixel_size: float, box_size: int) -> Tensor:
         """Transforms of the projections, as `Projector.slices`."""
         images = project(self.mixture, poses, Grid(box_size, pixel_size))
-        return torch.fft.rfft2(torch.fft.ifftshift(images, (1, 2)))
+        return fourier.transform(torch.fft.ifftshift(images, (1, 2)), 2)
 
 
 class VolumeProjector:
@@ -99,4 +99,4 @@ def form_images(projector: Projector, poses: Poses, optics: Optics, box_size: in
     slices = projector.slices(seen_rotations(poses, optics), pixel_size, box_size)
     # the slices' phase origin is the rotation centre, the images' is pixel 0
     spectra = form(slices, poses.shifts, optics, box_size // 2)
-    return torch.fft.irfft2(spectra, s=(box_size, box_size))
+    return fourier.inverse(spectra, box_size, 2)

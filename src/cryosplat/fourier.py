@@ -43,6 +43,16 @@ def inverse(spectrum: Tensor, box_size: int, ndim: int) -> Tensor:
     return torch.from_numpy(scipy.fft.irfftn(values, size, axes, workers=threads))
 
 
+def filter(array: Tensor, gain: Tensor, ndim: int) -> Tensor:
+    """A real array whose transform is multiplied by a real ``gain``; differentiable."""
+    return inverse(transform(array, ndim) * gain.to(array.dtype), array.shape[-1], ndim)
+
+
+def fast_box_size(least: float) -> int:
+    """The smallest even box size of at least ``least`` whose transform is fast."""
+    return 2 * scipy.fft.next_fast_len(math.ceil(least / 2), real=True)
+
+
 def _needs_torch(values: Tensor) -> bool:
     # on the CPU scipy is up to five times faster
     return values.device.type != "cpu" or (values.requires_grad and torch.is_grad_enabled())

@@ -174,6 +174,21 @@ def test_resampling_is_differentiable(large: int, small: int, generator: torch.G
     assert torch.autograd.gradcheck(lambda x: fourier.resample(x, small, 2), (images,))
 
 
+@pytest.mark.parametrize("box_size", [8, 9])
+def test_a_filter_multiplies_the_transform(box_size: int, generator: torch.Generator) -> None:
+    images = _noise((2, box_size, box_size), generator).float()
+    gain = torch.exp(-0.1 * fourier.squared_radii((box_size, box_size)))
+    expected = torch.fft.irfft2(torch.fft.rfft2(images.double()) * gain, s=images.shape[1:])
+    smooth = fourier.filter(images, gain, 2)
+    assert smooth.dtype == torch.float32
+    torch.testing.assert_close(smooth.double(), expected, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("least", "size"), [(7.2, 8), (44, 48), (48, 48), (97, 100), (250, 250)])
+def test_fast_box_sizes_are_even_and_have_small_factors(least: float, size: int) -> None:
+    assert fourier.fast_box_size(least) == size
+
+
 def test_a_wave_at_nyquist_is_left_out_and_one_below_is_kept() -> None:
     x = torch.arange(16, dtype=torch.float64)
     for axis in (0, 1):

@@ -95,7 +95,7 @@ def _slope(power: Tensor, squared: Tensor) -> float | None:
 
 def _power(images: Tensor, window: Tensor) -> Tensor:
     mean = (images * window).sum((1, 2), keepdim=True) / window.sum()
-    return torch.fft.rfft2((images - mean) * window).abs().square()
+    return fourier.transform((images - mean) * window, 2).abs().square()
 
 
 def _seen(optics: Optics, window: Tensor) -> Tensor:
@@ -104,8 +104,8 @@ def _seen(optics: Optics, window: Tensor) -> Tensor:
     plain = tuple(replace(group, odd=(), magnification=ISOTROPIC) for group in optics.groups)
     frequencies = fourier.frequencies((d, d), float(optics.of_group("pixel_size")[0]))
     squared = ctf(replace(optics, groups=plain), frequencies).float().square()
-    blur = torch.fft.irfft2(torch.fft.rfft2(window).abs().square(), s=(d, d))
-    return torch.fft.rfft2(torch.fft.irfft2(squared, s=(d, d)) * blur).real
+    blur = fourier.inverse(fourier.transform(window, 2).abs().square(), d, 2)
+    return fourier.transform(fourier.inverse(squared, d, 2) * blur, 2).real
 
 
 def _shells(power: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Literal
 
 import gemmi
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -100,8 +99,7 @@ def coarse_shell(grid: Grid) -> int:
 
 
 def _coarse_grid(grid: Grid) -> Grid:
-    half = math.ceil(0.5 * grid.side / COARSE_PIXEL)
-    box_size = 2 * scipy.fft.next_fast_len(half, real=True)
+    box_size = fourier.fast_box_size(grid.side / COARSE_PIXEL)
     return Grid(box_size, grid.side / box_size) if box_size < grid.box_size else grid
 
 

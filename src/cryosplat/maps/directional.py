@@ -98,7 +98,7 @@ def directional_fsc(
     """
     for name, volume in (("first half-map", half1), ("second half-map", half2), ("mask", mask)):
         grid.check_cube(volume, f"directional_fsc: the {name}")
-    first, second = (torch.fft.rfftn((h * mask).detach().float()) for h in (half1, half2))
+    first, second = (fourier.transform((h * mask).detach().float(), 3) for h in (half1, half2))
     axes = half_sphere(n_axes)
     sums, counts = _cone_sums(first, second, grid, axes)
     norm = (sums[1] * sums[2]).sqrt()

@@ -213,14 +213,14 @@ def _randomise(
     transform: Tensor, first_shell: int, box_size: int, generator: torch.Generator
 ) -> Tensor:
     size = (box_size,) * transform.dim()
-    white = torch.fft.rfftn(torch.randn(size, generator=generator, dtype=torch.float64))
+    white = _transform(torch.randn(size, generator=generator, dtype=torch.float64))
     replaced = torch.polar(transform.abs(), white.angle())
     keep = fourier.squared_radii(size) < first_shell**2
-    return torch.fft.irfftn(torch.where(keep, transform, replaced), s=size)
+    return fourier.inverse(torch.where(keep, transform, replaced), box_size, len(size))
 
 
 def _transform(volume: Tensor) -> Tensor:
-    return torch.fft.rfftn(volume.detach().double())
+    return fourier.transform(volume.detach().double(), volume.dim())
 
 
 def _check_pair(a: Tensor, b: Tensor) -> None:

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor
 
@@ -135,7 +134,7 @@ def local_resolution(
         )
     bands = _bands(window, grid)
     spectra = [fourier.transform(v.detach().float(), 3) for v in (half1, half2, mask)]
-    side = _fast_even_size(6.0 * grid.side / window, grid.box_size)
+    side = min(fourier.fast_box_size(max(8.0, 6.0 * grid.side / window)), grid.box_size)
     frequency = torch.full((side,) * 3, bands[0].centre)
     alive = torch.ones_like(frequency, dtype=torch.bool)
     before, last = torch.zeros_like(frequency), bands[0].centre
@@ -189,7 +188,8 @@ def _correlation(
     fit on a grid of ``side``.
     """
     highest = band.centre + band.half_width
-    fine = _fast_even_size((2.0 * highest + 2.0 / band.window) * grid.side, grid.box_size)
+    fine = fourier.fast_box_size(max(8.0, (2.0 * highest + 2.0 / band.window) * grid.side))
+    fine = min(fine, grid.box_size)
     gain = _band_gain(fine, grid.side, band)
     first, second, mask = (fourier.crop(s, fine, 3) for s in spectra)
     first, second = (fourier.inverse(s * gain, fine, 3) for s in (first, second))
@@ -210,14 +210,6 @@ def _correlation(
     floor = 1e-5 * float(norm.max())
     correlation = torch.where(norm > floor, cross / norm.clamp_min(floor or 1.0), 0.0)
     return _interpolate(correlation, side), _interpolate(share, side)
-
-
-def _fast_even_size(size: float, largest: int) -> int:
-    """An even box size of at least ``size`` whose transform is fast, and at most ``largest``."""
-    even = 2 * max(4, math.ceil(size / 2))
-    while even < largest and scipy.fft.next_fast_len(even, real=True) != even:
-        even += 2
-    return min(even, largest)
 
 
 def _band_gain(box_size: int, side: float, band: _Band) -> Tensor:

@@ -158,8 +158,7 @@ def _large_pieces(density: NDArray[np.float64], region: NDArray[np.bool_]) -> ND
 def _low_pass(volume: Tensor, grid: Grid, resolution: float) -> NDArray[np.float64]:
     """Gaussian low-pass whose transfer function is 1/e at 1/``resolution``."""
     squared = fourier.squared_radii(tuple(volume.shape)) / grid.side**2
-    filtered = fourier.transform(volume, 3) * torch.exp(-squared * resolution**2)
-    return fourier.inverse(filtered, grid.box_size, 3).numpy()
+    return fourier.filter(volume, torch.exp(-squared * resolution**2), 3).numpy()
 
 
 def _interpolate(values: Tensor, source: Grid, target: Grid) -> Tensor:

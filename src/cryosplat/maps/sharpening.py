@@ -89,8 +89,8 @@ def guinier_plot(volume: Tensor, fsc: Tensor, grid: Grid, high: float | None = N
     The line is fitted by unweighted least squares from 10 Angstrom to ``high`` (Angstrom; default:
     where ``fsc`` falls below 0.143).
     """
-    transform = torch.fft.rfftn(volume.detach().double()).abs() / volume.numel()
-    amplitude = fourier.shell_means(transform).log()
+    amplitudes = fourier.transform(volume.detach().double(), 3).abs() / volume.numel()
+    amplitude = fourier.shell_means(amplitudes).log()
     weighted = amplitude + truth_from_halves(fsc).log()
     squared = grid.shell_frequencies().square()
     high = resolution(fsc, grid).angstrom if high is None else high
@@ -138,8 +138,8 @@ def sharpen(
     gain = weight[shells] * torch.exp(-0.25 * b_factor * squared / grid.side**2)
     edge = max(1.0, grid.side / end) - 1.0
     gain = gain * fourier.raised_cosine(squared.sqrt() - edge, 2.0)
-    transform = torch.fft.rfftn(volume.detach().double()) * gain
-    return Postprocessed(torch.fft.irfftn(transform, s=size).float(), plot, b_factor, end)
+    sharp = fourier.filter(volume.detach().double(), gain, 3).float()
+    return Postprocessed(sharp, plot, b_factor, end)
 
 
 def sharpen_mixture(mixture: GaussianMixture, b_factor: float, floor: float) -> GaussianMixture:

@@ -116,7 +116,7 @@ class _Measured:
             if groups[int(batch.optics.group[0])].processing == "premultiplied":
                 ctf = image_ctf(batch.optics, d)
                 pixels = torch.randn(batch.images.shape, generator=generator).to(device)
-                noise = fourier.inverse(fourier.transform(pixels, 2) * ctf, d, 2)
+                noise = fourier.filter(pixels, ctf, 2)
                 white = _power(_windowed(noise, window), weights[:1])
                 passed = _means(ctf.square().sum(0, keepdim=True))
             else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import fourier
 from .ctf import ctf, envelope
 from .response import image_frequencies
 from .values import Optics
@@ -62,8 +63,7 @@ def recorded(spectra: Tensor, optics: Optics) -> Tensor:
     box = spectra.shape[1]
     frequencies = image_frequencies(optics, box)
     factors = undone(ctf(optics, frequencies), optics, frequencies)
-    if box % 2 == 0:
-        factors[:, box // 2], factors[:, :, box // 2] = 1.0, 1.0
+    factors[:, ~fourier.below_nyquist((box, box), factors.device)] = 1.0
     return spectra * factors.to(spectra.real.dtype)
 
 

@@ -28,4 +28,4 @@ def draw_noise(n: int, box_size: int, gain: Tensor | None, generator: torch.Gene
     white = torch.randn(n, box_size, box_size, generator=generator)
     if gain is None:
         return white
-    return torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=(box_size, box_size))
+    return fourier.filter(white, gain, 2)

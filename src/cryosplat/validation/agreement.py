@@ -128,7 +128,7 @@ def weighed(batch: Batch, noise: NoiseModel) -> Tensor:
     precision = noise.precision(box)
     radii = torch.full((len(batch),), 0.5 * box)
     values = weigh(transforms, batch.poses.shifts, batch.optics, precision, radii).values
-    values[:, :, 1:] *= 2.0
+    values *= fourier.friedel_counts(box)[:, None].float()
     values[:, 0, 0] = 0.0
     return values
 

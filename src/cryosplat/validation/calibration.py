@@ -87,7 +87,7 @@ def calibrate(
         grid.check_cube(volume, "calibrate: a map")
     count = fourier.shell_sums(torch.ones(grid.box_size, grid.box_size, grid.n_shells))
     a1, a2, b1, b2 = (
-        torch.fft.rfftn(v.detach().double() * mask.double()) for v in (*models, *voxels)
+        fourier.transform(v.detach().double() * mask.double(), 3) for v in (*models, *voxels)
     )
     squared = mask.double().square()
     independent = count * float(squared.sum() ** 2 / squared.square().sum()) / mask.numel()

@@ -63,7 +63,7 @@ def noise_correlation(half1: Tensor, half2: Tensor, volume: Tensor, grid: Grid) 
     window = (1.0 - named_masks(volume, grid)["loose"]) * inside
     if float(window.sum()) < 0.05 * float(inside.sum()):
         window = (1.0 - named_masks(volume, grid)["tight"]) * inside
-    a, b = (torch.fft.rfftn(v.double() * window) for v in (half1, half2))
+    a, b = (fourier.transform(v.double() * window, 3) for v in (half1, half2))
     first = round(OUTER * (grid.n_shells - 1))
     power = (shell_products(a, a) * shell_products(b, b)).sqrt()[first:]
     weights = torch.where(power > 0, 1.0 / power.clamp_min(1e-300), 0.0)
