@@ -80,7 +80,7 @@ class Accumulator:
         self._n_frequencies += float(images.n_frequencies.sum())
         self._weight += float(images.weight.sum())
         self._n_images += images.n_images
-        self._inputs = (self._inputs + sum(images.hashes(rotations))) % PRIME
+        self._inputs = (self._inputs + images.hash_with(rotations)) % PRIME
 
     def result(self) -> Statistics:
         """The statistics of all images added so far; more can be added afterwards."""

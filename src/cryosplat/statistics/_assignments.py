@@ -26,6 +26,7 @@ class Assignments:
 
     def __post_init__(self) -> None:
         m = len(self.poses)
+        object.__setattr__(self, "particle", torch.as_tensor(self.particle))
         if self.particle.shape != (m,) or self.particle.dtype != torch.int64:
             raise SettingsError(
                 f"Assignments: particle has shape {tuple(self.particle.shape)} and dtype "
@@ -45,6 +46,7 @@ class Assignments:
 
 def checked_weights(weights: Tensor, n: int) -> Tensor:
     """Weights (n,) in float64; raises `SettingsError` for other shapes, NaN, infinity, below 0."""
+    weights = torch.as_tensor(weights)
     if tuple(weights.shape) != (n,):
         raise SettingsError(f"weights have shape {tuple(weights.shape)}, expected ({n},).")
     weights = weights.double()

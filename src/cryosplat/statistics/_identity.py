@@ -32,8 +32,8 @@ class Identity:
     ``A + B - B`` is ``A``, and weight 2 is the image twice.
 
     The hash of an image (SHA-256) covers its pixels as stored (a CRC-32 of them), its optics and its
-    pose; not its position or name in a table. Where sums over images were added (`WeightedImages`),
-    it covers those numbers instead.
+    pose; not its position or name in a table. Sums over images (`WeightedImages`) have one hash for
+    all that is added together: of their own numbers and rotations.
 
     Two identities are equal if symmetry, noise model and inputs are; ``weight`` may differ by
     rounding.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -149,9 +148,8 @@ class WeightedImages:
             n_frequencies, weight, int((weights > 0.0).any(1).sum()),
         )  # fmt: skip
 
-    def hashes(self, rotations: Tensor) -> list[int]:
-        """A number modulo the prime for each image at its rotation, from all that is in it."""
-        scale = np.array([self.pixel_size, self.radius]).tobytes()
-        columns = (torch.view_as_real(self.values), self.precisions, rotations.double())
-        rows = zip(*(column.contiguous().cpu().numpy() for column in columns), strict=True)
-        return [number_of(b"".join((scale, *(part.tobytes() for part in row)))) for row in rows]
+    def hash_with(self, rotations: Tensor) -> int:
+        """A number modulo the prime from all that is in these images and their rotations."""
+        scale = torch.tensor([self.pixel_size, self.radius], dtype=torch.float64)
+        parts = (scale, torch.view_as_real(self.values), self.precisions, rotations.double())
+        return number_of(b"".join(part.contiguous().cpu().numpy().data for part in parts))
