@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .gridding import sums_bytes
-from .statistics._equivalents import representatives
+from .statistics import gridding_passes
 
 IMAGES_PER_SECOND = 1500.0  # read and gridded, 128 px, 2 threads
 SPREAD_PER_SECOND = 4500.0  # gridded alone
@@ -39,7 +39,7 @@ def expected_cost(n: int, box_size: int, threads: int, symmetry: str = "C1") -> 
     statistics = KEPT * (4.0 + 16.0) * voxels
     padded = 3 * 8 * 4.0 * voxels
     slower = SPEED_THREADS / max(1, threads)
-    again = len(representatives(symmetry)) - 1
+    again = gridding_passes(symmetry) - 1
     each = 1.0 / IMAGES_PER_SECOND + again / SPREAD_PER_SECOND
     images = n * each * (box_size / SPEED_BOX) ** 2
     fits = FIT_SECONDS * (box_size / SPEED_BOX) ** FIT_POWER

@@ -26,21 +26,48 @@ from .errors import SettingsError
 Device = torch.device | str | None
 
 
+def workers() -> int:
+    """Threads for scipy's transforms: as many as torch uses. The one place that decides it."""
+    return torch.get_num_threads()
+
+
 def transform(array: Tensor, ndim: int) -> Tensor:
     """Half transform of the last ``ndim`` axes of a real array; differentiable."""
-    if _needs_torch(array):
-        return torch.fft.rfftn(array, dim=_axes(ndim))
-    values, threads = array.detach().numpy(), torch.get_num_threads()
-    return torch.from_numpy(scipy.fft.rfftn(values, axes=_axes(ndim), workers=threads))
+    return _forward(array, ndim, reuse=False)
+
+
+def transform_(array: Tensor, ndim: int) -> Tensor:
+    """`transform` that may use the memory of ``array``."""
+    return _forward(array, ndim, reuse=True)
 
 
 def inverse(spectrum: Tensor, box_size: int, ndim: int) -> Tensor:
     """The real array, with ``box_size`` voxels on its last ``ndim`` axes, of a half transform."""
+    return _backward(spectrum, box_size, ndim, reuse=False)
+
+
+def inverse_(spectrum: Tensor, box_size: int, ndim: int) -> Tensor:
+    """`inverse` that may use the memory of ``spectrum``."""
+    return _backward(spectrum, box_size, ndim, reuse=True)
+
+
+def _forward(array: Tensor, ndim: int, reuse: bool) -> Tensor:
+    axes = _axes(ndim)
+    if _needs_torch(array):
+        return torch.fft.rfftn(array, dim=axes)
+    values = array.detach().numpy()
+    spectrum = scipy.fft.rfftn(values, axes=axes, workers=workers(), overwrite_x=reuse)
+    return torch.from_numpy(spectrum)
+
+
+def _backward(spectrum: Tensor, box_size: int, ndim: int, reuse: bool) -> Tensor:
     size, axes = (box_size,) * ndim, _axes(ndim)
     if _needs_torch(spectrum):
         return torch.fft.irfftn(spectrum, s=size, dim=axes)
-    values, threads = spectrum.detach().resolve_conj().numpy(), torch.get_num_threads()
-    return torch.from_numpy(scipy.fft.irfftn(values, size, axes, workers=threads))
+    values = spectrum.detach().resolve_conj().numpy()
+    return torch.from_numpy(
+        scipy.fft.irfftn(values, size, axes, workers=workers(), overwrite_x=reuse)
+    )
 
 
 def filter(array: Tensor, gain: Tensor, ndim: int) -> Tensor:

@@ -151,7 +151,7 @@ def test_one_pass_gives_every_set_its_triples(
         _accumulated(batch, triples.select((sets == number).nonzero()[:, 0])) for number in range(3)
     ]
     for images in (1000, 3, 1):
-        monkeypatch.setattr("cryosplat.statistics._accumulate.PASS_BYTES", images * 4 * 24**2)
+        monkeypatch.setattr("cryosplat.statistics._pass.PASS_BYTES", images * 4 * 24**2)
         found = accumulate(iter(parts), sets, 3, GRID, NOISE, weights=triples)
         for a, b in zip(found, expected, strict=True):
             assert_same_sums(a, b)

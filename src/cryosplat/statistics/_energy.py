@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import fourier
 from ..errors import SettingsError
 from ..grid import Grid
-from ._values import Statistics, workers
+from ._values import Statistics
 
 _SLAB_BYTES = 2**21
 
@@ -92,11 +93,11 @@ def _confined(transfer: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     period = transfer.shape[0]
     if 2 * side == period:
         return transfer
-    kernel = scipy.fft.irfftn(transfer, s=(period,) * 3, workers=workers())
+    kernel = scipy.fft.irfftn(transfer, s=(period,) * 3, workers=fourier.workers())
     near = np.r_[0:side, -side:0]
     for axis in range(3):
         kernel = np.take(kernel, near, axis=axis)
-    small = scipy.fft.rfftn(kernel, workers=workers(), overwrite_x=True)
+    small = scipy.fft.rfftn(kernel, workers=fourier.workers(), overwrite_x=True)
     return np.ascontiguousarray(small.real.astype(np.float32))
 
 
@@ -104,7 +105,7 @@ def convolve(volume: NDArray[np.float32], transfer: NDArray[np.float32]) -> NDAr
     """Zero-padded convolution of a cube with a kernel given by its real half transform."""
     side = volume.shape[0]
     period = 2 * side
-    threads = workers()
+    threads = fourier.workers()
     work = scipy.fft.rfft(volume, n=period, axis=2, workers=threads)
     work = scipy.fft.fft(work, n=period, axis=1, workers=threads, overwrite_x=True)
     rows = max(1, _SLAB_BYTES // (8 * period * (side + 1)))

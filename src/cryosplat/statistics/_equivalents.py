@@ -9,7 +9,9 @@ those of ``r^T q`` for the representatives r, turned by all of H.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..symmetry import rotations_of
 
@@ -31,7 +33,7 @@ def grid_rotations(symmetry: str) -> NDArray[np.float64]:
     return rotations[np.abs(rotations - np.round(rotations)).max((1, 2)) < 1e-9]
 
 
-def averaged(volume: NDArray[np.float32], symmetry: str) -> NDArray[np.float32]:
+def averaged(volume: Tensor, symmetry: str) -> Tensor:
     """The mean of a periodic cubic array over H: ``sum_h V(h r) / |H|``.
 
     The rotation centre is element 0 of each axis.
@@ -39,17 +41,22 @@ def averaged(volume: NDArray[np.float32], symmetry: str) -> NDArray[np.float32]:
     exact = grid_rotations(symmetry)
     if len(exact) == 1:
         return volume
-    total = np.zeros_like(volume)
+    total = torch.zeros_like(volume)
     for rotation in exact:
         total += _turned(volume, rotation)
-    total /= np.float32(len(exact))
-    return total
+    return total.div_(len(exact))
 
 
-def _turned(volume: NDArray[np.float32], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
+def _turned(volume: Tensor, rotation: NDArray[np.float64]) -> Tensor:
     """``V(h r)`` for a rotation h of the grid: axes exchanged and reversed."""
     axes = np.round(rotation)[::-1, ::-1]  # of (z, y, x), as the array's
+    reversed_order = -torch.arange(len(volume), device=volume.device) % len(volume)
     for axis in range(3):
         if axes[axis].sum() < 0:
-            volume = np.roll(np.flip(volume, axis), 1, axis)
-    return volume.transpose(np.abs(axes).argmax(0))
+            volume = volume.index_select(axis, reversed_order)
+    return volume.permute(*np.abs(axes).argmax(0).tolist())
+
+
+def gridding_passes(symmetry: str) -> int:
+    """How often each image is gridded for a map of this symmetry."""
+    return len(representatives(symmetry))

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from .. import fourier
 from ._energy import QuadraticForm
-from ._values import workers
 
 LEAST_PENALTY = 1e-4  # of the largest shell mean: frequencies that no image holds stay finite
 LEAST_FSC = 0.1  # stronger damping would let a mask leak low frequencies over the high ones
@@ -43,9 +42,9 @@ def solve(form: QuadraticForm, penalty: NDArray[np.float64], steps: int) -> Tens
     preconditioner = (1.0 / (means + penalty)).astype(np.float32)[shells]
 
     def filtered(volume: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-        transform = scipy.fft.rfftn(volume, workers=workers())
+        transform = scipy.fft.rfftn(volume, workers=fourier.workers())
         transform *= weights
-        back = scipy.fft.irfftn(transform, s=(side,) * 3, workers=workers())
+        back = scipy.fft.irfftn(transform, s=(side,) * 3, workers=fourier.workers())
         return np.asarray(back, np.float32)
 
     solution = np.zeros((side,) * 3, np.float32)

@@ -21,11 +21,6 @@ _ARRAYS = ("backprojection", "transfer")
 _REMEDY = "accumulate the statistics again from the particles."
 
 
-def workers() -> int:
-    """Threads for scipy's transforms: as many as torch uses."""
-    return torch.get_num_threads()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
     """All that a data set says about a map (DESIGN: Wang, Shkolnisky & Singer 2013).
