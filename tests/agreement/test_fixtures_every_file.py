@@ -79,7 +79,8 @@ def test_no_file_is_left_out(shared: Path) -> None:
     found = {
         str(path.relative_to(data))
         for path in data.rglob("*")
-        if path.suffix in (".star", ".cs", ".csg", ".mrc", ".mrcs", ".txt")
+        if data / "faults" not in path.parents
+        and path.suffix in (".star", ".cs", ".csg", ".mrc", ".mrcs", ".txt")
     }
     assert found == known
 

@@ -217,8 +217,10 @@ def test_the_kernel_and_its_derivative_are_continuous(order: int) -> None:
 def test_no_kernel_of_its_kind_aliases_less() -> None:
     """Least squares over the coefficients of both pieces, at positions within 0.29 of the period.
 
-    What a position gets from its aliases, relative to itself; the weights that make it relative
-    are found by iteration. The pieces are Chebyshev series of t, one after the other.
+    What a position gets from its aliases, relative to itself, as the sum of their squares and, a
+    hundredfold, as the square of their sum, which is what a point on a cell gets; positions near
+    the rotation centre weigh more. The weights that make it relative are found by iteration. The
+    pieces are Chebyshev series of t, one after the other.
     """
     nodes, weights = np.polynomial.legendre.leggauss(40)
     series = chebyshev.chebvander(nodes, DEGREE)
@@ -237,15 +239,17 @@ def test_no_kernel_of_its_kind_aliases_less() -> None:
     free = scipy.linalg.null_space(np.array([np.concatenate(row) for row in rows]))
     own = transforms(positions) @ free
     others = [transforms(positions + m) @ free for m in range(-14, 15) if m]
-    weight = np.ones(len(positions))
+    terms = [*others, 10.0 * sum(others)]
+    importance = np.exp(-0.5 * (positions / 0.12) ** 2) + 0.05
+    weight = importance
     for _ in range(12):
-        matrix = sum(a.T @ (weight[:, None] * a) for a in others) + 1e-14 * np.eye(free.shape[1])
+        matrix = sum(a.T @ (weight[:, None] * a) for a in terms) + 1e-14 * np.eye(free.shape[1])
         solution = np.linalg.solve(matrix, own[0])
-        weight = 1.0 / (own @ solution / (own[0] @ solution)) ** 2
+        weight = importance / (own @ solution / (own[0] @ solution)) ** 2
     pieces = (free @ solution).reshape(2, -1)
     t = np.linspace(-1.0, 1.0, 9)
     values = np.stack([chebyshev.chebval(t, piece) for piece in pieces])
     expected = kernel((t + np.array([[1.0], [3.0]])) / 2)
     np.testing.assert_allclose(values / values[0, 0], expected, **tolerances.LEAST_SQUARES)
     aliased = sum((a @ solution) ** 2 for a in others) / (own @ solution) ** 2
-    assert math.sqrt(aliased.mean()) < tolerances.ALIASES
+    assert math.sqrt(np.average(aliased, weights=importance)) < tolerances.ALIASES

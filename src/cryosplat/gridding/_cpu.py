@@ -15,7 +15,7 @@ from torch import Tensor
 from . import _tiles
 from ._kernel import DEGREE, LOW, POLYNOMIALS, TAPS
 
-_TERMS = POLYNOMIALS.astype(np.float32)
+_TERMS = POLYNOMIALS.astype(np.float32)  # a constant of the compiled code
 
 
 @njit(inline="always", error_model="numpy")

@@ -20,7 +20,7 @@ from ._kernel import DEGREE, LOW, POLYNOMIALS, TAPS
 
 TILE = 32
 EDGE = TILE + TAPS - 1  # cells of a stored tile along each axis; its halo begins LOW cells below it
-_TERMS = POLYNOMIALS.astype(np.float32)
+_TERMS = POLYNOMIALS.astype(np.float32)  # a constant of the compiled code
 
 
 def corners(period: int) -> NDArray[np.int64]:

@@ -58,14 +58,8 @@ class Identity:
     def combined(self, other: Identity, sign: int) -> Identity:
         """Of the sum (``sign`` 1) or difference (-1) of statistics.
 
-        Raises `SettingsError` for sums under different symmetries or noise models, and for a sum of
-        the same images with the same weights twice.
+        Raises `SettingsError` for sums under different symmetries or noise models.
         """
-        if sign > 0 and self.inputs and self.inputs == other.inputs:
-            raise SettingsError(
-                f"Statistics: both are sums of the same images with the same weights (digest "
-                f"{self.digest[:12]}). Remedy: multiply by 2 if every image is to count twice."
-            )
         return Identity(
             _common("symmetries", self.symmetry, other.symmetry),
             _common("noise models", self.noise, other.noise),

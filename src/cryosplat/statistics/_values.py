@@ -40,10 +40,9 @@ class Statistics:
     ``n_images`` as it is.
 
     Sums of what does not belong together raise `SettingsError`: other grids, symmetries or noise
-    models, and two statistics of exactly the same images with the same weights. That some of the
-    images are in both is not detected, nor that a difference takes away what was never added: the
-    digest of `Identity` is one number for the whole sum. Give images that are to count more than once
-    a weight.
+    models. Images that are in both count twice, so that ``A + A`` is ``2 * A``; that is not detected,
+    nor that a difference takes away what was never added: the digest of `Identity` is one number for
+    the whole sum.
     """
 
     grid: Grid
