@@ -29,7 +29,7 @@ from cryosplat.particles import Particles, read_particles, split_half_sets
 from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction import reconstruct
 from cryosplat.reconstruction._symmetry import look_at_symmetry
-from cryosplat.run_folder import RunFolder
+from cryosplat.run_folder import RunFolder, write_run
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.symmetry import order_of
 from cryosplat.validation.symmetry_check import SymmetryCheck
@@ -91,19 +91,18 @@ def _run(star: Path, truth: Path, out: Path, symmetry: str) -> dict[str, Any]:
     settings = ReconstructionSettings(gaussians=GAUSSIANS, symmetry=symmetry, quick=True)
     wall, cpu = time.perf_counter(), time.process_time()
     with RunFolder.create(out) as folder:
-        result = reconstruct(read_particles(star), settings, folder, SilentProgress())
-        run = folder.commit()
+        run = write_run(folder, reconstruct(read_particles(star), settings))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     volume, true = (torch.from_numpy(read_map(p).data.copy()) for p in (run.map, truth))
-    grid = Grid(volume.shape[0], result.summary["pixel_size"])
+    summary, curves = json.loads(run.summary.read_text()), run.read_fsc_csv()[1]
+    grid = Grid(volume.shape[0], summary["pixel_size"])
     fsc = fourier_shell_correlation(volume, true)
-    summary = result.summary
     stored = len(read_ply(run.gaussians).amplitudes)
     return {
         "resolution": summary["resolution"],
         "half_maps": summary["resolutions"]["half-maps, corrected"],
         "voxels": summary["resolutions"]["voxels, corrected"],
-        "voxel_fsc": result.fsc[VOXELS],
+        "voxel_fsc": curves[VOXELS],
         "fsc_with_truth": {f"{s:g}": round(float(fsc[_shell(grid, s)]), 3) for s in SHARES},
         "resolution_with_truth": resolution(fsc, grid, 0.5).angstrom,
         "gaussians": summary["gaussians"][0],

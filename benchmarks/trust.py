@@ -22,9 +22,8 @@ from machine import describe
 from cryosplat.io.mrc import read_map
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.particles import read_particles
-from cryosplat.progress import SilentProgress
-from cryosplat.reconstruction import Reconstruction, reconstruct
-from cryosplat.run_folder import RunFolder
+from cryosplat.reconstruction import reconstruct
+from cryosplat.run_folder import RunFolder, write_run
 from cryosplat.settings import ReconstructionSettings
 
 RESULT = Path(__file__).parent / "results" / "trust.json"
@@ -43,30 +42,28 @@ def predicted_and_measured(star: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         cpu = time.process_time()
         with RunFolder.create(Path(scratch) / "run") as folder:
-            result = reconstruct(
-                read_particles(star), ReconstructionSettings(), folder, SilentProgress()
-            )
-            run = folder.commit()
+            run = write_run(folder, reconstruct(read_particles(star), ReconstructionSettings()))
         cpu = time.process_time() - cpu
         full, *halves = (_measured(p, truth) for p in (run.map, run.half1, run.half2))
+        summary = json.loads(run.summary.read_text())
+        frequencies, curves = run.read_fsc_csv()
     half = 0.5 * (halves[0] + halves[1])
-    summary = result.summary
     below = (full[1:] < 0.5).nonzero()
     limit = int(below[0]) if len(below) else len(full) - 1
     headline = summary["resolution"]
-    shell = round(1.0 / headline / result.frequencies[1]) if headline else 0
+    shell = round(1.0 / headline / frequencies[1]) if headline else 0
     return {
-        "half_map_from_cross": _deviation(result, HALF, half),
-        "full_map": {key: _deviation(result, name, full) for key, name in FULL.items()},
+        "half_map_from_cross": _deviation(curves[HALF], half),
+        "full_map": {key: _deviation(curves[name], full) for key, name in FULL.items()},
         "headline_shell": shell, "headline_angstrom": headline,
         "headline_from": summary["resolution_from"], "measured_above_half_to_shell": limit,
         "headline_is_safe": shell <= limit,
-        "findings": [f["code"] for f in summary["findings"]],
+        "findings": [f["code"] for f in summary["notes"]],
         "noise_substitution": summary["noise_substitution"],
         "seconds_controls": summary["timings"]["controls"],
         "seconds_total": summary["timings"]["total"], "cpu_seconds": cpu,
         "curves": {"half_measured": half.tolist(), "full_measured": full.tolist()}
-        | {name: result.fsc[name] for name in (HALF, *FULL.values())},
+        | {name: curves[name] for name in (HALF, *FULL.values())},
     }  # fmt: skip
 
 
@@ -74,11 +71,11 @@ def _measured(path: Path, truth: torch.Tensor) -> torch.Tensor:
     return fourier_shell_correlation(torch.from_numpy(read_map(path).data.copy()), truth)
 
 
-def _deviation(result: Reconstruction, name: str, measured: torch.Tensor) -> dict[str, float]:
+def _deviation(predicted: list[float], measured: torch.Tensor) -> dict[str, float]:
     """Predicted minus measured over the shells before the measured curve falls below `JUDGED`."""
     below = (measured[1:] < JUDGED).nonzero()
     last = int(below[0]) + 1 if len(below) else len(measured)
-    error = torch.tensor(result.fsc[name], dtype=torch.float64)[1:last] - measured[1:last]
+    error = torch.tensor(predicted, dtype=torch.float64)[1:last] - measured[1:last]
     worst = int(error.abs().argmax())
     return {
         "worst": float(error[worst]), "at_shell": worst + 1, "too_high_at_most": float(error.max()),
@@ -112,10 +109,10 @@ def sabotaged() -> dict[str, Any]:
             "permuted poses": (sabotage.permuted_poses(particles), fixed),
         }  # fmt: skip
         for number, (name, (spoilt, settings)) in enumerate(cases.items()):
-            result = sabotage.run(spoilt, folder / f"run{number}", settings)
-            angstrom = result.summary["resolution"]
+            result = sabotage.run(spoilt, folder / f"run{number}", settings).result
+            angstrom = result.comparison.headline.angstrom
             found[name] = {
-                "findings": [[f["severity"], f["code"]] for f in result.summary["findings"]],
+                "findings": [[n.severity, n.code] for n in result.notes],
                 "resolution": angstrom if angstrom < float("inf") else None,
             }
             print(name, found[name], flush=True)

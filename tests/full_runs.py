@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,25 @@ import numpy as np
 
 from cryosplat.io.mrc import read_map, write_map
 from cryosplat.io.ply import read_ply, write_ply
-from cryosplat.run_folder import RunFolder
+from cryosplat.run_folder import RunFolder, RunSummary
 
 N_AXES = 256
+
+
+def write_summary(folder: RunFolder, values: dict[str, Any]) -> None:
+    """``run.json`` with these values."""
+    folder.write_summary(RunSummary.model_validate(values))
+
+
+def change_summary(folder: RunFolder, **values: object) -> None:
+    """Give some keys of ``run.json`` other values."""
+    write_summary(folder, json.loads(folder.summary.read_text()) | values)
 
 
 def fill_run(folder: RunFolder, seed: int = 1) -> None:
     """Add every optional key, curve and file to the run in ``folder``."""
     generator = np.random.default_rng(seed)
-    summary = folder.read_json()
+    summary = json.loads(folder.summary.read_text())
     frequencies, curves = folder.read_fsc_csv()
     pixel = summary["pixel_size"]
     s = np.array(frequencies)
@@ -41,7 +52,7 @@ def fill_run(folder: RunFolder, seed: int = 1) -> None:
     axes = _sphere(N_AXES)
     slant = np.abs(axes[:, 2])
     summary |= {
-        "findings": FINDINGS,
+        "notes": NOTES,
         "noise_substitution": {
             "from_shell": begin, "from_angstrom": 1 / s[begin], "invented": 0.18, "skipped": False
         },
@@ -62,7 +73,7 @@ def fill_run(folder: RunFolder, seed: int = 1) -> None:
         "uncertainty": {"matched": 0.64, "median_position": 0.62, "median_amplitude": 0.21},
         "model": {"resolution_0.5": 5.9},
     }  # fmt: skip
-    folder.write_json(summary)
+    write_summary(folder, summary)
     _gaussians(folder, generator)
     volume = read_map(folder.map).data
     write_map(folder.sharpened, volume, pixel)
@@ -74,7 +85,7 @@ def fill_run(folder: RunFolder, seed: int = 1) -> None:
             writer.writerows([chain, i + 1, "ALA", f"{v:.3f}"] for i, v in enumerate(values))
 
 
-FINDINGS = [
+NOTES = [
     {
         "code": "halves-share-particles", "severity": "alarm",
         "text": "The half-sets share 212 particles, so their maps are not independent and the FSC "
@@ -189,7 +200,8 @@ def plain_run(path: Path, box: int = 24, pixel: float = 2.5) -> RunFolder:
     folder.write_fsc_csv(s.tolist(), {name: curve.tolist() for name, curve in curves.items()})
     steps = range(0, 45, 5)
     trial = [[i, -math.exp(-i / 5), -math.exp(-i / 5) - 1e-3 * i] for i in steps]
-    folder.write_json(
+    write_summary(
+        folder,
         {
             "particles": "/data/particles.star", "n_particles": 1200, "n_half": [600, 600],
             "box_size": box, "pixel_size": pixel, "contrast": {"used": "bright"},
@@ -201,7 +213,7 @@ def plain_run(path: Path, box: int = 24, pixel: float = 2.5) -> RunFolder:
                 "half-map with truth, from cross": {"0.5": 6.5, "0.143": 5.0},
             },
             "trials": [trial] * 3, "timings": {"accumulate": 1.5, "fit": 2.5, "total": 4.5},
-            "peak_memory_bytes": 5e8, "warnings": [], "settings": {"seed": 0, "gaussians": None},
+            "peak_memory_bytes": 5e8, "settings": {"seed": 0, "gaussians": None},
             "provenance": {
                 "date": "2026-01-02T03:04:05+00:00", "command": "cryosplat reconstruct a.star -o r",
                 "working_directory": "/data", "versions": {"cryosplat": "0.1.0", "torch": "2"},

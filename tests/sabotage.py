@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from problems import blobs
+from runs import Run, run_into
 from torch import Tensor
 
 from cryosplat.grid import Grid
@@ -16,9 +17,6 @@ from cryosplat.io.mrc import StackFile, read_map, write_stack
 from cryosplat.mixture import GaussianMixture
 from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
-from cryosplat.progress import SilentProgress
-from cryosplat.reconstruction import Reconstruction, reconstruct
-from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, phantom, simulate_particles
 
@@ -64,20 +62,9 @@ def sound_dark(folder: Path) -> Sound:
     return sound(phantom(), Grid(36, 4.4), settings, folder, 23)
 
 
-def run(
-    particles: Particles, folder: Path, settings: ReconstructionSettings = QUICK
-) -> Reconstruction:
+def run(particles: Particles, folder: Path, settings: ReconstructionSettings = QUICK) -> Run:
     """Reconstruct, with whatever is patched."""
-    with RunFolder.create(folder) as staged:
-        result = reconstruct(particles, settings, staged, SilentProgress())
-        staged.commit()
-    return result
-
-
-def codes(result: Reconstruction, *severities: str) -> set[str]:
-    """Codes of a run's findings of these severities (default: all)."""
-    found = result.summary["findings"]
-    return {f["code"] for f in found if not severities or f["severity"] in severities}
+    return run_into(folder, particles, settings)
 
 
 def with_images(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .poses import Poses
     from .progress import SilentProgress
     from .reconstruction import Reconstruction, reconstruct
-    from .run_folder import RunFolder
+    from .run_folder import RunFolder, read_start, write_run
     from .settings import ReconstructionSettings
     from .simulation import SimulationSettings, mixture_from_atoms, phantom, simulate_particles
     from .splatting import project, voxelize
@@ -48,7 +48,7 @@ _MODULES = {
     "poses": ("Poses",),
     "progress": ("SilentProgress",),
     "reconstruction": ("Reconstruction", "reconstruct"),
-    "run_folder": ("RunFolder",),
+    "run_folder": ("RunFolder", "read_start", "write_run"),
     "settings": ("ReconstructionSettings",),
     "simulation": (
         "SimulationSettings", "mixture_from_atoms", "phantom", "simulate_particles",
@@ -90,6 +90,7 @@ __all__ = [
     "read_map",
     "read_particles",
     "read_ply",
+    "read_start",
     "reconstruct",
     "resolution",
     "simulate_particles",
@@ -99,6 +100,7 @@ __all__ = [
     "write_map",
     "write_particles",
     "write_ply",
+    "write_run",
 ]
 
 

@@ -12,13 +12,10 @@ from mixed_sets import molecule, write_set
 from torch import Tensor
 
 from cryosplat.grid import Grid
-from cryosplat.io.mrc import read_map
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.noise import NoiseModel
 from cryosplat.particles import Particles, downsampled, read_particles
-from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction import reconstruct
-from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ImageSchedule, ReconstructionSettings
 from cryosplat.statistics import QuadraticForm, accumulate, shell_means, solve
 
@@ -74,13 +71,11 @@ def test_a_run_takes_boxes_as_they_are(
         gaussians=400, steps=40 if solver == "statistics" else None, solver=solver,
         images=ImageSchedule(epochs=8),
     )  # fmt: skip
-    with RunFolder.create(tmp_path / "run", False) as folder:
-        result = reconstruct(particles, settings, folder, SilentProgress())
-        run = folder.commit()
-    assert result.summary["box_size"] == boxes[0]
-    assert result.summary["agreement"]["gain"] == pytest.approx(1.0, abs=0.1)
+    result = reconstruct(particles, settings)
+    assert result.grid.box_size == boxes[0]
+    assert result.controls.agreement.gain == pytest.approx(1.0, abs=0.1)
     grid = Grid(particles.box_size, particles.pixel_size)
-    fsc = fourier_shell_correlation(torch.from_numpy(read_map(run.map).data), molecule(grid))
+    fsc = fourier_shell_correlation(result.maps.full, molecule(grid))
     assert float(fsc[: round(grid.side / 10.0)].min()) > tolerances.FSC_MIXED_RUN
 
 
@@ -94,10 +89,7 @@ def test_coarse_images_do_not_spoil_fine_ones(tmp_path: Path) -> None:
     )
     found = []
     for particles in (fine, both):
-        with RunFolder.create(tmp_path / f"run{len(found)}", False) as folder:
-            reconstruct(particles, settings, folder, SilentProgress())
-            run = folder.commit()
-        volume = torch.from_numpy(read_map(run.map).data)
+        volume = reconstruct(particles, settings).maps.full
         found.append(fourier_shell_correlation(volume, molecule(grids[0])))
     behind = (found[0] - found[1])[1:-1]
     assert float(behind.max()) < tolerances.COARSE_BEHIND

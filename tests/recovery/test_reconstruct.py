@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
 from problems import blobs
+from runs import Run, run_into
 from torch import Tensor
 
 from cryosplat.grid import Grid
@@ -19,9 +21,7 @@ from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
 from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
-from cryosplat.progress import SilentProgress
-from cryosplat.reconstruction import Reconstruction, reconstruct
-from cryosplat.run_folder import RunFolder
+from cryosplat.run_folder.schema import SCHEMA
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, simulate_particles
 from cryosplat.splatting import voxelize
@@ -39,17 +39,6 @@ class Simulated:
     truth: Tensor
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished reconstruction."""
-
-    folder: RunFolder
-    result: Reconstruction
-
-    def map(self, name: str) -> Tensor:
-        return torch.from_numpy(read_map(getattr(self.folder, name)).data.copy())
-
-
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     generator = torch.Generator().manual_seed(11)
@@ -61,10 +50,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
 
 
 def _run(particles: Particles, folder: Path, settings: ReconstructionSettings = SETTINGS) -> Run:
-    with RunFolder.create(folder) as staged:
-        result = reconstruct(particles, settings, staged, SilentProgress())
-        finished = staged.commit()
-    return Run(finished, result)
+    return run_into(folder, particles, settings)
 
 
 def _with_images(particles: Particles, images: np.ndarray, folder: Path) -> Particles:
@@ -112,32 +98,36 @@ def test_the_grey_scale_is_that_of_the_truth(run: Run, simulated: Simulated) -> 
 def test_the_prediction_from_the_half_maps_is_near_the_truth(
     run: Run, simulated: Simulated
 ) -> None:
-    predicted = torch.tensor(run.result.fsc["map with truth, from half-maps"])
+    predicted = run.curves["map with truth, from half-maps"]
     measured = _with_truth(run, "map", simulated.truth)
     assert float((predicted - measured)[1:11].abs().max()) < 0.1
 
 
 def test_the_contrast_is_seen(run: Run) -> None:
-    contrast = run.result.summary["contrast"]
-    assert contrast["used"] == contrast["preferred"] == "bright"
-    assert contrast["standard_deviations"] > 10
+    polarity = run.result.polarity
+    assert polarity.used == polarity.preferred == "bright"
+    assert polarity.standard_deviations > 10
 
 
 def test_the_run_folder_holds_what_a_reconstruction_makes(run: Run, simulated: Simulated) -> None:
     for name in ("map", "half1", "half2", "mask", "voxel_map", "voxel_half1", "voxel_half2"):
         written = read_map(getattr(run.folder, name))
         assert written.data.shape == (28, 28, 28) and written.pixel_size == pytest.approx(2.8)
-    summary = run.result.summary
-    for name, count in zip(
-        ("gaussians", "half1_gaussians", "half2_gaussians"), summary["gaussians"], strict=True
-    ):
+    summary = run.summary
+    names = ("gaussians", "half1_gaussians", "half2_gaussians")
+    for name, count in zip(names, summary.gaussians or [], strict=True):
         assert len(read_ply(getattr(run.folder, name)).means) == count
     assert not run.folder.particles.exists()  # half-sets were given
-    assert summary["n_particles"] == sum(summary["n_half"]) == N
-    assert summary["n_half"][0] == int((simulated.particles.half_sets == 1).sum())
-    assert json.dumps(summary) and json.dumps(run.result.fsc)
-    assert len(run.result.frequencies) == GRID.n_shells
-    assert {len(curve) for curve in run.result.fsc.values()} == {GRID.n_shells}
+    assert summary.n_half and summary.n_particles == sum(summary.n_half) == N
+    assert summary.n_half[0] == int((simulated.particles.half_sets == 1).sum())
+    frequencies, curves = run.folder.read_fsc_csv()
+    assert len(frequencies) == GRID.n_shells and set(curves) == set(run.curves)
+    assert {len(curve) for curve in curves.values()} == {GRID.n_shells}
+
+
+def test_the_summary_is_what_the_schema_says(run: Run) -> None:
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    jsonschema.validate(json.loads(run.folder.summary.read_text("utf-8")), schema)
 
 
 def test_the_mixture_in_the_ply_is_the_map(run: Run) -> None:
@@ -155,7 +145,8 @@ def test_two_runs_with_one_seed_are_identical(
     again = _run(simulated.particles, tmp_path / "again")
     for name in ("map", "half1", "half2", "voxel_map", "mask"):
         assert torch.equal(again.map(name), run.map(name)), name
-    assert json.dumps(again.result.fsc) == json.dumps(run.result.fsc)
+    for name, curve in run.curves.items():
+        assert torch.equal(again.curves[name].nan_to_num(-9), curve.nan_to_num(-9)), name
 
 
 @pytest.mark.slow
@@ -164,7 +155,7 @@ def test_inverted_images_give_the_same_map_and_are_called_dark(
 ) -> None:
     dark = _with_images(simulated.particles, -_images(simulated.particles), tmp_path)
     found = _run(dark, tmp_path / "dark")
-    assert found.result.summary["contrast"]["used"] == "dark"
+    assert found.result.polarity.used == "dark"
     expected = run.map("map")
     assert float((found.map("map") - expected).norm() / expected.norm()) < 0.01
 
@@ -185,8 +176,8 @@ def test_permuted_poses_give_no_resolution(run: Run, simulated: Simulated, tmp_p
     poses = Poses(particles.poses.rotations[order], particles.poses.shifts[order])
     found = _run(replace(particles, poses=poses), tmp_path / "permuted")
     assert float(_with_truth(found, "map", simulated.truth)[4:13].mean()) < 0.3
-    halves = torch.tensor(found.result.fsc["half-maps, unmasked"])
-    true = torch.tensor(run.result.fsc["half-maps, unmasked"])
+    halves = found.curves["half-maps, unmasked"]
+    true = run.curves["half-maps, unmasked"]
     assert float(halves[5:13].mean()) < 0.3 < 0.8 < float(true[5:9].mean())
 
 
@@ -204,7 +195,7 @@ def test_half_sets_never_meet(run: Run, simulated: Simulated, tmp_path: Path) ->
     inside = np.hypot(axis[:, None], axis) < 0.88 * 14
     images[second] += inside * generator.normal(size=images[second].shape).astype(np.float32)
     found = _run(_with_images(particles, images, tmp_path), tmp_path / "changed")
-    assert found.result.summary["fitted_side"] == run.result.summary["fitted_side"]
+    assert found.result.fitted_side == run.result.fitted_side
     assert torch.equal(found.map("half1"), run.map("half1"))
     change = found.map("half2") - run.map("half2")
     assert float(change.norm() / run.map("half2").norm()) > 0.05
@@ -218,5 +209,5 @@ def test_without_half_sets_a_split_is_drawn_and_written(
     found = _run(none, tmp_path / "split", ReconstructionSettings(steps=40))
     written = read_particles(found.folder.particles, datadir=simulated.particles.source.parent)
     sizes = [int((written.half_sets == half).sum()) for half in (1, 2)]
-    assert sizes == found.result.summary["n_half"] and sum(sizes) == N
+    assert sizes == found.summary.n_half and sum(sizes) == N
     assert float(_with_truth(found, "map", simulated.truth)[10]) > 0.9

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import sabotage
 import torch
-from sabotage import QUICK, Sound, codes, run
+from runs import Run
+from sabotage import QUICK, Sound, run
 from torch import Tensor
 
 from cryosplat.fitting import Schedule, start_at_random
@@ -18,7 +19,7 @@ from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map, write_map
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
-from cryosplat.reconstruction import Reconstruction, _fits
+from cryosplat.reconstruction import _fits
 from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.statistics import QuadraticForm, Statistics
@@ -31,12 +32,12 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Sound:
     return sabotage.sound_phantom(tmp_path_factory.mktemp("sabotage") / "phantom")
 
 
-def _alarm(result: Reconstruction, code: str) -> str:
+def _alarm(run: Run, code: str) -> str:
     """The text of the alarm ``code``, which there must be."""
-    found = [f for f in result.summary["findings"] if f["code"] == code]
-    assert found, f"expected {code}, found {codes(result)}"
-    assert found[0]["severity"] == "alarm" and found[0]["remedy"]
-    return found[0]["text"]
+    found = [note for note in run.result.notes if note.code == code]
+    assert found, f"expected {code}, found {run.codes()}"
+    assert found[0].severity == "alarm" and found[0].remedy
+    return found[0].text
 
 
 def _measured(folder: Path, truth: Tensor) -> Tensor:
@@ -44,8 +45,8 @@ def _measured(folder: Path, truth: Tensor) -> Tensor:
     return fourier_shell_correlation(volume, truth)
 
 
-def _frequency(result: Reconstruction) -> float:
-    return 1.0 / float(result.summary["resolution"])
+def _frequency(run: Run) -> float:
+    return 1.0 / run.result.comparison.headline.angstrom
 
 
 @pytest.mark.parametrize(
@@ -55,14 +56,14 @@ def test_sound_particles_raise_no_alarm(make: Callable[[Path], Sound], tmp_path:
     """And the headline is not above where the measured FSC with the truth falls below 0.5."""
     sound = make(tmp_path / "particles")
     result = run(sound.particles, tmp_path / "run", ReconstructionSettings())
-    assert codes(result, "alarm", "warning") == set()
+    assert result.codes("alarm", "warning") == set()
     measured = _measured(tmp_path / "run", sound.truth)
     below = (measured[1:] < 0.5).nonzero()
     last = int(below[0]) if len(below) else len(measured) - 1
-    assert _frequency(result) <= result.frequencies[last] + 1e-9
-    substitution = result.summary["noise_substitution"]
-    assert not substitution["skipped"] and substitution["from_shell"] >= 2
-    assert result.summary["agreement"]["gain"] == pytest.approx(1.0, abs=0.15)
+    assert _frequency(result) <= float(result.result.grid.shell_frequencies()[last]) + 1e-9
+    controls = result.result.controls
+    assert controls.substitution is not None and controls.substitution.from_shell >= 2
+    assert controls.agreement.gain == pytest.approx(1.0, abs=0.15)
 
 
 def test_too_few_gaussians(phantom: Sound, tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_pure_noise_has_no_resolution(phantom: Sound, tmp_path: Path) -> None:
     result = run(spoilt, tmp_path / "run", FIXED)
     assert "The map is made of noise" in _alarm(result, "no-signal")
     assert _frequency(result) == 0.0
-    assert result.summary["resolution_from"] == "no signal in the particles"
+    assert result.summary.resolution_from == "no signal in the particles"
 
 
 def test_permuted_poses(phantom: Sound, tmp_path: Path) -> None:

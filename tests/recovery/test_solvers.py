@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 import torch
 from problems import blobs
+from runs import Run, run_into
 
 from cryosplat.errors import InputError
 from cryosplat.grid import Grid
+from cryosplat.io.checkpoint import CheckpointFile
 from cryosplat.io.mrc import read_map
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.particles import read_particles, write_particles
-from cryosplat.progress import SilentProgress
-from cryosplat.reconstruction import Reconstruction, reconstruct
+from cryosplat.reconstruction import reconstruct
 from cryosplat.run_folder import RunFolder
+from cryosplat.run_folder.schema import NoiseSubstitution
 from cryosplat.settings import ImageSchedule, ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, simulate_particles
 
@@ -45,12 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(star: Path, out: Path, settings: ReconstructionSettings) -> Reconstruction:
-    with RunFolder.create(out) as staged:
-        result = reconstruct(read_particles(star), settings, staged, SilentProgress())
-        staged.write_json(result.summary)
-        staged.commit()
-    return result
+def _run(star: Path, out: Path, settings: ReconstructionSettings) -> Run:
+    return run_into(out, read_particles(star), settings)
 
 
 def _map(path: Path) -> torch.Tensor:
@@ -69,12 +67,12 @@ def test_each_solver_finds_the_truth(folder: Path, solver: str) -> None:
 
 def test_noise_is_substituted_for_the_solver_that_was_used(folder: Path) -> None:
     of_images, of_statistics = (
-        RunFolder(folder / name).read_json()["noise_substitution"]
+        RunFolder(folder / name).read_summary().noise_substitution
         for name in ("images", "statistics")
     )
-    assert not of_images["skipped"] and of_images["from_shell"] > 1
-    assert of_images["invented"] < 0.9
-    assert of_statistics == {"skipped": True}
+    assert of_images and of_images.from_shell and of_images.invented
+    assert not of_images.skipped and of_images.from_shell > 1 and of_images.invented < 0.9
+    assert of_statistics == NoiseSubstitution(skipped=True)
 
 
 @pytest.mark.parametrize(("first", "second"), [("images", STATISTICS), ("statistics", IMAGES)])
@@ -83,7 +81,7 @@ def test_one_solver_goes_on_where_the_other_ended(
 ) -> None:
     settings = replace(second, start=str(folder / first))
     result = _run(folder / "set" / "particles.star", tmp_path / "run", settings)
-    assert result.summary["members"] == 1
+    assert result.summary.members == 1
     found = _correlation(tmp_path / "run" / "map.mrc", folder / "set" / "truth.mrc")
     assert float(found[1:7].min()) > 0.97
 
@@ -151,14 +149,12 @@ def test_a_run_that_is_terminated_resumes_to_the_same_bits(
 
 
 def test_a_checkpoint_of_other_settings_is_refused(folder: Path, tmp_path: Path) -> None:
-    with RunFolder.create(tmp_path / "run") as staged:
-        particles = read_particles(folder / "set" / "particles.star")
-        reconstruct(particles, IMAGES, staged, SilentProgress())
-        assert staged.checkpoint.exists()
-        with pytest.raises(InputError, match="belongs to a run with other particles or settings"):
-            reconstruct(particles, replace(IMAGES, seed=6), staged, SilentProgress())
-        turned = replace(
-            particles, poses=replace(particles.poses, shifts=particles.poses.shifts + 1.0)
-        )
-        with pytest.raises(InputError, match="what differs: poses"):
-            reconstruct(turned, IMAGES, staged, SilentProgress())
+    checkpoint = CheckpointFile(tmp_path / "checkpoint")
+    particles = read_particles(folder / "set" / "particles.star")
+    reconstruct(particles, IMAGES, checkpoint=checkpoint)
+    assert checkpoint.exists()
+    with pytest.raises(InputError, match="belongs to a run with other particles or settings"):
+        reconstruct(particles, replace(IMAGES, seed=6), checkpoint=checkpoint)
+    turned = replace(particles, poses=replace(particles.poses, shifts=particles.poses.shifts + 1.0))
+    with pytest.raises(InputError, match="what differs: poses"):
+        reconstruct(turned, IMAGES, checkpoint=checkpoint)

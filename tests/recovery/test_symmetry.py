@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 import tolerances
 import torch
 from problems import blobs
+from runs import Run, run_into
 from torch import Tensor
 
 from cryosplat.cli._maps import run_voxelize
@@ -23,9 +24,7 @@ from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.noise import estimate_noise
 from cryosplat.particles import Particles, read_particles
 from cryosplat.progress import SilentProgress
-from cryosplat.reconstruction import Reconstruction, reconstruct
 from cryosplat.report.evidence import Evidence
-from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ImageSchedule, ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, simulate_particles
 from cryosplat.splatting import voxelize
@@ -34,21 +33,6 @@ from cryosplat.viewer.scene import read_scene
 
 GRID = Grid(28, 2.8)
 D2 = ReconstructionSettings(seed=3, gaussians=240, steps=30, quick=True, symmetry="D2")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished reconstruction."""
-
-    folder: RunFolder
-    result: Reconstruction
-    warnings: list[str]
-
-    def map(self, name: str = "map") -> Tensor:
-        return torch.from_numpy(read_map(getattr(self.folder, name)).data.copy())
-
-    def codes(self) -> set[str]:
-        return {finding["code"] for finding in self.result.summary["findings"]}
 
 
 class _Listening(SilentProgress):
@@ -77,12 +61,7 @@ def truth(particles: Particles) -> Tensor:
 
 
 def _run(particles: Particles, folder: Path, settings: ReconstructionSettings) -> Run:
-    progress = _Listening()
-    with RunFolder.create(folder) as staged:
-        result = reconstruct(particles, settings, staged, progress)
-        staged.write_json(result.summary)
-        finished = staged.commit()
-    return Run(finished, result, progress.heard)
+    return run_into(folder, particles, settings)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +97,6 @@ def test_one_asymmetric_unit_is_stored(run: Run, tmp_path: Path) -> None:
 
 
 def test_report_and_viewer_show_the_whole_molecule(run: Run) -> None:
-    run.folder.write_fsc_csv(run.result.frequencies, run.result.fsc)
     mixture = Evidence.read(run.folder).mixture()
     shown = read_scene(run.folder).gaussians
     assert mixture is not None and len(mixture.amplitudes) == 240
@@ -126,16 +104,17 @@ def test_report_and_viewer_show_the_whole_molecule(run: Run) -> None:
 
 
 def test_the_right_symmetry_is_preferred(run: Run) -> None:
-    control = run.result.summary["symmetry_control"]
-    assert control["deviations"] < -4.0 and control["particles"] == 400
+    control = run.result.controls.symmetry
+    assert control is not None and control.strongest.deviations < -4.0 and control.n == 400
     assert "wrong-symmetry" not in run.codes()
 
 
 def test_a_wrong_symmetry_raises_the_alarm(particles: Particles, tmp_path: Path) -> None:
-    wrong = _run(particles, tmp_path / "c3", replace(D2, symmetry="C3", steps=5))
+    progress = _Listening()
+    wrong = run_into(tmp_path / "c3", particles, replace(D2, symmetry="C3", steps=5), progress)
     assert "wrong-symmetry" in wrong.codes()
-    assert any("The data do not have symmetry C3" in text for text in wrong.warnings)
-    assert wrong.result.summary["symmetry_control"]["strongest_rival"] == "C1"
+    assert any("The data do not have symmetry C3" in text for text in progress.heard)
+    assert wrong.summary.symmetry_control.strongest_rival == "C1"  # pyright: ignore
 
 
 def test_a_run_goes_on_from_one_of_its_symmetry_only(
@@ -146,7 +125,7 @@ def test_a_run_goes_on_from_one_of_its_symmetry_only(
         _run(particles, tmp_path / "other", replace(start, symmetry="c2"))
     again = _run(particles, tmp_path / "again", start)
     assert fourier_shell_correlation(again.map(), truth)[1:10].min() > 0.9
-    assert again.result.summary["gaussians_stored"] == [60] * 3
+    assert again.summary.gaussians_stored == [60] * 3
 
 
 @pytest.mark.parametrize("start", ["statistics", "random"])
@@ -158,7 +137,7 @@ def test_images_are_fitted_with_a_symmetry(
     images = replace(schedule, **rate)
     settings = replace(D2, solver="images", start=start, steps=None, images=images, gaussians=160)
     found = _run(particles, tmp_path / "images", settings)
-    assert found.result.summary["gaussians_stored"] == [40] * 3
+    assert found.summary.gaussians_stored == [40] * 3
     assert fourier_shell_correlation(found.map(), truth)[1:5].min() > 0.9
 
 

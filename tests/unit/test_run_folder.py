@@ -11,9 +11,13 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from cryosplat import InputError, OutputError, RunFolder
+from cryosplat.notes import Note
+from cryosplat.run_folder import RunSummary
+from cryosplat.run_folder.schema import SCHEMA, json_schema
 
 
 def test_a_run_appears_under_its_name_only_when_committed(tmp_path: Path) -> None:
@@ -149,17 +153,52 @@ def test_fsc_for_the_emdb_has_its_elements(tmp_path: Path) -> None:
 
 def test_the_summary_is_json_that_any_reader_takes(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_json({"resolution": math.inf, "curve": (1, math.nan), "source": Path("a.star")})
-    text = folder.summary.read_text()
-    assert json.loads(text, parse_constant=pytest.fail) == {
-        "resolution": None, "curve": [1, None], "source": "a.star",
-    }  # fmt: skip
-    assert folder.read_json()["source"] == "a.star"
+    summary = RunSummary(
+        box_size=16, pixel_size=2.0, resolution=math.inf, trials=[[[1.0, 2.0, math.nan]]],
+        notes=[Note("a-code", "alarm", "Text.", "Remedy.")],
+    )  # fmt: skip
+    folder.write_summary(summary)
+    found = json.loads(folder.summary.read_text(), parse_constant=pytest.fail)
+    assert found["resolution"] is None and found["trials"] == [[[1.0, 2.0, None]]]
+    assert folder.read_summary() == summary
+    jsonschema.validate(found, json.loads(SCHEMA.read_text("utf-8")))
+
+
+def test_the_schema_in_the_repository_is_that_of_the_code() -> None:
+    """If not: python -m cryosplat.run_folder.schema > src/cryosplat/run_folder/run.schema.json"""
+    assert SCHEMA.read_text("utf-8") == json_schema()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not the summary of a run"),
+        ("[1]", "not the summary of a run"),
+        ("[" * 100_000, "not the summary of a run"),
+        ("\udcff", "it is no UTF-8 text"),
+        ('{"box_size": 16}', "pixel_size: Field required"),
+        ('{"box_size": 0, "pixel_size": 1.0}', "box_size: Input should be greater than or equal"),
+        ('{"box_size": 8, "pixel_size": NaN}', "pixel_size: Input should be a finite number"),
+        ('{"box_size": 8, "pixel_size": 1, "notes": [3]}', "notes.0: Input should be"),
+        ('{"schema_version": 99}', "written by a newer cryosplat .schema 99, expected at most 1"),
+    ],
+)
+def test_a_damaged_summary_is_named(text: str, message: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.summary.write_text(text, "utf-8", errors="surrogateescape")
+    with pytest.raises(InputError, match=rf"run\.json: .*{message}"):
+        folder.read_summary()
+
+
+def test_keys_of_other_versions_are_passed_over(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.summary.write_text('{"box_size": 8, "pixel_size": 1.5, "later": {"a": 1}}')
+    assert folder.read_summary() == RunSummary(box_size=8, pixel_size=1.5)
 
 
 def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run.json: cannot be read .*\n  Remedy: give the folder"):
-        RunFolder(tmp_path).read_json()
+        RunFolder(tmp_path).read_summary()
 
 
 SECOND = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -49,11 +49,10 @@ class _Stage:
 
 @dataclass(slots=True)
 class ConsoleProgress:
-    """Shows each stage as a bar and leaves a line when it ends; keeps the warnings."""
+    """Shows each stage as a bar and leaves a line when it ends."""
 
     display: Progress
     log: TextIO
-    warnings: list[str] = field(default_factory=list)
 
     @contextmanager
     def stage(self, title: str, total: int | None, unit: str) -> Iterator[_Stage]:
@@ -78,8 +77,7 @@ class ConsoleProgress:
         self._note(text)
 
     def warn(self, text: str) -> None:
-        """A line that stands out, told again at the end."""
-        self.warnings.append(text)
+        """A line that stands out."""
         self._show(("! ", "bold yellow"), (text, "yellow"))
         self._note(f"WARNING: {text}")
 

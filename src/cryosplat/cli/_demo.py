@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,9 +12,7 @@ from rich.table import Table
 from ..estimate import expected_cost
 from ..grid import Grid
 from ..io.mrc import read_map
-from ..maps.fsc import fourier_shell_correlation
 from ..particles import read_particles
-from ..reconstruction import Reconstruction
 from ..run_folder import RunFolder
 from ..settings import ReconstructionSettings
 from ..simulation import SimulationSettings, phantom
@@ -46,32 +43,26 @@ def run_demo(out: Path, seed: int, threads: int | None) -> RunFolder:
         star = simulate_with_progress(phantom(), GRID, settings, data, generator)
         particles = read_particles(star)
         print_preflight(particles, expected_cost(PARTICLES, GRID.box_size, threads), threads)
-        shutil.copy(data / "truth.mrc", folder.truth)
-
-        def compare(result: Reconstruction) -> None:
-            maps = (torch.from_numpy(read_map(path).data) for path in (folder.map, folder.truth))
-            measured = fourier_shell_correlation(*maps)
-            result.fsc["map with truth, measured"] = measured.tolist()
-
-        result = reconstruct_into(folder, particles, ReconstructionSettings(seed=seed), compare)
-        run = folder.commit()
+        truth = torch.from_numpy(read_map(data / "truth.mrc").data)
+        run = reconstruct_into(folder, particles, ReconstructionSettings(seed=seed), truth)
     print_result(run)
-    _print_comparison(result, console)
+    _print_comparison(run, console)
     console.print(f"Pictures   {run.fsc_figure}  {run.slices_figure}")
     return run
 
 
-def _print_comparison(result: Reconstruction, console: Console) -> None:
+def _print_comparison(run: RunFolder, console: Console) -> None:
     """The FSC with truth that the half-maps predict, beside the measured one."""
+    frequencies, curves = run.read_fsc_csv()
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     table.add_column("FSC of the map with the truth at")
     shells = [round(fraction * (GRID.n_shells - 1)) for fraction in SHOWN_FRACTIONS]
     for shell in shells:
-        table.add_column(f"{1.0 / result.frequencies[shell]:.1f} Å", justify="right")
+        table.add_column(f"{1.0 / frequencies[shell]:.1f} Å", justify="right")
     for title, name in (
         ("measured", "map with truth, measured"),
         ("predicted by the half-maps alone", "map with truth, from half-maps"),
     ):
-        table.add_row(title, *(f"{result.fsc[name][shell]:.3f}" for shell in shells))
+        table.add_row(title, *(f"{curves[name][shell]:.3f}" for shell in shells))
     console.print()
     console.print(table)

@@ -27,7 +27,8 @@ from ..maps.sharpening import Postprocessed, share_at_floor, sharpen, sharpen_mi
 from ..mixture import GaussianMixture
 from ..report.deposition import Deposit, write_emdb, write_relion_halves
 from ..report.run import write_report
-from ..run_folder import RunFolder
+from ..run_folder import RunFolder, RunSummary
+from ..run_folder.schema import Guinier
 from ._maps import check_map_name
 
 FLOOR = 0.2  # pixels: such Gaussians are points to the run's grid; voxelize band-limits them
@@ -50,15 +51,15 @@ class Wanted:
 def run_postprocess(run: Path, wanted: Wanted) -> None:
     """Sharpen the map of the run in ``run``, tell its B-factor, write what else is wanted."""
     folder = RunFolder(run)
-    summary = folder.read_json()
+    summary = folder.read_summary()
     _check_wanted(folder, wanted)
     console = Console(highlight=False, soft_wrap=True)
     maps = [_map_of(folder, path, summary) for path in (folder.map, folder.half1, folder.half2)]
-    grid = Grid(summary["box_size"], summary["pixel_size"])
+    grid = Grid(summary.box_size, summary.pixel_size)
     volume, half1, half2 = (torch.from_numpy(m.data) for m in maps)
     mask_path = folder.mask if wanted.mask is None else wanted.mask
     mask = read_mask(mask_path, grid, maps[0].origin)
-    generator = torch.Generator().manual_seed(summary.get("settings", {}).get("seed", 0))
+    generator = torch.Generator().manual_seed((summary.settings or {}).get("seed", 0))
     found = masked_fscs(half1, half2, {"user": mask}, generator)
     for remark in (*mask_remarks(mask, volume, grid), tightness_remark(found["user"], grid)):
         if remark is not None:
@@ -133,39 +134,39 @@ def _check_folders(wanted: dict[str, Path]) -> None:
         raise OutputError(f"{both}: the same folder.\n  Remedy: give two names.")
 
 
-def _map_of(folder: RunFolder, path: Path, summary: dict[str, Any]) -> MapFile:
+def _map_of(folder: RunFolder, path: Path, summary: RunSummary) -> MapFile:
     found = read_map(path)
-    if found.data.shape != (summary["box_size"],) * 3:
+    if found.data.shape != (summary.box_size,) * 3:
         raise InputError(
             f"{path}: has shape {found.data.shape}, but {folder.summary.name} says a box of "
-            f"{summary['box_size']}. The map was probably replaced.\n"
+            f"{summary.box_size}. The map was probably replaced.\n"
             f"  Remedy: reconstruct again, or give the folder of an unchanged run."
         )
     return found
 
 
-def _low_pass(found: MaskedFsc, grid: Grid, summary: dict[str, Any]) -> float:
+def _low_pass(found: MaskedFsc, grid: Grid, summary: RunSummary) -> float:
     """No finer than the run's headline, which the controls may have lowered."""
-    headline = summary.get("resolution")
-    headline = math.inf if headline is None else float(headline)
+    headline = math.inf if summary.resolution is None else summary.resolution
     return max(headline, resolution(found.corrected, grid).angstrom)
 
 
 def _record(
     folder: RunFolder,
-    summary: dict[str, Any],
+    summary: RunSummary,
     sharpened: Postprocessed,
     user: dict[str, MaskedFsc],
     grid: Grid,
 ) -> None:
     """Keep the run's numbers, curves and report in step with its sharpened map."""
-    summary["guinier"] = sharpened.summary()
+    changes: dict[str, Any] = {"guinier": Guinier.model_validate(sharpened.summary())}
     if user:
-        summary.setdefault("masks", {})["user"] = resolutions_by_mask(user, grid)["user"]
+        masks = resolutions_by_mask(user, grid)
+        changes["masks"] = {**(summary.masks or {}), "user": masks["user"]}
         frequencies, curves = folder.read_fsc_csv()
         curves[USER_CURVE] = user["user"].corrected.tolist()
         folder.write_fsc_csv(frequencies, curves)
-    folder.write_json(summary)
+    folder.write_summary(summary.model_copy(update=changes))
     write_report(folder)
 
 
@@ -208,16 +209,16 @@ def _write_gaussians(folder: RunFolder, out: Path, b_factor: float, grid: Grid) 
 
 
 def _deposit(
-    sharpened: Postprocessed, found: MaskedFsc, mask: Tensor, grid: Grid, summary: dict[str, Any]
+    sharpened: Postprocessed, found: MaskedFsc, mask: Tensor, grid: Grid, summary: RunSummary
 ) -> Deposit:
-    headline = summary.get("resolution")
+    headline = summary.resolution
     return Deposit(
         volume=sharpened.map.numpy(),
         mask=mask.numpy(),
         frequencies=grid.shell_frequencies().tolist(),
         fsc=found.corrected.tolist(),
         resolution="none" if headline is None else f"{headline:.2f} Å",
-        method=str(summary.get("resolution_from", "half-map FSC")),
+        method=summary.resolution_from or "half-map FSC",
         half_maps=str(resolution(found.corrected, grid)),
         low_pass=_angstrom(sharpened.low_pass),
         b_factor=sharpened.b_factor,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
+
 from ..errors import OutputError
 from ..estimate import expected_cost
+from ..io.checkpoint import CheckpointFile
 from ..particles import Particles, Selection, StackFaults, downsampled, read_particles
-from ..reconstruction import Reconstruction, reconstruct
-from ..report.run import finish_run
-from ..run_folder import RunFolder
+from ..progress import Progress
+from ..reconstruction import reconstruct
+from ..run_folder import RunFolder, read_start, write_run
 from ..settings import ReconstructionSettings
 from ._console import console_progress
 from ._tables import print_preflight, print_result
@@ -58,8 +61,7 @@ def run_reconstruct(
         cost = expected_cost(len(particles), particles.box_size, threads, settings.symmetry)
         print_preflight(particles, cost, threads)
         folder.check_space(cost.disk)
-        reconstruct_into(folder, particles, settings)
-        run = folder.commit()
+        run = reconstruct_into(folder, particles, settings)
     print_result(run)
     return run
 
@@ -84,14 +86,33 @@ def reconstruct_into(
     folder: RunFolder,
     particles: Particles,
     settings: ReconstructionSettings,
-    compare: Callable[[Reconstruction], None] = lambda result: None,
-) -> Reconstruction:
-    """Run the recipe with progress on the terminal, then complete the folder with its report.
-
-    ``compare`` may add to the result what only the caller knows.
-    """
+    truth: Tensor | None = None,
+) -> RunFolder:
+    """Run the recipe with progress on the terminal; returns the finished run, with its report."""
+    start = read_start(settings)
     with console_progress(folder.log) as progress:
-        result = reconstruct(particles, settings, folder, progress)
-        compare(result)
-        finish_run(folder, result, settings, particles.source, progress, progress.warnings)
-    return result
+        if start is not None:
+            progress.say(f"Starting from the Gaussians of {settings.start}.")
+        checkpoint = CheckpointFile(folder.checkpoint)
+        result = reconstruct(particles, settings, progress, start=start, checkpoint=checkpoint)
+        run = write_run(folder, result, truth)
+        draw_report(run, progress)
+    return run
+
+
+def draw_report(run: RunFolder, progress: Progress) -> None:
+    """Draw what a run looks like; where that fails the run is complete nevertheless.
+
+    The user's matplotlib settings, fonts and LaTeX have a say in it, and none of them is worth the
+    maps.
+    """
+    try:
+        with progress.stage("writing the report", None, "files"):
+            from ..report.run import write_report
+
+            write_report(run)
+    except Exception as error:
+        progress.warn(
+            f"The run is complete, but its report could not be drawn ({type(error).__name__}: "
+            f"{error}). Remedy: cryosplat report {shlex.quote(str(run.path))}"
+        )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..estimate import Cost
 from ..particles import Particles
-from ..run_folder import RunFolder
+from ..run_folder import RunFolder, RunSummary
 from ._console import duration, gigabytes
 
 THRESHOLDS = "0.143", "0.5"
@@ -66,23 +66,26 @@ def _half_sets(particles: Particles) -> str:
 
 def print_result(run: RunFolder) -> None:
     """Resolution of the map beside the voxel baseline, warnings, time, memory, files."""
-    summary = run.read_json()
+    summary = run.read_summary()
     console = Console(highlight=False, soft_wrap=True)
     console.print()
-    nyquist = " (at Nyquist: the pixels limit it)" if summary["resolution_at_nyquist"] else ""
-    source = summary["resolution_from"]
-    why = f": {source}" if summary["resolution"] is None else f"{nyquist}, from the {source}"
-    console.print(f"[bold]Resolution {angstrom(summary['resolution'])}[/]{why}")
-    console.print(_resolutions(summary["resolutions"]))
+    nyquist = " (at Nyquist: the pixels limit it)" if summary.resolution_at_nyquist else ""
+    source = summary.resolution_from
+    why = f": {source}" if summary.resolution is None else f"{nyquist}, from the {source}"
+    console.print(f"[bold]Resolution {angstrom(summary.resolution)}[/]{why}")
+    console.print(_resolutions(summary.resolutions or {}))
     table = _table()
     for name, value in facts(summary).items():
         table.add_row(name, value)
     console.print(table)
-    for warning in summary["warnings"]:
-        console.print(f"[bold yellow]![/] [yellow]{warning}[/]")
-    console.print(f"\nMap        {run.map}")
-    console.print(f"Report     {run.report}")
-    console.print(f"ChimeraX   chimerax {run.chimerax}")
+    for note in summary.notes or []:
+        if note.severity != "note":
+            text = Text.assemble(("! ", "bold yellow"), (note.text, "yellow"))
+            console.print(text.append(f" Remedy: {note.remedy}" if note.remedy else "", "yellow"))
+    console.print(f"\nMap        {run.map}", markup=False)
+    if run.report.exists():
+        console.print(f"Report     {run.report}", markup=False)
+        console.print(f"ChimeraX   chimerax {run.chimerax}", markup=False)
 
 
 def _resolutions(resolutions: Mapping[str, Mapping[str, float | None]]) -> Table:
@@ -101,32 +104,30 @@ def _resolutions(resolutions: Mapping[str, Mapping[str, float | None]]) -> Table
     return table
 
 
-def facts(summary: Mapping[str, Any]) -> dict[str, str]:
+def facts(summary: RunSummary) -> dict[str, str]:
     """The numbers of a run that a microscopist asks for, in words."""
-    first, second = summary["n_half"]
-    contrast = summary["contrast"]
-    gaussians = summary["gaussians"]
-    timings = summary["timings"]
+    first, second = summary.n_half or (0, 0)
+    gaussians, timings = summary.gaussians or [0, 0, 0], summary.timings or {"total": 0.0}
     longest = sorted((s, name) for name, s in timings.items() if name != "total")[-3:]
     return {
         "particles": f"{first + second:,} ({first:,} + {second:,} in the half-sets)",
         "Gaussians": f"{gaussians[0]:,} (half-maps {gaussians[1]:,} and {gaussians[2]:,}); "
-        f"{100 * summary['scale_at_floor']:.0f} % of their scales at the floor of "
-        f"{summary['smallest_scale_allowed']:.2f} Å",
+        f"{100 * (summary.scale_at_floor or 0.0):.0f} % of their scales at the floor of "
+        f"{summary.smallest_scale_allowed or 0.0:.2f} Å",
         **_symmetry(summary),
-        "contrast": f"protein {contrast['used']} in the images",
+        "contrast": f"protein {summary.contrast.used} in the images" if summary.contrast else "",
         "time": f"{duration(timings['total'])} ("
         + ", ".join(f"{name} {duration(seconds)}" for seconds, name in reversed(longest))
         + ")",
-        "peak memory": gigabytes(summary["peak_memory_bytes"]),
+        "peak memory": gigabytes(summary.peak_memory_bytes or 0.0),
     }
 
 
-def _symmetry(summary: Mapping[str, Any]) -> dict[str, str]:
-    if summary.get("symmetry", "C1") == "C1":
+def _symmetry(summary: RunSummary) -> dict[str, str]:
+    if summary.symmetry == "C1":
         return {}
-    stored = summary["gaussians_stored"][0]
-    return {"symmetry": f"{summary['symmetry']}; {stored:,} of the map's Gaussians are stored"}
+    stored = (summary.gaussians_stored or [0])[0]
+    return {"symmetry": f"{summary.symmetry}; {stored:,} of the map's Gaussians are stored"}
 
 
 def angstrom(value: float | None, unit: str = " Å") -> str:

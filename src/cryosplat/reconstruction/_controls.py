@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,53 +14,54 @@ from ..grid import Grid
 from ..maps.fsc import MaskedFsc, fourier_shell_correlation
 from ..maps.mask_checks import mask_remarks, tightness_remark
 from ..mixture import GaussianMixture
-from ..noise import NoiseModel
 from ..notes import Note
-from ..particles import Particles
 from ..progress import Progress
-from ..settings import ReconstructionSettings
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, accumulate
 from ..validation.agreement import SAMPLE, Agreement, particle_agreement
 from ..validation.comparison import VOXELS, Comparison
 from ..validation.findings import Evidence, diagnose, has_signal
-from ..validation.independence import Fingerprints, noise_correlation
+from ..validation.independence import noise_correlation
 from ..validation.noise_substitution import (
     already_normalised,
     shell_frequency,
     substituted,
     substitution_shell,
 )
+from ..validation.symmetry_check import SymmetryCheck
 from ._fits import VOXELS_PER_GAUSSIAN, Again, Fitted, Parts
+from ._subject import Subject
 from ._symmetry import look_at_symmetry
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """What the controls look at: a run before its report.
+class Substitution:
+    """``fsc`` (n_shells,) of half-maps fitted to images whose phases are noise ``from_shell`` on."""
 
-    ``contrast``: "bright" or "dark"; ``maps`` and ``voxels``: [full, half 1, half 2] (d, d, d);
-    ``fingerprints`` of all images.
-    """
+    from_shell: int
+    fsc: Tensor
 
-    particles: Particles
-    noise: NoiseModel
-    contrast: str
-    grid: Grid
-    settings: ReconstructionSettings
-    maps: list[Tensor]
-    voxels: list[Tensor]
-    mask: Tensor
-    fingerprints: Fingerprints
+    @property
+    def invented(self) -> Tensor:
+        """The FSC of the shells without signal."""
+        return self.fsc[self.from_shell :]
 
 
 @dataclass(frozen=True, slots=True)
-class Controlled:
-    """The comparison after the controls, what they found, and numbers for ``run.json``."""
+class Controls:
+    """What the controls found: ``notes`` in words, alarms first, and the numbers behind them.
 
-    comparison: Comparison
-    findings: list[Note]
-    summary: dict[str, Any]
+    ``shared_images``: the share of one half-set that the other holds too; ``noise_correlation``: of
+    the half-sets, None where images are cut to a circle; ``substitution``: None where nothing was
+    fitted again; ``symmetry``: None where none was given.
+    """
+
+    notes: list[Note]
+    agreement: Agreement
+    shared_images: float
+    noise_correlation: float | None
+    substitution: Substitution | None
+    symmetry: SymmetryCheck | None
 
 
 def control(
@@ -71,21 +71,22 @@ def control(
     fitted: Fitted,
     remarks: Sequence[str],
     progress: Progress,
-) -> Controlled:
+) -> tuple[Comparison, Controls]:
     """Look at single particles, at the independence of the halves and at what the pipeline invents.
 
-    With a start from an earlier run, or with ``quick``, there is no noise substitution: the fits
-    could not be made again as they were. Findings that are not notes are said as warnings.
+    Returns the comparison as it is after the controls. With a start from an earlier run, or with
+    ``quick``, there is no noise substitution: the fits could not be made again as they were.
     """
     choices = fitted.choices
     settings = subject.settings
     agreement = _look_at_particles(subject, progress)
     symmetry = look_at_symmetry(subject.particles, settings.symmetry, settings.seed, progress)
-    substitution: dict[str, Any] = {"skipped": True}
-    if fitted.refit is not None and not subject.settings.quick:
-        shell, invented = _substitute_noise(subject, comparison, fitted.refit, progress)
-        comparison = comparison.with_substitution(invented, shell, subject.grid)
-        substitution = _described(shell, invented, subject.grid)
+    substitution = None
+    if fitted.refit is not None and not settings.quick:
+        substitution = _substitute_noise(subject, comparison, fitted.refit, progress)
+        comparison = comparison.with_substitution(
+            substitution.fsc, substitution.from_shell, subject.grid
+        )
     if not has_signal(agreement):
         comparison = comparison.without_signal(subject.grid)
     evidence = Evidence(
@@ -101,29 +102,10 @@ def control(
         symmetry,
         bool(subject.noise.circles),
     )
-    findings = diagnose(evidence)
-    for finding in findings:
-        if finding.severity != "note":
-            progress.warn(f"{finding.text} Remedy: {finding.remedy}")
-    summary = {
-        "findings": [finding.to_dict() for finding in findings],
-        "noise_substitution": substitution,
-        "agreement": {
-            "particles": agreement.n,
-            "gain": agreement.gain,
-            "gain_deviation": agreement.gain_deviation,
-            "gain_with_dealt_rotations": agreement.dealt_gain,
-            "strength": agreement.strength,
-            "against": agreement.against,
-        },
-        "independence": {
-            "shared_images": evidence.shared_images,
-            "noise_correlation": evidence.noise_correlation,
-        },
-        "resolution_reason": comparison.reason,
-        "symmetry_control": None if symmetry is None else symmetry.summary(),
-    }
-    return Controlled(comparison, findings, summary)
+    return comparison, Controls(
+        diagnose(evidence), agreement, evidence.shared_images, evidence.noise_correlation, substitution,
+        symmetry,
+    )  # fmt: skip
 
 
 def _noise_correlation(subject: Subject) -> float | None:
@@ -150,8 +132,8 @@ def _substitute_noise(
     comparison: Comparison,
     refit: Callable[[Again, Progress], list[GaussianMixture]],
     progress: Progress,
-) -> tuple[int, Tensor]:
-    """The shell from which phases were replaced, and the FSC of the half-maps fitted then."""
+) -> Substitution:
+    """Replace the phases of the images by noise and fit both half-sets again."""
     grid, particles = subject.grid, subject.particles
     shell = substitution_shell(comparison.curves[VOXELS], grid)
     frequency, seed = shell_frequency(shell, grid), subject.settings.seed + 1
@@ -164,30 +146,18 @@ def _substitute_noise(
         half_sets = particles.half_sets.long() - 1
         symmetry = subject.settings.symmetry
         halves = accumulate(read(), half_sets, 2, grid, noise, stage.advance, symmetry)
-    if subject.contrast == "dark":
+    if subject.polarity.sign < 0.0:
         halves = [half.inverted() for half in halves]
     maps = [voxelize(m, grid).detach() for m in refit(Again(read, noise, halves), progress)]
-    return shell, fourier_shell_correlation(maps[0] * subject.mask, maps[1] * subject.mask)
-
-
-def _described(shell: int, invented: Tensor, grid: Grid) -> dict[str, Any]:
-    """For ``run.json``; "invented" is the mean over the shells without signal."""
-    beyond = invented[shell:]
-    return {
-        "from_shell": shell,
-        "from_angstrom": grid.side / shell,
-        "invented": float(beyond.mean()),
-        "most_invented": float(beyond.max()),
-        "skipped": False,
-    }
+    fsc = fourier_shell_correlation(maps[0] * subject.mask, maps[1] * subject.mask)
+    return Substitution(shell, fsc)
 
 
 def _look_at_particles(subject: Subject, progress: Progress) -> Agreement:
     particles = subject.particles
     generator = torch.Generator().manual_seed(subject.settings.seed + 2)
     sample = torch.randperm(len(particles), generator=generator)[:SAMPLE]
-    sign = -1.0 if subject.contrast == "dark" else 1.0
-    half1, half2 = (sign * half for half in subject.maps[1:])
+    half1, half2 = (subject.polarity.sign * half for half in subject.maps[1:])
     with progress.stage("looking at single particles", None, "images"):
         return particle_agreement(
             particles.batches(sample), particles.half_sets, (half1, half2), subject.grid,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,9 +13,8 @@ from ..batch import Batch
 from ..errors import InputError
 from ..grid import Grid
 from ..noise import NoiseModel, estimate_noise_of_groups
-from ..particles import Particles, split_half_sets, write_particles
+from ..particles import Particles, split_half_sets
 from ..progress import Progress
-from ..run_folder import RunFolder
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics, accumulate
 from ..validation.polarity import contrast_score
@@ -48,15 +47,32 @@ class HalfSet:
         return HalfSet(self.train.inverted(), self.held_out.inverted())
 
 
+Halves = tuple[HalfSet, HalfSet]
+
+
+@dataclass(frozen=True, slots=True)
+class Polarity:
+    """How the protein looks in the images, "bright" or "dark": as it was ``used``, and as the data
+    have it, ``preferred`` by ``standard_deviations`` (negative where that is dark)."""
+
+    used: Literal["bright", "dark"]
+    preferred: Literal["bright", "dark"]
+    standard_deviations: float
+
+    @property
+    def sign(self) -> float:
+        """What images are multiplied by to make protein bright."""
+        return -1.0 if self.used == "dark" else 1.0
+
+
 def with_half_sets(
-    particles: Particles, generator: torch.Generator, folder: RunFolder, progress: Progress
+    particles: Particles, generator: torch.Generator, progress: Progress
 ) -> Particles:
-    """The particles with half-sets, drawn and written to the folder where none were given."""
+    """The particles with half-sets, drawn where none were given."""
     if not particles.has_half_sets:
         particles = split_half_sets(particles, generator)
         for note in particles.notes[-1:]:
             progress.say(str(note))
-        write_particles(particles, folder.particles)
     for half in (1, 2):
         n = int((particles.half_sets == half).sum())
         if n < FEWEST_PARTICLES:
@@ -111,22 +127,20 @@ def accumulated(
     noise: NoiseModel,
     progress: Progress,
     symmetry: str = "C1",
-) -> list[HalfSet]:
+) -> Halves:
     """Statistics of both half-sets in one pass; ``sets`` as `held_out_sets` gives them."""
     with progress.stage("accumulating statistics", len(sets), "images") as stage:
         parts = accumulate(batches, sets, 4, grid, noise, stage.advance, symmetry)
-    return [HalfSet(parts[0], parts[1]), HalfSet(parts[2], parts[3])]
+    return HalfSet(parts[0], parts[1]), HalfSet(parts[2], parts[3])
 
 
-def upright(
-    halves: list[HalfSet], settings: ReconstructionSettings, progress: Progress
-) -> tuple[list[HalfSet], dict[str, Any]]:
-    """The statistics with protein bright, and how that was decided."""
+def polarity_of(halves: Halves, settings: ReconstructionSettings, progress: Progress) -> Polarity:
+    """Whether protein is bright or dark in the images, by the data or as the settings say."""
     whole = halves[0].whole() + halves[1].whole()
     if whole.grid.box_size > CONTRAST_BOX:
         whole = whole.downsampled(CONTRAST_BOX)
     score = contrast_score(QuadraticForm(whole, whole.grid.box_size))
-    found = "dark" if score < 0.0 else "bright"
+    found: Literal["bright", "dark"] = "dark" if score < 0.0 else "bright"
     used = found if settings.contrast == "auto" else settings.contrast
     decided = "from the data" if settings.contrast == "auto" else "as given"
     progress.say(
@@ -140,6 +154,4 @@ def upright(
             "The contrast is in doubt. Remedy: look at the images, and give --invert for dark "
             "protein or --no-invert for bright protein."
         )
-    if used == "dark":
-        halves = [half.inverted() for half in halves]
-    return halves, {"used": used, "preferred": found, "standard_deviations": score}
+    return Polarity(used, found, score)

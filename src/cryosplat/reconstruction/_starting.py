@@ -2,50 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from ..errors import InputError
-from ..io.ply import read_ply
+from ..errors import InputError, SettingsError
 from ..mixture import GaussianMixture
-from ..progress import Progress
-from ..run_folder import RunFolder
+from ..settings import ReconstructionSettings
 
 
-def mixtures_of_run(
-    start: str, half_sets: str, symmetry: str, progress: Progress
-) -> list[GaussianMixture] | None:
-    """The mixtures [full, half 1, half 2] of the run in folder ``start``; None without a folder.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Mixtures [full, half 1, half 2] of an earlier run, and the digest of its ``half_sets``.
 
-    ``half_sets``: digest of the half-sets of this run. Those of the earlier run must be the same:
-    a half-set that starts from Gaussians which have seen the other half gives no honest FSC.
-
-    Raises
-    ------
-    InputError
-        The folder holds no run, or one of other half-sets or of another symmetry.
+    ``source`` names the run in messages, and ``particles`` the file where its half-sets are.
     """
-    if start in ("statistics", "random"):
-        return None
-    run = RunFolder(Path(start))
-    if run.read_json().get("half_sets") != half_sets:
-        raise InputError(
-            f"{start}: the run was made with other particles or half-sets, so the half-maps of a run "
-            f"that starts there would not be independent.\n"
-            f"  Remedy: give the same particle file; where that run drew the half-sets, give its "
-            f"{run.particles.name}."
-        )
-    progress.say(f"Starting from the Gaussians of {start}.")
-    mixtures = []
-    for path in (run.gaussians, run.half1_gaussians, run.half2_gaussians):
-        found = read_ply(path)
-        if found.symmetry != symmetry:
+
+    mixtures: list[GaussianMixture]
+    half_sets: str | None
+    source: Path
+    particles: str
+
+    def check(self, half_sets: str, symmetry: str) -> None:
+        """Raise `InputError` where the run had other half-sets or another symmetry.
+
+        A half-set that starts from Gaussians which have seen the other half gives no honest FSC.
+        """
+        if self.half_sets != half_sets:
             raise InputError(
-                f"{path}: the Gaussians have the symmetry {found.symmetry}, expected {symmetry}, as "
-                f"this run.\n"
-                f"  Remedy: --symmetry {found.symmetry}, or leave --start out."
+                f"{self.source}: that run was made with other particles or half-sets, so the half-maps "
+                f"of a run that starts there would not be independent.\n"
+                f"  Remedy: give the same particle file; if that run drew the half-sets, give its "
+                f"{self.particles}."
             )
-        columns = found.means, found.scales, found.quaternions, found.amplitudes
-        mixtures.append(GaussianMixture(*map(torch.from_numpy, columns), symmetry=found.symmetry))
-    return mixtures
+        for mixture in self.mixtures:
+            if mixture.symmetry != symmetry:
+                raise InputError(
+                    f"{self.source}: its Gaussians have the symmetry {mixture.symmetry}, expected "
+                    f"{symmetry}, as in this run.\n"
+                    f"  Remedy: --symmetry {mixture.symmetry}, or leave --start out."
+                )
+
+
+def mixtures_to_start_from(
+    start: Start | None, settings: ReconstructionSettings, half_sets: str
+) -> list[GaussianMixture] | None:
+    """Mixtures of an earlier run that fit this one; None where ``settings`` name no run."""
+    if settings.start in ("statistics", "random"):
+        return None
+    if start is None:
+        raise SettingsError(
+            f"reconstruct: the settings start from {settings.start!r}, but no start was given.\n"
+            f"  Remedy: reconstruct(..., start=read_start(settings))"
+        )
+    start.check(half_sets, settings.symmetry)
+    return start.mixtures

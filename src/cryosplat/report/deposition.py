@@ -80,8 +80,8 @@ def write_emdb(run: RunFolder, folder: PathLike, deposit: Deposit) -> Path:
     OutputError
         ``folder`` exists and is not empty, or cannot be written.
     """
-    summary = run.read_json()
-    box, pixel = summary["box_size"], summary["pixel_size"]
+    summary = run.read_summary()
+    box, pixel = summary.box_size, summary.pixel_size
     with RunFolder.create(folder) as new:
         write_map(new.path / "map.mrc", deposit.volume, pixel, "sharpened")
         write_map(new.path / "mask.mrc", deposit.mask, pixel, "mask of the FSC")
@@ -95,12 +95,12 @@ def write_emdb(run: RunFolder, folder: PathLike, deposit: Deposit) -> Path:
             new.path / "fsc.xml", deposit.frequencies, deposit.fsc,
             "FSC of half-maps, masked and corrected",
         )  # fmt: skip
-        versions = summary.get("provenance", {}).get("versions", {})
+        versions = summary.provenance.versions if summary.provenance else {}
         text = README.format(
             box=box, pixel=pixel, b_factor=deposit.b_factor, low_pass=deposit.low_pass,
             level=contour_level(deposit.volume), resolution=deposit.resolution,
             method=deposit.method, half_maps=deposit.half_maps,
-            particles=summary.get("n_particles", "unknown"),
+            particles=summary.n_particles or "unknown",
             version=versions.get("cryosplat", ""),
         )  # fmt: skip
         write_text(new.path / "README.txt", text)
@@ -124,7 +124,7 @@ def write_relion_halves(
     OutputError
         ``folder`` exists and is not empty, or cannot be written.
     """
-    pixel = run.read_json()["pixel_size"]
+    pixel = run.read_summary().pixel_size
     with RunFolder.create(folder) as new:
         for source, name in zip((run.half1, run.half2), RELION_HALVES, strict=True):
             shutil.copyfile(source, new.path / name)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..io.mrc import read_map
 from ..io.ply import PlyMixture, read_ply
 from ..run_folder import RunFolder
@@ -40,13 +39,7 @@ class Evidence:
     @staticmethod
     def read(folder: RunFolder) -> Evidence:
         """Raises `InputError` where there is no run, or its files cannot be read."""
-        summary = folder.read_json()
-        missing = [key for key in ("box_size", "pixel_size") if key not in summary]
-        if missing:
-            raise InputError(
-                f"{folder.summary}: {' and '.join(missing)} missing, expected the summary of a "
-                f"finished run.\n  Remedy: give the folder that cryosplat reconstruct wrote."
-            )
+        summary = folder.read_summary().model_dump(exclude_none=True)
         frequencies, curves = folder.read_fsc_csv() if folder.fsc_csv.exists() else ([], {})
         return Evidence(
             folder, summary, np.array(frequencies), {k: np.array(v) for k, v in curves.items()}

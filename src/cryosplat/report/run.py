@@ -1,17 +1,11 @@
-"""From a finished reconstruction to a complete run folder: tables, pictures, scripts, the page."""
+"""What is drawn from a finished run: figures, the page, a script for ChimeraX."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import OutputError
-from ..progress import Progress
-from ..provenance import provenance
-from ..reconstruction import Reconstruction
 from ..run_folder import RunFolder
-from ..settings import ReconstructionSettings
 from ._curves import CROSS, RESOLUTION, SUBSTITUTION, TRUTH, fsc_panel
 from ._directions import directional_panel, views_panel
 from ._fits import gaussians_panel, held_out_panel, uncertainty_panel
@@ -21,8 +15,6 @@ from .evidence import Evidence, Panel
 from .figures import convergence_figure, fsc_figure, slices_figure
 from .page import Chapter, write_page
 
-DEPOSITED = "half-maps, corrected"
-"""The FSC curve for the EMDB."""
 SHOWN = {
     "half-maps, corrected": "Gaussians:\nhalf-maps, masked",
     "voxels, corrected": "voxel baseline:\nhalf-maps, masked",
@@ -32,31 +24,6 @@ SHOWN = {
 }
 """Curves of the figure, where the run has them, and their labels there."""
 ONLY_WITH_TRUTH = "map with truth, from half-maps", "map with truth, measured"
-
-
-def finish_run(
-    folder: RunFolder,
-    result: Reconstruction,
-    settings: ReconstructionSettings,
-    source: Path,
-    progress: Progress,
-    warnings: list[str],
-) -> None:
-    """Write all that `reconstruct` left to be told: run.json, FSC files, figures, page, script."""
-    with progress.stage("writing the report", None, "files"):
-        folder.write_json(
-            {
-                "program": "cryosplat",
-                "particles": str(source.absolute()),
-                **result.summary,
-                "warnings": warnings,
-                "settings": settings.to_dict(),
-                "provenance": provenance(),
-            }
-        )
-        folder.write_fsc_csv(result.frequencies, result.fsc)
-        folder.write_fsc_xml(result.frequencies, result.fsc[DEPOSITED], f"FSC {DEPOSITED}")
-        write_report(folder)
 
 
 def write_report(folder: RunFolder) -> None:

@@ -85,14 +85,8 @@ def headline(run: Evidence) -> Headline:
 
 
 def findings(run: Evidence) -> list[Finding]:
-    """What the controls found, alarms first, then what was warned of during the run."""
-    found = [
-        Finding(str(f.get("severity", "note")), str(f.get("text", "")), str(f.get("remedy") or ""))
-        for f in run.summary.get("findings") or []
-    ]
-    told = tuple(f.text for f in found)  # a warning is a finding's text with its remedy
-    warnings = run.summary.get("warnings") or []
-    found += [Finding("warning", w) for w in warnings if not (told and w.startswith(told))]
+    """What the controls found and what was warned of during the run, alarms first."""
+    found = [Finding(n["severity"], n["text"], n["remedy"]) for n in run.summary.get("notes", [])]
     return sorted(found, key=lambda f: RANK.get(f.severity, 1))
 
 
@@ -104,7 +98,7 @@ def verdict(run: Evidence, found: list[Finding]) -> str:
     warnings = sum(f.severity == "warning" for f in found)
     if warnings:
         return f"No alarm, but {_times(warnings, 'warning')}."
-    return "No control raised an alarm." if "findings" in run.summary else ""
+    return "No control raised an alarm." if "notes" in run.summary else ""
 
 
 def _times(number: int, what: str) -> str:

@@ -1,7 +1,30 @@
-"""The folder of a run: its file names, and how it comes into being whole or not at all."""
+"""The folder of a run: its files, their names, and what they hold.
+
+A finished run is read without loading what makes one: `write_run` and `read_start` are imported when
+first used.
+"""
 
 from __future__ import annotations
 
-from .folder import RunFolder, write_text
+from typing import TYPE_CHECKING
 
-__all__ = ["RunFolder", "write_text"]
+from .folder import RunFolder, write_text
+from .schema import RunSummary
+
+if TYPE_CHECKING:
+    from .reading import read_start
+    from .writing import write_run
+
+__all__ = ["RunFolder", "RunSummary", "read_start", "write_run", "write_text"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "write_run":
+        from .writing import write_run
+
+        return write_run
+    if name == "read_start":
+        from .reading import read_start
+
+        return read_start
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

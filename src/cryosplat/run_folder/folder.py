@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
-import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ..errors import InputError, OutputError
 from ..io import fsc as fsc_files
+from ..io.atomic import replacing
 from ..io.staging import begin_folder, hidden, named_after, own_no_more
+from .schema import RunSummary, parse_summary
 
 PathLike = str | os.PathLike[str]
 
@@ -201,19 +200,19 @@ class RunFolder:
         """One FSC curve in the form the EMDB takes at deposition; unknown values are left out."""
         return fsc_files.write_fsc_xml(self.fsc_xml, frequencies, curve, title)
 
-    def write_json(self, summary: Mapping[str, Any]) -> Path:
-        """``run.json``; numbers that are not finite become null, as JSON has none."""
-        return write_text(self.summary, json.dumps(_plain(summary), indent=1) + "\n")
+    def write_summary(self, summary: RunSummary) -> Path:
+        """Write ``run.json``, whole or not at all."""
+        return write_text(self.summary, summary.model_dump_json(indent=1) + "\n")
 
-    def read_json(self) -> dict[str, Any]:
-        """What `write_json` wrote.
+    def read_summary(self) -> RunSummary:
+        """The numbers of the run.
 
-        Raises `InputError` when there is no run in this folder.
+        Raises
+        ------
+        InputError
+            There is no run in this folder, or its summary is damaged or of a newer cryosplat.
         """
-        try:
-            return json.loads(_read_text(self.summary))
-        except ValueError as error:
-            raise InputError(f"{self.summary}: not a run's summary ({error}).") from error
+        return parse_summary(_read_text(self.summary), self.summary)
 
 
 _NAMES = {file.name for file in vars(RunFolder).values() if isinstance(file, _File)}
@@ -261,21 +260,19 @@ def _keep_foreign(replaced: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file of a run; raises `OutputError` where that is not possible."""
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+    """Write a text file of a run, whole or not at all; raises `OutputError` where it cannot be."""
+    with replacing(path) as stream:
+        stream.write(text.encode("utf-8"))
     return path
 
 
 def _read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}).\n"
-            f"  Remedy: give the folder of a finished run."
+            f"{path}: cannot be read ({reason}).\n  Remedy: give the folder of a finished run."
         ) from error
 
 
@@ -292,16 +289,3 @@ def _readable(n_bytes: float) -> str:
             return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.3g} TB"
-
-
-def _plain(value: Any) -> Any:
-    """Values that JSON can hold."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, (str, int, bool)) or value is None:
-        return value
-    return str(value)

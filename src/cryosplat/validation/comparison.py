@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -74,7 +75,11 @@ class Comparison:
 
 
 def compare(
-    maps: list[Tensor], voxels: list[Tensor], mask: Tensor, grid: Grid, generator: torch.Generator
+    maps: Sequence[Tensor],
+    voxels: Sequence[Tensor],
+    mask: Tensor,
+    grid: Grid,
+    generator: torch.Generator,
 ) -> Comparison:
     """Compare mixtures and baseline, each as maps [full, half 1, half 2], under a soft mask.
 
@@ -104,7 +109,7 @@ def compare(
     return _with_headline(Comparison(curves, found.deviation, none, "", ""), grid)
 
 
-def _calibrated(maps: list[Tensor], voxels: list[Tensor], grid: Grid) -> Calibration:
+def _calibrated(maps: Sequence[Tensor], voxels: Sequence[Tensor], grid: Grid) -> Calibration:
     """Half-way between two masks: a tight one lets in less noise, a wide one leaks less."""
     masks = named_masks(maps[0], grid)
     mask = 0.5 * (masks["tight"] + masks["auto"])

@@ -103,7 +103,7 @@ class Page:
         lines = [f"**{resolution:.2f} Å**" if resolution else "**No resolution is claimed**"]
         if source := self.scene.summary.get("resolution_from"):
             lines[0] += f", from the {literal(source)}"
-        for finding in self.scene.summary.get("findings") or []:
+        for finding in self.scene.summary.get("notes", []):
             if finding.get("severity") == "alarm":
                 lines.append(f"**Alarm:** {literal(finding['text'])}")
         if self.scene.reduction > 1:

@@ -153,7 +153,7 @@ def read_scene(folder: RunFolder) -> Scene:
     InputError
         There is no run, it has no map, or a file cannot be read.
     """
-    summary = folder.read_json()
+    summary = folder.read_summary().model_dump(exclude_none=True)
     first = folder.map
     if not first.exists():
         raise InputError(

@@ -121,20 +121,25 @@ def test_options_out_of_range(fails, star: Star) -> None:
     assert "--threads 9999: expected 1 to " in fails("--threads", 9999)
 
 
+def _nothing(*values: object, **inputs: object) -> None:
+    """A recipe that makes nothing, without a word."""
+
+
 def test_a_full_disk_in_the_middle(fails, star: Star, monkeypatch: pytest.MonkeyPatch) -> None:
-    def recipe(particles, settings, folder, progress):
+    def write(folder, result, truth):
         folder.map.write_text("half a map")
         raise OSError(28, "No space left on device", str(folder.half1))
 
     star()
-    monkeypatch.setattr("cryosplat.cli._reconstruct.reconstruct", recipe)
+    monkeypatch.setattr("cryosplat.cli._reconstruct.reconstruct", _nothing)
+    monkeypatch.setattr("cryosplat.cli._reconstruct.write_run", write)
     assert "half1.mrc: No space left on device.\n  Remedy: make room" in fails()
 
 
 def test_a_bug_asks_to_be_reported(
     cli: Cli, star: Star, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def recipe(particles, settings, folder, progress):
+    def recipe(particles, settings, progress, **inputs):
         raise ZeroDivisionError("a secret of the code")
 
     path = star()
@@ -150,14 +155,14 @@ def test_a_bug_asks_to_be_reported(
 
 
 def test_breaking_off(
-    cli: Cli, star: Star, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, star: Star, fake_recipe: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def recipe(particles, settings, folder, progress):
+    def write(folder, result, truth):
         folder.map.write_text("half a map")
         raise KeyboardInterrupt
 
     path = star()
-    monkeypatch.setattr("cryosplat.cli._reconstruct.reconstruct", recipe)
+    monkeypatch.setattr("cryosplat.cli._reconstruct.write_run", write)
     done = cli("reconstruct", path, "-o", tmp_path / "run")
     assert done.code == 130
     assert "Broken off: no half-written file was left behind." in done.err
@@ -169,12 +174,12 @@ import time
 import cryosplat.cli._reconstruct as command
 from cryosplat.cli import main
 
-def recipe(particles, settings, folder, progress):
-    with progress.stage("waiting", 10, "images"):
-        folder.map.write_text("half a map")
-        time.sleep(60)
+def write(folder, result, truth):
+    folder.map.write_text("half a map")
+    time.sleep(60)
 
-command.reconstruct = recipe
+command.reconstruct = lambda *values, **inputs: None
+command.write_run = write
 main()
 """
 

@@ -18,6 +18,7 @@ from cryosplat import GaussianMixture, Grid, RunFolder, read_map, voxelize
 from cryosplat.io.mrc import write_map
 from cryosplat.io.ply import read_ply, write_ply
 from cryosplat.maps.mask import soft_mask, spherical_mask
+from cryosplat.run_folder import RunSummary
 
 Cli = Callable[..., Outcome]
 GRID = Grid(48, 2.0)
@@ -46,7 +47,7 @@ def run(tmp_path: Path) -> RunFolder:
         write_map(path, volume.numpy(), GRID.pixel_size)
     arrays = mixture.means, mixture.scales, mixture.quaternions, mixture.amplitudes
     write_ply(folder.gaussians, *(array.numpy() for array in arrays))
-    folder.write_json({"box_size": 48, "pixel_size": 2.0, "resolution": 6.0, "n_particles": 40})
+    folder.write_summary(RunSummary(box_size=48, pixel_size=2.0, resolution=6.0, n_particles=40))
     frequencies = GRID.shell_frequencies().tolist()
     folder.write_fsc_csv(frequencies, {"half-maps, corrected": frequencies})
     return folder
@@ -69,8 +70,9 @@ def test_the_run_gets_a_sharpened_map_and_says_how(
     assert lines[0].startswith("resolution  4.00 Å (at Nyquist) under mask.mrc")
     assert lines[1].startswith("B-factor    -") and "measured from 10 to 6.00 Å" in lines[1]
     assert lines[2] == "low-pass    6.00 Å"  # the headline, not the finer half-map FSC
-    guinier = run.read_json()["guinier"]
-    assert guinier["low_pass_angstrom"] == 6.0 and len(guinier["log_amplitude"]) == 25
+    guinier = run.read_summary().guinier
+    assert guinier is not None
+    assert guinier.low_pass_angstrom == 6.0 and len(guinier.log_amplitude) == 25
     before, after = (np.abs(np.fft.rfftn(read_map(p).data)) for p in (run.map, run.sharpened))
     assert after[0, 0, 14] > before[0, 0, 14] and after[0, 0, 18] < 1e-4 * before[0, 0, 18]
     assert reports == [run]
@@ -105,7 +107,7 @@ def test_a_mask_of_ones_own_is_checked_and_recorded(
     assert done.code == 0, done.err
     assert "! tight.mrc: The mask has a hard edge" in done.out
     assert "! tight.mrc: The mask cuts the molecule" in done.out
-    assert set(run.read_json()["masks"]["user"]) >= {"0.5", "0.143"}
+    assert set((run.read_summary().masks or {})["user"]) >= {"0.5", "0.143"}
     assert "half-maps, user mask" in run.read_fsc_csv()[1]
     write_map(mask, np.ones((16, 16, 16)), 2.0)
     done = cli("postprocess", run.path, "--mask", mask)

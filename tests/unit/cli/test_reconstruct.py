@@ -11,15 +11,21 @@ from pathlib import Path
 import pytest
 from fake_runs import Outcome, fake_reconstruct
 
+from cryosplat import RunFolder, read_map
 from cryosplat.reconstruction import Reconstruction
 from cryosplat.settings import ReconstructionSettings
 
 pytestmark = pytest.mark.usefixtures("quick_report")
 Cli = Callable[..., Outcome]
 RUN_FILES = {
-    "convergence.png", "figures", "fsc.csv", "fsc.png", "fsc.svg", "fsc.xml", "half1.mrc",
-    "half2.mrc", "log.txt", "map.mrc", "mask.mrc", "open_in_chimerax.cxc", "report.html",
-    "run.json", "slices.png", "voxel_half1.mrc", "voxel_half2.mrc", "voxel_map.mrc",
+    "fsc.csv", "fsc.xml", "gaussians.ply", "half1.mrc", "half1.ply", "half2.mrc", "half2.ply",
+    "local_resolution.mrc", "local_resolution_voxels.mrc", "log.txt", "map.mrc",
+    "map_sharpened.mrc", "mask.mrc", "run.json", "voxel_half1.mrc", "voxel_half2.mrc",
+    "voxel_map.mrc",
+}  # fmt: skip
+DRAWN = {
+    "convergence.png", "figures", "fsc.png", "fsc.svg", "gaussians.bild", "open_in_chimerax.cxc",
+    "report.html", "slices.png",
 }  # fmt: skip
 
 
@@ -30,8 +36,33 @@ def run(cli: Cli, star: Callable[..., Path], fake_recipe: None, tmp_path: Path) 
 
 def test_a_run_is_complete(run: Outcome, tmp_path: Path) -> None:
     assert run.code == 0, run.err
-    assert set(os.listdir(tmp_path / "run")) == RUN_FILES
+    assert set(os.listdir(tmp_path / "run")) == RUN_FILES | DRAWN
     assert sorted(os.listdir(tmp_path)) == ["particles.mrcs", "particles.star", "run"]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("latex could not be found"), MemoryError(), OSError(28, "No space left")]
+)
+def test_a_report_that_fails_costs_no_run(
+    error: Exception,
+    cli: Cli,
+    star: Callable[..., Path],
+    fake_recipe: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(run: RunFolder) -> None:
+        assert set(os.listdir(run.path)) == RUN_FILES | {"particles.star"} and run.target is None
+        raise error
+
+    monkeypatch.setattr("cryosplat.report.run.write_report", fail)
+    done = cli("reconstruct", star(rlnRandomSubset=None), "-o", tmp_path / "a run")
+    assert done.code == 0
+    assert f"its report could not be drawn ({type(error).__name__}: {error})" in done.err
+    assert f"Remedy: cryosplat report '{tmp_path}/a run'" in done.err
+    assert f"Map        {tmp_path}/a run/map.mrc" in done.out and "Report" not in done.out
+    assert os.listdir(tmp_path / "a run").count("particles.star") == 1
+    assert read_map(tmp_path / "a run" / "map.mrc").data.shape == (18, 18, 18)
 
 
 def test_the_preflight_says_what_will_be_done(run: Outcome) -> None:
@@ -65,7 +96,9 @@ def test_the_summary_holds_settings_and_circumstances(run: Outcome, tmp_path: Pa
     summary = json.loads((tmp_path / "run" / "run.json").read_text())
     settings = ReconstructionSettings(gaussians=100).to_dict()
     assert summary["settings"] == json.loads(json.dumps(settings))
-    assert summary["warnings"] == ["This is no reconstruction."]
+    note = {"code": "fake", "severity": "warning", "text": "This is no reconstruction."}
+    assert summary["notes"] == [note | {"remedy": ""}]
+    assert summary["schema_version"] == 1
     assert summary["particles"] == str(tmp_path / "particles.star")
     assert summary["resolutions"]["cross, masked"] == {"0.5": None, "0.143": 4.5}
     assert {"date", "command", "versions", "machine"} <= set(summary["provenance"])
@@ -74,9 +107,8 @@ def test_the_summary_holds_settings_and_circumstances(run: Outcome, tmp_path: Pa
 def test_the_page_needs_no_other_file(run: Outcome, tmp_path: Path) -> None:
     page = (tmp_path / "run" / "report.html").read_text()
     assert re.search(r'class="number">4\.50<small> Å</small>', page)
-    assert (
-        page.count('src="data:image/png;base64,') == 4 + 2 * 6
-    )  # surfaces, and slices of two maps
+    pictures = 4 + 2 * 6 + 3  # surfaces, slices of two maps and of the local resolution
+    assert page.count('src="data:image/png;base64,') == pictures
     assert "http" not in page and "<script" not in page
     assert "This is no reconstruction." in page and "<h1>run</h1>" in page
 
@@ -110,9 +142,9 @@ def test_options_become_settings(
 ) -> None:
     given = []
 
-    def recipe(particles, settings, folder, progress) -> Reconstruction:
+    def recipe(particles, settings, progress, **inputs) -> Reconstruction:
         given.append(settings)
-        return fake_reconstruct(particles, settings, folder, progress)
+        return fake_reconstruct(particles, settings, progress, **inputs)
 
     monkeypatch.setattr("cryosplat.cli._reconstruct.reconstruct", recipe)
     assert cli("reconstruct", star(), "-o", tmp_path / "run", *options).code == 0

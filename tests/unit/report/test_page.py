@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import browser
-from full_runs import fill_run, plain_run
+from full_runs import change_summary, fill_run, plain_run, write_summary
 
 from cryosplat import InputError, RunFolder
 from cryosplat.report import _directions, _drawing, pictures
@@ -19,7 +20,7 @@ from cryosplat.report.wording import findings, headline, verdict
 
 LARGEST_PAGE = 6_000_000  # bytes
 OPTIONAL = (
-    ("findings", "noise_substitution", "masks", "candidates", "guinier"),
+    ("notes", "noise_substitution", "masks", "candidates", "guinier"),
     ("directional", "views", "local_resolution", "uncertainty", "model"),
     ("trials", "resolutions", "timings", "settings", "provenance"),
     ("contrast", "gaussians", "n_half", "n_particles", "resolution", "resolution_from"),
@@ -49,7 +50,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def _changed(folder: RunFolder, **values: object) -> Evidence:
-    folder.write_json(folder.read_json() | values)
+    change_summary(folder, **values)
     return Evidence.read(folder)
 
 
@@ -106,8 +107,8 @@ def test_alarms_lead_and_are_words(full: RunFolder) -> None:
 def test_the_page_does_without(absent: tuple[str, ...], tmp_path: Path) -> None:
     folder = plain_run(tmp_path / "run", box=16)
     fill_run(folder)
-    kept = {key: value for key, value in folder.read_json().items() if key not in absent}
-    folder.write_json(kept)
+    kept = json.loads(folder.summary.read_text())
+    write_summary(folder, {key: value for key, value in kept.items() if key not in absent})
     write_report(folder)
     assert "How to repeat it" in _text(folder)
 
@@ -115,7 +116,7 @@ def test_the_page_does_without(absent: tuple[str, ...], tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_pictures")
 def test_a_run_of_box_and_pixel_size_alone_has_a_page(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_json({"box_size": 16, "pixel_size": 2.0})
+    write_summary(folder, {"box_size": 16, "pixel_size": 2.0})
     write_report(folder)
     assert "no detail of this map is reproducible" in _text(folder)
 
@@ -145,15 +146,18 @@ def test_the_report_is_remade_alike_from_the_folder(tmp_path: Path) -> None:
 def test_no_run_no_report(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run\.json: cannot be read"):
         write_report(RunFolder(tmp_path))
-    RunFolder(tmp_path).write_json({"box_size": 16})
-    with pytest.raises(InputError, match="pixel_size missing"):
+    RunFolder(tmp_path).summary.write_text('{"box_size": 16}')
+    with pytest.raises(
+        InputError, match=r"run\.json: not the summary of a run \(pixel_size: Field"
+    ):
         write_report(RunFolder(tmp_path))
 
 
 @pytest.mark.usefixtures("small_pictures")
 def test_what_the_run_says_cannot_become_markup(tmp_path: Path) -> None:
     folder = plain_run(tmp_path / "run", box=16)
-    _changed(folder, warnings=["<img src=x onerror=alert(1)> & more"])
+    told = {"code": "a", "severity": "warning", "text": "<img src=x onerror=alert(1)> & more"}
+    _changed(folder, notes=[told])
     write_report(folder)
     page = folder.report.read_text("utf-8")
     assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt; &amp; more" in page
@@ -179,11 +183,11 @@ def test_a_verdict_is_given_only_where_controls_ran(tmp_path: Path) -> None:
     folder = plain_run(tmp_path / "run", box=16)
     run = Evidence.read(folder)
     assert verdict(run, findings(run)) == ""
-    run = _changed(folder, findings=[])
+    run = _changed(folder, notes=[])
     assert verdict(run, findings(run)) == "No control raised an alarm."
     note = {"code": "a", "severity": "note", "text": "fine"}
     alarms = [note | {"severity": "alarm", "text": t} for t in ("first", "second")]
-    run = _changed(folder, findings=[note, *alarms], warnings=["first Remedy: look.", "else"])
+    run = _changed(folder, notes=[note, *alarms, note | {"severity": "warning", "text": "else"}])
     found = findings(run)
     assert [f.text for f in found] == ["first", "second", "else", "fine"]
     assert verdict(run, found).startswith("Two alarms: do not trust")

@@ -1,0 +1,41 @@
+"""What is judged: the maps of a run beside the voxel baseline, and what they were made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..grid import Grid
+from ..noise import NoiseModel
+from ..particles import Particles
+from ..settings import ReconstructionSettings
+from ..validation.independence import Fingerprints
+from ._data import Polarity
+
+
+class Maps(NamedTuple):
+    """Maps (d, d, d) of all particles and of each half-set."""
+
+    full: Tensor
+    half1: Tensor
+    half2: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """``maps`` of mixtures and ``voxels`` of the baseline on ``grid``, protein bright.
+
+    ``mask`` of the FSC; ``fingerprints`` of all images.
+    """
+
+    particles: Particles
+    noise: NoiseModel
+    polarity: Polarity
+    grid: Grid
+    settings: ReconstructionSettings
+    maps: Maps
+    voxels: Maps
+    mask: Tensor
+    fingerprints: Fingerprints

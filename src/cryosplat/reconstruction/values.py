@@ -1,0 +1,62 @@
+"""What a reconstruction is: maps, mixtures, statistics, and what was measured of them, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..grid import Grid
+from ..maps.fsc import MaskedFsc
+from ..mixture import GaussianMixture
+from ..noise import NoiseModel
+from ..notes import Note
+from ..particles import Particles
+from ..settings import ReconstructionSettings
+from ..validation.comparison import Comparison
+from ._controls import Controls
+from ._data import Halves, Polarity
+from ._fits import Fitted
+from ._quality import Quality
+from ._subject import Maps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconstruction:
+    """A map and its half-maps, what they were made from, and what was measured of them.
+
+    ``particles``: with the half-sets that were used, drawn by the run where ``drew_half_sets``, and
+    with the grey scale of each pixel size in their CTFs; ``half_sets``: a digest of them;
+    ``halves``: the statistics of both half-sets, protein bright, of which ``n_held_out`` particles
+    were held out; ``fitted``: mixtures [full, half 1, half 2] in a cube of ``fitted_side`` voxels,
+    and how they came about; ``maps`` of them on ``grid``, ``voxels``: the baseline; ``mask``: that
+    of the masked FSC, one of ``masks``, under which the half-map FSC is given; ``notes``: alarms
+    first; ``timings``: seconds of each stage, and "total"; ``peak_memory`` in bytes.
+    """
+
+    settings: ReconstructionSettings
+    particles: Particles
+    drew_half_sets: bool
+    half_sets: str
+    grid: Grid
+    noise: NoiseModel
+    polarity: Polarity
+    halves: Halves
+    n_held_out: list[int]
+    fitted: Fitted
+    fitted_side: int
+    maps: Maps
+    voxels: Maps
+    mask: Tensor
+    masks: dict[str, MaskedFsc]
+    comparison: Comparison
+    controls: Controls
+    quality: Quality
+    notes: tuple[Note, ...]
+    timings: dict[str, float]
+    peak_memory: int
+
+    @property
+    def mixtures(self) -> list[GaussianMixture]:
+        """Mixtures of all particles, half-set 1 and half-set 2."""
+        return self.fitted.mixtures
