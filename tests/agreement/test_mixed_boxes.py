@@ -83,7 +83,7 @@ def test_coarse_images_do_not_spoil_fine_ones(tmp_path: Path) -> None:
     """Gaussians as narrow as fine pixels allow would alias on coarse ones."""
     grids = Grid(40, 2.4), Grid(20, 4.8)
     both = read_particles(write_set(tmp_path / "set", grids, 400, noise=2.0))
-    fine = both.select(both.optics.group == 0)
+    fine = both[both.optics.group == 0]
     settings = ReconstructionSettings(
         gaussians=400, solver="images", quick=True, images=ImageSchedule(epochs=8)
     )

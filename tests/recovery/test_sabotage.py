@@ -85,7 +85,7 @@ def test_a_random_start_that_is_stuck(
 
     def at_once(
         statistics: Statistics, side: int, gaussians: int, scale: float, schedule: Schedule,
-        generator: torch.Generator, symmetry: str,
+        generator: torch.Generator, symmetry: str, journal: object,
     ) -> GaussianMixture:  # fmt: skip
         form = QuadraticForm(statistics, side)
         return start_at_random(form, gaussians, 0.3 * form.grid.side, 0.5, generator, symmetry)
