@@ -37,6 +37,14 @@ def test_splatting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(_run("2_splatting", tmp_path, monkeypatch)["fsc"][8]) > 0.97
 
 
+def test_simulate_and_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scope = _run("3_simulate_and_judge", tmp_path, monkeypatch)
+    promised, measured = scope["promised"], scope["measured"]
+    assert float(measured["exact"][12]) > float(measured["off by 4 degrees"][12]) + 0.08
+    for name in measured:
+        assert float((promised[name] - measured[name])[:13].abs().max()) < 0.1
+
+
 def test_data_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = _run("4_data_term", tmp_path, monkeypatch)["reached"]
     assert reached["forgiving"] > reached["least squares"] + 0.1
