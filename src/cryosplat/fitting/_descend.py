@@ -119,6 +119,7 @@ def descend(
         value.backward()
         learner.update()
         journal.keep(state)
+    learner.forget()
     journal.finish(state() | {"finished": True})
     return Fit(detached(mixtures), learner.step, tuple(history.rows))
 
@@ -152,9 +153,9 @@ def _resumed(saved: Mapping[str, Any], schedule: Schedule, kept: Sequence[Resuma
 
 def _check_scalar(value: object, term: DataTerm) -> None:
     if not (isinstance(value, Tensor) and value.ndim == 0 and value.requires_grad):
-        what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else value
+        what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
         raise SettingsError(
-            f"descend: {type(term).__name__} returned {what!r}, expected a scalar tensor that can "
+            f"descend: {type(term).__name__} returned {what}, expected a scalar tensor that can "
             f"be differentiated by the mixture.\n"
             f"  Remedy: compute it from the mixture's tensors by torch, without detach() or float()."
         )

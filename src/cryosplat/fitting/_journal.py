@@ -52,7 +52,7 @@ class Journal:
 
     def of(self, name: str) -> Journal:
         """The journal of a part."""
-        return Journal(self._book, f"{self._name}/{name}")
+        return self if self._book is None else Journal(self._book, f"{self._name}/{name}")
 
     def load(self) -> Any | None:
         """The state that was kept or finished last; None where there is none."""

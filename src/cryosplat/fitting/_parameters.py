@@ -103,6 +103,10 @@ class Learner:
         self.adam.zero_grad(set_to_none=True)
         self.step += 1
 
+    def forget(self) -> None:
+        """No step follows: Adam's moments are of no more use."""
+        self.adam.state.clear()
+
     def state(self) -> dict[str, Any]:
         """All that later steps depend on, besides the schedule."""
         moments = [

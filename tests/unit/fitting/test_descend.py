@@ -31,7 +31,7 @@ from cryosplat.fitting import (
 from cryosplat.grid import Grid
 from cryosplat.io.checkpoint import CheckpointFile
 from cryosplat.maps.fsc import fourier_shell_correlation
-from cryosplat.mixture import GaussianMixture
+from cryosplat.mixture import TENSORS, GaussianMixture
 from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, Statistics
 
@@ -92,6 +92,16 @@ def test_a_term_of_ones_own_is_minimised(term: type[Likeness], start: GaussianMi
     assert _fsc(found.mixture) > 0.94 > _fsc(start)
     assert found.step == 40 and [row[0] for row in found.history] == list(range(0, 41, 5))
     assert found.history[-1][1] > found.history[0][1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_descent_follows_the_device(start: GaussianMixture) -> None:
+    columns = {name: getattr(start, name).cuda() for name in TENSORS}
+    found = descend(Likeness(truth().cuda(), GRID), GaussianMixture(**columns), SCHEDULE).mixture
+    expected = descend(Likeness(truth(), GRID), start, SCHEDULE).mixture
+    assert found.means.is_cuda
+    fsc = fourier_shell_correlation(voxelize(found, GRID).cpu(), voxelize(expected, GRID))
+    assert float(fsc[1:12].min()) > 0.99
 
 
 def test_a_term_may_take_several_mixtures(start: GaussianMixture) -> None:
@@ -186,11 +196,10 @@ def _journal(folder: Path, **identity: object) -> Journal:
 
 
 def _same(a: Fit, b: Fit) -> bool:
-    tensors = ("means", "scales", "quaternions", "amplitudes")
     pairs = list(zip(a.mixtures, b.mixtures, strict=True))
     rows = repr((a.step, a.history)) == repr((b.step, b.history))
     return rows and all(
-        torch.equal(getattr(m, t), getattr(n, t)) for m, n in pairs for t in tensors
+        torch.equal(getattr(m, t), getattr(n, t)) for m, n in pairs for t in TENSORS
     )
 
 
