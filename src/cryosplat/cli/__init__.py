@@ -13,7 +13,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``cryosplat`` with ``arguments`` (default: those of the process); always exits.
 
-    Exit codes: 0 done; 2 something the user can mend; 130 broken off; 143 terminated; 1 a bug.
+    Exit codes: 0 done; 1 done, with an alarm; 2 an error that the user can fix; 70 a bug;
+    130 interrupted; 143 terminated.
     """
     from ._app import app
     from ._outcome import exit_codes

@@ -9,21 +9,29 @@ import typer
 from . import _commands_particles as particles
 from . import _commands_results as results
 from . import _commands_runs as runs
+from ._grouped import Command, Group, grouped
+
+EPILOG = """Exit codes: 0 done; 1 done, but an alarm was raised; 2 an error that you can fix; 70 a bug;
+130 interrupted; 143 terminated."""
 
 app = typer.Typer(
+    cls=Group,
+    epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Cryo-EM maps from particles with known poses, as mixtures of Gaussians.",
+    help="Cryo-EM maps as mixtures of Gaussians, from particles with known poses.",
 )
 
 
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Say the version and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("-V", "--version", help="Show the version and exit.")
+    ] = False,
 ) -> None:
     if version:
         from .. import __version__
@@ -36,4 +44,4 @@ for command in (
     runs.reconstruct, runs.demo, particles.check, particles.convert, particles.simulate,
     results.view, results.report, results.postprocess, results.fsc, results.voxelize,
 ):  # fmt: skip
-    app.command()(command)
+    app.command(cls=Command)(grouped(command))

@@ -13,17 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..checking import Report, check_particles, check_target, unreadable, write_fixed
+from ..checking import Checked, Report, check_particles, check_target, unreadable, write_fixed
 from ..errors import InputError, OutputError, SettingsError
 from ..io.atomic import check_no_input, replacing
 from ..particles import Particles, StackFaults
 from ._console import console_progress, duration
-from ._convert import input_files
-from ._outcome import USER
-from ._reconstruct import ParticleFiles
+from ._outcome import ALARM, USER
+from ._particle_files import ParticleFiles
 from ._threads import use_threads
 
-ALARM = 1
 STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "alarm": "bold red"}
 
 
@@ -41,31 +39,36 @@ def run_check(files: ParticleFiles, outputs: Outputs, trial: bool, threads: int 
     """Check ``files``, print and write what was found; exits with 1 where there is an alarm."""
     use_threads(threads)
     _check_outputs(files, outputs)
+    try:
+        particles, checked = _checked(files, outputs, trial)
+    except InputError as error:
+        if not files.particles.exists():
+            raise
+        _tell(unreadable(files.particles, error), outputs.json)
+        raise typer.Exit(USER) from None
+    _tell(checked.report, outputs.json)
+    if outputs.fix is not None:
+        _fix(particles, checked, outputs.fix, outputs.drop_missing)
+    if checked.report.has_alarm:
+        raise typer.Exit(ALARM)
 
+
+def _checked(files: ParticleFiles, outputs: Outputs, trial: bool) -> tuple[Particles, Checked]:
     def read(faults: StackFaults) -> Particles:
         particles = files.read(faults)
         _check_inputs(outputs, [stack.path for stack in particles.images.stacks])
         return particles
 
     with console_progress(Path(os.devnull)) as progress:
-        try:
-            particles, checked = check_particles(
-                read, progress, all_images=outputs.drop_missing, trial=trial
-            )
-        except InputError as error:
-            if not files.particles.exists():
-                raise
-            _tell(unreadable(files.particles, error), outputs.json)
-            raise typer.Exit(USER) from None
-    _tell(checked.report, outputs.json)
-    if outputs.fix is not None:
-        n, changes = write_fixed(particles, outputs.fix, checked, outputs.drop_missing)
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(f"\n{n:,} of {len(particles):,} particles in {outputs.fix}", markup=False)
-        for change in changes or ["nothing had to be changed"]:
-            console.print(f"  · {change}", markup=False)
-    if checked.report.has_alarm:
-        raise typer.Exit(ALARM)
+        return check_particles(read, progress, all_images=outputs.drop_missing, trial=trial)
+
+
+def _fix(particles: Particles, checked: Checked, out: Path, drop_missing: bool) -> None:
+    n, changes = write_fixed(particles, out, checked, drop_missing)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"\n{n:,} of {len(particles):,} particles in {out}", markup=False)
+    for change in changes or ["nothing had to be changed"]:
+        console.print(f"  · {change}", markup=False)
 
 
 def _check_outputs(files: ParticleFiles, outputs: Outputs) -> None:
@@ -75,7 +78,7 @@ def _check_outputs(files: ParticleFiles, outputs: Outputs) -> None:
         check_target(outputs.fix, files.particles, outputs.overwrite)
     if outputs.json is not None:
         _check_json(outputs.json, outputs.fix, outputs.overwrite)
-    _check_inputs(outputs, input_files(files))
+    _check_inputs(outputs, files.inputs())
 
 
 def _check_json(path: Path, fix: Path | None, overwrite: bool) -> None:

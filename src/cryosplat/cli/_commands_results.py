@@ -15,59 +15,83 @@ from ._options import (
 
 
 def voxelize(
-    gaussians: Annotated[Path, typer.Argument(help="Gaussians of a run (.ply).")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Map to write (.mrc).")],
+    gaussians: Annotated[
+        Path, typer.Argument(metavar="GAUSSIANS", help="Gaussians of a run (.ply).")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="MAP", help="Output map (.mrc).")],
     box: Box,
     pixel_size: PixelSize,
 ) -> None:
-    """Render Gaussians as a map on any box and pixel size."""
+    """Render Gaussians as a map with any box and pixel size."""
     from ._maps import run_voxelize
 
     run_voxelize(gaussians, out, box, pixel_size)
 
 
 def fsc(
-    first: Annotated[Path, typer.Argument(help="Map, e.g. half1.mrc.")],
-    second: Annotated[Path, typer.Argument(help="Map, e.g. half2.mrc.")],
+    first: Annotated[Path, typer.Argument(metavar="MAP1", help="First map, e.g. half1.mrc.")],
+    second: Annotated[Path, typer.Argument(metavar="MAP2", help="Second map, e.g. half2.mrc.")],
     mask: Annotated[
         str,
         typer.Option(
-            metavar="auto|none|FILE", help="auto: loose, auto and tight masks made from the maps."
+            metavar="auto|none|FILE", help="Mask; auto: three masks generated from the maps."
         ),
     ] = "none",
     out: Annotated[
         list[Path] | None,
-        typer.Option("-o", "--out", help="Curves as .csv, .png, .svg, .pdf or .xml; repeatable."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="Write the curves as .csv, .png, .svg, .pdf or .xml; may be repeated.",
+        ),
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Fourier shell correlation of two maps, in RELION's shells, corrected for the mask."""
+    """Fourier shell correlation of two maps, with RELION's shells, corrected for the mask."""
     from ._fsc import run_fsc
 
     run_fsc(first, second, mask, out or [], seed)
 
 
 def postprocess(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    mask: Annotated[Path | None, typer.Option(help="Default: the run's own.")] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    mask: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Mask (.mrc). Default: that of the run.")
+    ] = None,
     b_factor: Annotated[
         float | None,
-        typer.Option(help="Square Angstrom, negative to sharpen; default: from the Guinier plot."),
+        typer.Option(
+            metavar="Å²", help="B-factor; negative values sharpen. Default: from the Guinier plot."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Sharpened map; default: map_sharpened.mrc of the run."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="MAP",
+            help="Sharpened map. Default: map_sharpened.mrc of the run.",
+        ),
     ] = None,
     gaussians: Annotated[
-        Path | None, typer.Option(help="Also the Gaussians sharpened without a grid (.ply).")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write the Gaussians, sharpened without a grid (.ply)."
+        ),
     ] = None,
     relion_names: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Half-maps and mask as relion_postprocess wants them."),
+        typer.Option(
+            metavar="FOLDER", help="Also write half-maps and mask under the names RELION expects."
+        ),
     ] = None,
     emdb: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Maps, mask, fsc.xml and a README for the EMDB."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Also write a folder for deposition: maps, mask, fsc.xml, README.",
+        ),
     ] = None,
 ) -> None:
     """Sharpen the map of a run: Guinier plot, B-factor, FSC weighting."""
@@ -77,22 +101,28 @@ def postprocess(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
 ) -> None:
-    """Make report.html and the figures of a run anew, from the files in its folder."""
+    """Redraw the report and figures of a run from the files in its folder."""
     from ._report import run_report
 
     run_report(run)
 
 
 def view(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     host: Annotated[
-        str, typer.Option(help="Address to listen at; the default is this machine alone.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on; by default only this machine can connect.",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The next free one where it is taken.")] = 8080,
+    port: Annotated[
+        int, typer.Option(metavar="N", help="Port; if it is in use, the next free one.")
+    ] = 8080,
 ) -> None:
-    """Look at a run in the browser: surfaces, Gaussians, slices."""
+    """Explore a run in the browser: surfaces, Gaussians, slices."""
     from ._view import run_view
 
     run_view(run, host, port)

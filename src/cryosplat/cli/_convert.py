@@ -10,9 +10,10 @@ from rich.console import Console
 
 from ..errors import OutputError, SettingsError
 from ..io.atomic import check_no_input
-from ..particles import star_losses, write_cryodrgn, write_particles
-from ..particles.cryodrgn import CTF, FILES, HALF_SETS, POSES
-from ._reconstruct import ParticleFiles
+from ..notes import Note
+from ..particles import Particles, star_losses, write_cryodrgn, write_particles
+from ..particles.cryodrgn import FILES
+from ._particle_files import ParticleFiles
 
 
 def run_convert(files: ParticleFiles, out: Path, overwrite: bool = False) -> None:
@@ -20,41 +21,34 @@ def run_convert(files: ParticleFiles, out: Path, overwrite: bool = False) -> Non
 
     Files that exist are replaced with ``overwrite`` only, and never one that is read.
     """
-    to_star = _is_star(out)
-    targets = [out] if to_star else [out / name for name in FILES]
-    for target in targets:
-        check_no_input("-o", target, input_files(files))
-    _check_place(out, to_star)
-    _check_free(out, targets, overwrite)
+    targets = _targets(files, out, overwrite)
     particles = files.read()
     for target in targets:
         check_no_input("-o", target, (stack.path for stack in particles.images.stacks))
-    console = Console(highlight=False, soft_wrap=True)
-    for note in particles.notes:
-        console.print(str(note), markup=False)
-    if to_star:
-        write_particles(particles, out)
-        losses = [*star_losses(particles)]
-    else:
-        losses = write_cryodrgn(particles, out)
-    for loss in losses:
-        console.print(str(loss), markup=False)
+    told = [*particles.notes, *_written(particles, out)]
     what = "particles" if particles.tilt_particles is None else "tilt images"
-    console.print(f"{len(particles)} {what} in {out}", markup=False)
+    console = Console(highlight=False, soft_wrap=True)
+    for line in (*told, f"{len(particles)} {what} in {out}"):
+        console.print(str(line), markup=False)
 
 
-def input_files(files: ParticleFiles) -> list[Path]:
-    """The files that are read for ``files`` beside the stacks, also those found by themselves."""
-    named = [files.particles, *files.poses, files.ctf, files.selection.indices]
-    if files.particles.suffix.lower() not in (".star", ".cs", ".csg"):  # a stack with pickles
-        beside = files.particles.parent
-        poses = files.poses or (beside / POSES,)
-        named += [
-            poses[0],
-            beside / CTF if files.ctf is None else None,
-            poses[0].parent / HALF_SETS,
-        ]
-    return [path for path in named if path is not None]
+def _targets(files: ParticleFiles, out: Path, overwrite: bool) -> list[Path]:
+    """The files that will be written; raises where one of them must not be."""
+    to_star = _is_star(out)
+    targets = [out] if to_star else [out / name for name in FILES]
+    for target in targets:
+        check_no_input("-o", target, files.inputs())
+    _check_place(out, to_star)
+    _check_free(out, targets, overwrite)
+    return targets
+
+
+def _written(particles: Particles, out: Path) -> list[Note]:
+    """Write ``particles``; returns what the form cannot hold."""
+    if not _is_star(out):
+        return list(write_cryodrgn(particles, out))
+    write_particles(particles, out)
+    return list(star_losses(particles))
 
 
 def _is_star(out: Path) -> bool:

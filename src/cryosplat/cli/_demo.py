@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from ..estimate import expected_cost
 from ..grid import Grid
 from ..io.mrc import read_map
-from ..particles import read_particles
+from ..particles import Particles, read_particles
 from ..run_folder import RunFolder
 from ..settings import ReconstructionSettings
 from ..simulation import SimulationSettings, phantom
@@ -32,23 +33,26 @@ def run_demo(out: Path, seed: int, threads: int | None) -> RunFolder:
     """Simulate, reconstruct, and compare with the truth; replaces an earlier demo."""
     threads = use_threads(threads)
     console = Console(highlight=False, soft_wrap=True)
-    settings = SimulationSettings(PARTICLES, SNR, angle_error=ANGLE_ERROR, shift_error=SHIFT_ERROR)
     with RunFolder.create(out, overwrite=True) as folder, tempfile.TemporaryDirectory() as scratch:
         console.print(
-            f"A made-up protein of symmetry D3, {PARTICLES:,} images with noise of "
-            f"{1 / SNR:.0f} times the signal's variance."
+            f"A made-up protein of symmetry D3: {PARTICLES:,} images, noise {1 / SNR:.0f} times the "
+            f"variance of the signal."
         )
-        generator = torch.Generator().manual_seed(seed)
-        data = Path(scratch) / "particles"
-        star = simulate_with_progress(phantom(), GRID, settings, data, generator)
-        particles = read_particles(star)
+        particles, truth = _simulated(Path(scratch) / "particles", seed)
         print_preflight(particles, expected_cost(PARTICLES, GRID.box_size, threads), threads)
-        truth = torch.from_numpy(read_map(data / "truth.mrc").data)
         run = reconstruct_into(folder, particles, ReconstructionSettings(seed=seed), truth)
     print_result(run)
     _print_comparison(run, console)
-    console.print(f"Pictures   {run.fsc_figure}  {run.slices_figure}")
+    console.print(f"Pictures   {run.fsc_figure}  {run.slices_figure}", markup=False)
     return run
+
+
+def _simulated(folder: Path, seed: int) -> tuple[Particles, Tensor]:
+    """Particles of the made-up protein, and their true map."""
+    settings = SimulationSettings(PARTICLES, SNR, angle_error=ANGLE_ERROR, shift_error=SHIFT_ERROR)
+    generator = torch.Generator().manual_seed(seed)
+    star = simulate_with_progress(phantom(), GRID, settings, folder, generator)
+    return read_particles(star), torch.from_numpy(read_map(folder / "truth.mrc").data)
 
 
 def _print_comparison(run: RunFolder, console: Console) -> None:

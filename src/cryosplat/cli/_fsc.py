@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -33,21 +33,28 @@ def run_fsc(first: Path, second: Path, mask: str, outs: list[Path], seed: int) -
     _check_alike((first, second), maps)
     grid = Grid(maps[0].data.shape[0], maps[0].pixel_size)
     a, b = (torch.from_numpy(m.data) for m in maps)
+    masks = _masks(mask, a + b, grid, maps[0].origin)
+    masked = masked_fscs(a, b, masks, torch.Generator().manual_seed(seed))
+    curves = _curves(masked) if masked else {"unmasked": fourier_shell_correlation(a, b)}
     console = Console(highlight=False, soft_wrap=True)
     if maps[0].origin != maps[1].origin:
         console.print("! The headers give two origins; voxels are compared as they are stored.")
-    masks = _masks(mask, a + b, grid, maps[0].origin)
-    found = masked_fscs(a, b, masks, torch.Generator().manual_seed(seed))
-    for name, one in found.items():
-        shape = mask_remarks(masks[name], a + b, grid) if mask != AUTO_MASK else []
-        for remark in (*shape, tightness_remark(one, grid)):
-            if remark is not None:
-                console.print(f"! {_titled(name)}: {remark}", style="yellow")
-    curves = _curves(found) if found else {"unmasked": fourier_shell_correlation(a, b)}
+    for remark in _remarks(masked, masks if mask != AUTO_MASK else {}, a + b, grid):
+        console.print(f"! {remark}", style="yellow", markup=False)
     console.print(_table(curves, grid))
-    values = {name: curve.tolist() for name, curve in curves.items()}
     for out in outs:
-        _write(out, values, grid)
+        _write(out, {name: curve.tolist() for name, curve in curves.items()}, grid)
+
+
+def _remarks(
+    masked: Mapping[str, MaskedFsc], given: Mapping[str, Tensor], volume: Tensor, grid: Grid
+) -> Iterator[str]:
+    """What is wrong with masks, by the shape of those ``given`` and by their FSC."""
+    for name, found in masked.items():
+        shape = mask_remarks(given[name], volume, grid) if name in given else []
+        for remark in (*shape, tightness_remark(found, grid)):
+            if remark is not None:
+                yield f"{_titled(name)}: {remark}"
 
 
 def _masks(

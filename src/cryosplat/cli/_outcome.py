@@ -18,7 +18,7 @@ from rich.console import Console
 from ..errors import CryosplatError
 from ..provenance import provenance
 
-BUG, USER, BROKEN_OFF, TERMINATED = 1, 2, 130, 143
+ALARM, USER, BUG, BROKEN_OFF, TERMINATED = 1, 2, 70, 130, 143
 _SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
@@ -33,7 +33,7 @@ def exit_codes() -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != BROKEN_OFF:  # typer exits 130 on Ctrl-C
             raise
-        _fail(BROKEN_OFF, "Broken off: ", "no half-written file was left behind.")
+        _fail(BROKEN_OFF, "Interrupted; ", "no partial output was kept.")
     except MemoryError:
         _fail(
             USER, "Out of memory: ",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,13 @@ from ..maps.mask_checks import (
 from ..maps.sharpening import Postprocessed, share_at_floor, sharpen, sharpen_mixture
 from ..mixture import GaussianMixture
 from ..report.deposition import Deposit, write_emdb, write_relion_halves
-from ..report.run import write_report
 from ..run_folder import RunFolder, RunSummary
+from ..run_folder.curves import of_mask
 from ..run_folder.schema import Guinier
 from ._maps import check_map_name
+from ._report import draw_report
 
 FLOOR = 0.2  # pixels: such Gaussians are points to the run's grid; voxelize band-limits them
-USER_CURVE = "half-maps, user mask"
 LARGEST_B_FACTOR = 1e4  # square Angstrom
 
 
@@ -48,39 +49,59 @@ class Wanted:
     emdb: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run's map, ``sharpened`` by its half-maps under ``mask``, whose FSC is ``masked``."""
+
+    summary: RunSummary
+    grid: Grid
+    mask: Tensor
+    masked: MaskedFsc
+    remarks: tuple[str, ...]
+    sharpened: Postprocessed
+
+
 def run_postprocess(run: Path, wanted: Wanted) -> None:
     """Sharpen the map of the run in ``run``, tell its B-factor, write what else is wanted."""
     folder = RunFolder(run)
     summary = folder.read_summary()
     _check_wanted(folder, wanted)
+    mask = folder.mask if wanted.mask is None else wanted.mask
+    judged = _judged(folder, summary, mask, wanted.b_factor)
     console = Console(highlight=False, soft_wrap=True)
+    out = folder.sharpened if wanted.out is None else wanted.out
+    write_map(out, judged.sharpened.map.numpy(), judged.grid.pixel_size, "sharpened")
+    if wanted.out is None:
+        _record(folder, judged, with_mask=wanted.mask is not None)
+        draw_report(folder, lambda text: console.print(f"! {text}", style="yellow", markup=False))
+    _tell(console, judged, mask)
+    for line in (f"{out}", *_others(folder, judged, wanted)):
+        console.print(line, markup=False)
+
+
+def _judged(folder: RunFolder, summary: RunSummary, mask_file: Path, b: float | None) -> Judged:
     maps = [_map_of(folder, path, summary) for path in (folder.map, folder.half1, folder.half2)]
     grid = Grid(summary.box_size, summary.pixel_size)
     volume, half1, half2 = (torch.from_numpy(m.data) for m in maps)
-    mask_path = folder.mask if wanted.mask is None else wanted.mask
-    mask = read_mask(mask_path, grid, maps[0].origin)
+    mask = read_mask(mask_file, grid, maps[0].origin)
     generator = torch.Generator().manual_seed((summary.settings or {}).get("seed", 0))
-    found = masked_fscs(half1, half2, {"user": mask}, generator)
-    for remark in (*mask_remarks(mask, volume, grid), tightness_remark(found["user"], grid)):
-        if remark is not None:
-            console.print(f"! {mask_path.name}: {remark}", style="yellow")
-    low_pass = _low_pass(found["user"], grid, summary)
-    sharpened = sharpen(volume, found["user"].corrected, grid, wanted.b_factor, low_pass)
-    out = folder.sharpened if wanted.out is None else wanted.out
-    write_map(out, sharpened.map.numpy(), grid.pixel_size, "sharpened")
-    if wanted.out is None:
-        _record(folder, summary, sharpened, found if wanted.mask is not None else {}, grid)
-    _tell(console, sharpened, found["user"], grid, mask_path)
-    console.print(f"{out}")
+    masked = masked_fscs(half1, half2, {"user": mask}, generator)["user"]
+    remarks = (*mask_remarks(mask, volume, grid), tightness_remark(masked, grid))
+    sharpened = sharpen(volume, masked.corrected, grid, b, _low_pass(masked, grid, summary))
+    said = tuple(remark for remark in remarks if remark is not None)
+    return Judged(summary, grid, mask, masked, said, sharpened)
+
+
+def _others(folder: RunFolder, judged: Judged, wanted: Wanted) -> Iterator[str]:
+    """Write what is wanted beside the map; says each in a line."""
+    grid, masked = judged.grid, judged.masked
     if wanted.gaussians is not None:
-        console.print(_write_gaussians(folder, wanted.gaussians, sharpened.b_factor, grid))
+        yield _write_gaussians(folder, wanted.gaussians, judged.sharpened.b_factor, grid)
     if wanted.relion_names is not None:
-        at = 1.5 / grid.nyquist if found["user"].randomised_from == grid.n_shells else None
-        command = write_relion_halves(folder, wanted.relion_names, wanted.mask, at)
-        console.print(f"Next: {command}")
+        at = 1.5 / grid.nyquist if masked.randomised_from == grid.n_shells else None
+        yield f"Next: {write_relion_halves(folder, wanted.relion_names, wanted.mask, at)}"
     if wanted.emdb is not None:
-        deposit = _deposit(sharpened, found["user"], mask, grid, summary)
-        console.print(f"{write_emdb(folder, wanted.emdb, deposit) / 'README.txt'}")
+        yield f"{write_emdb(folder, wanted.emdb, _deposit(judged)) / 'README.txt'}"
 
 
 def _check_wanted(folder: RunFolder, wanted: Wanted) -> None:
@@ -151,31 +172,26 @@ def _low_pass(found: MaskedFsc, grid: Grid, summary: RunSummary) -> float:
     return max(headline, resolution(found.corrected, grid).angstrom)
 
 
-def _record(
-    folder: RunFolder,
-    summary: RunSummary,
-    sharpened: Postprocessed,
-    user: dict[str, MaskedFsc],
-    grid: Grid,
-) -> None:
-    """Keep the run's numbers, curves and report in step with its sharpened map."""
-    changes: dict[str, Any] = {"guinier": Guinier.model_validate(sharpened.summary())}
-    if user:
-        masks = resolutions_by_mask(user, grid)
-        changes["masks"] = {**(summary.masks or {}), "user": masks["user"]}
+def _record(folder: RunFolder, judged: Judged, with_mask: bool) -> None:
+    """Keep the run's numbers and curves in step with its sharpened map."""
+    guinier = Guinier.model_validate(judged.sharpened.summary())
+    changes: dict[str, Any] = {"guinier": guinier}
+    if with_mask:
+        masks = resolutions_by_mask({"user": judged.masked}, judged.grid)
+        changes["masks"] = {**(judged.summary.masks or {}), "user": masks["user"]}
         frequencies, curves = folder.read_fsc_csv()
-        curves[USER_CURVE] = user["user"].corrected.tolist()
+        curves[of_mask("user")] = judged.masked.corrected.tolist()
         folder.write_fsc_csv(frequencies, curves)
-    folder.write_summary(summary.model_copy(update=changes))
-    write_report(folder)
+    folder.write_summary(judged.summary.model_copy(update=changes))
 
 
-def _tell(
-    console: Console, sharpened: Postprocessed, found: MaskedFsc, grid: Grid, mask: Path
-) -> None:
-    plot = sharpened.guinier
-    resolved = resolution(found.corrected, grid)
-    console.print(f"resolution  {resolved} under {mask.name} (corrected half-map FSC, 0.143)")
+def _tell(console: Console, judged: Judged, mask: Path) -> None:
+    for remark in judged.remarks:
+        console.print(f"! {mask.name}: {remark}", style="yellow", markup=False)
+    plot, sharpened = judged.sharpened.guinier, judged.sharpened
+    resolved = resolution(judged.masked.corrected, judged.grid)
+    text = f"resolution  {resolved} under {mask.name} (corrected half-map FSC, 0.143)"
+    console.print(text, markup=False)
     low, high = plot.fit_range
     measured = (
         f"{plot.b_factor:.1f} Å² measured from {low:g} to {high:.2f} Å, correlation "
@@ -208,18 +224,16 @@ def _write_gaussians(folder: RunFolder, out: Path, b_factor: float, grid: Grid) 
     )
 
 
-def _deposit(
-    sharpened: Postprocessed, found: MaskedFsc, mask: Tensor, grid: Grid, summary: RunSummary
-) -> Deposit:
-    headline = summary.resolution
+def _deposit(judged: Judged) -> Deposit:
+    headline = judged.summary.resolution
     return Deposit(
-        volume=sharpened.map.numpy(),
-        mask=mask.numpy(),
-        frequencies=grid.shell_frequencies().tolist(),
-        fsc=found.corrected.tolist(),
+        volume=judged.sharpened.map.numpy(),
+        mask=judged.mask.numpy(),
+        frequencies=judged.grid.shell_frequencies().tolist(),
+        fsc=judged.masked.corrected.tolist(),
         resolution="none" if headline is None else f"{headline:.2f} Å",
-        method=summary.resolution_from or "half-map FSC",
-        half_maps=str(resolution(found.corrected, grid)),
-        low_pass=_angstrom(sharpened.low_pass),
-        b_factor=sharpened.b_factor,
+        method=judged.summary.resolution_from or "half-map FSC",
+        half_maps=str(resolution(judged.masked.corrected, judged.grid)),
+        low_pass=_angstrom(judged.sharpened.low_pass),
+        b_factor=judged.sharpened.b_factor,
     )

@@ -2,67 +2,51 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import typer
 from torch import Tensor
 
 from ..errors import OutputError
 from ..estimate import expected_cost
 from ..io.checkpoint import CheckpointFile
-from ..particles import Particles, Selection, StackFaults, downsampled, read_particles
-from ..progress import Progress
+from ..particles import Particles, downsampled
 from ..reconstruction import reconstruct
 from ..run_folder import RunFolder, read_start, write_run
 from ..settings import ReconstructionSettings
 from ._console import console_progress
+from ._outcome import ALARM
+from ._particle_files import ParticleFiles
+from ._report import draw_report
 from ._tables import print_preflight, print_result
 from ._threads import use_threads
 
 
-@dataclass(frozen=True, slots=True)
-class ParticleFiles:
-    """The particles, and what their file does not say itself."""
-
-    particles: Path
-    datadir: Path | None = None
-    poses: tuple[Path, ...] = ()
-    ctf: Path | None = None
-    pixel_size: float | None = None
-    alignment_class: int | None = None
-    selection: Selection = field(default_factory=Selection)
-    downsample: int | None = None
-
-    def read(self, faults: StackFaults | None = None) -> Particles:
-        """The particles that are selected; no pixel is read. ``faults`` as `read_particles`."""
-        ctf = "none" if self.ctf is not None and str(self.ctf) == "none" else self.ctf
-        particles = read_particles(
-            self.particles, datadir=self.datadir, poses=self.poses or None, ctf=ctf,
-            pixel_size=self.pixel_size, alignment_class=self.alignment_class, faults=faults,
-        )  # fmt: skip
-        particles = self.selection.apply(particles)
-        return particles if self.downsample is None else downsampled(particles, self.downsample)
-
-
 def run_reconstruct(
     files: ParticleFiles,
+    downsample: int | None,
     out: Path,
     settings: ReconstructionSettings,
     threads: int | None,
     overwrite: bool,
     resume: bool = False,
 ) -> RunFolder:
-    """Reconstruct ``files`` into the run folder ``out``; with ``resume`` from its checkpoint."""
+    """Reconstruct ``files`` into the run folder ``out``; with ``resume`` from its checkpoint.
+
+    Exits with 1 where an alarm was raised: the run is complete, but not to be trusted unread.
+    """
     threads = use_threads(threads)
     with RunFolder.create(out, overwrite) as folder:
         _check_checkpoint(folder.checkpoint, resume, overwrite)
         particles = files.read()
+        particles = particles if downsample is None else downsampled(particles, downsample)
         cost = expected_cost(len(particles), particles.box_size, threads, settings.symmetry)
         print_preflight(particles, cost, threads)
         folder.check_space(cost.disk)
         run = reconstruct_into(folder, particles, settings)
     print_result(run)
+    if any(note.severity == "alarm" for note in run.read_summary().notes or []):
+        raise typer.Exit(ALARM)
     return run
 
 
@@ -96,23 +80,6 @@ def reconstruct_into(
         checkpoint = CheckpointFile(folder.checkpoint)
         result = reconstruct(particles, settings, progress, start=start, checkpoint=checkpoint)
         run = write_run(folder, result, truth)
-        draw_report(run, progress)
-    return run
-
-
-def draw_report(run: RunFolder, progress: Progress) -> None:
-    """Draw what a run looks like; where that fails the run is complete nevertheless.
-
-    The user's matplotlib settings, fonts and LaTeX have a say in it, and none of them is worth the
-    maps.
-    """
-    try:
         with progress.stage("writing the report", None, "files"):
-            from ..report.run import write_report
-
-            write_report(run)
-    except Exception as error:
-        progress.warn(
-            f"The run is complete, but its report could not be drawn ({type(error).__name__}: "
-            f"{error}). Remedy: cryosplat report {shlex.quote(str(run.path))}"
-        )
+            draw_report(run, progress.warn)
+    return run

@@ -3,11 +3,147 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..settings import ReconstructionSettings
+import typer
+
+from ..errors import SettingsError
+
+if TYPE_CHECKING:
+    from ..settings import ReconstructionSettings
+
+IMAGES = "Image solver (with --solver images)"
+OPTIONS = {"batch_size": "--batch", "shape": "--isotropic"}
+"""Options of the image solver that are not called as their setting."""
+
+
+class Solver(StrEnum):
+    """What a fit descends on."""
+
+    STATISTICS = "statistics"
+    IMAGES = "images"
+
+
+class Preset(StrEnum):
+    """Settings that belong together."""
+
+    PAPER = "paper"
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """Settings of a reconstruction, as options; None where an option is not given."""
+
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings",
+            metavar="FILE",
+            help="Read settings from a TOML file; options override it.",
+        ),
+    ] = None
+    gaussians: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Number of Gaussians. Default: chosen by cross-validation."),
+    ] = None
+    symmetry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="Point group about RELION's axes: Cn, Dn, T, O, I, I1 to I4. Default: C1.",
+        ),
+    ] = None
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="START",
+            help="Initial Gaussians: 'statistics' (default), 'random', or an earlier run's folder.",
+        ),
+    ] = None
+    invert: Annotated[
+        bool | None,
+        typer.Option(
+            "--invert/--no-invert",
+            help="Protein is dark (or bright) in the images. Default: detected from the data.",
+        ),
+    ] = None
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Steps per fit. Default: chosen by cross-validation."),
+    ] = None
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Mask for the FSC (.mrc). Default: generated automatically."
+        ),
+    ] = None
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Compare the map with an atomic model (.cif, .pdb)."),
+    ] = None
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Skip the control that repeats all fits."),
+    ] = False
+    solver: Annotated[
+        Solver | None,
+        typer.Option(
+            help="Fit to the statistics of all particles (default) or to batches of images."
+        ),
+    ] = None
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed. Default: 0.")] = None
+    preset: Annotated[
+        Preset | None,
+        typer.Option(help="Settings of the CryoSplat paper.", rich_help_panel=IMAGES),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Passes over the images.", rich_help_panel=IMAGES),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch", metavar="N", help="Images per step.", rich_help_panel=IMAGES),
+    ] = None
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", rich_help_panel=IMAGES,
+            help="Learning rate for batches of one image, in units of the box side.",
+        ),
+    ] = None  # fmt: skip
+    isotropic: Annotated[
+        bool,
+        typer.Option("--isotropic", help="Use isotropic Gaussians.", rich_help_panel=IMAGES),
+    ] = False
+    split_after: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="EPOCH", rich_help_panel=IMAGES,
+            help="Split every Gaussian in two after this epoch; may be repeated.",
+        ),
+    ] = None  # fmt: skip
+
+    def resolved(self) -> ReconstructionSettings:
+        """The settings; raises `SettingsError`."""
+        return settings_from(
+            self.settings,
+            self.preset and self.preset.value,
+            {
+                "gaussians": self.gaussians, "start": self.start, "steps": self.steps,
+                "seed": self.seed, "mask": self.mask and str(self.mask),
+                "model": self.model and str(self.model), "quick": self.quick or None,
+                "contrast": None if self.invert is None else "dark" if self.invert else "bright",
+                "solver": self.solver and self.solver.value, "symmetry": self.symmetry,
+            },
+            {
+                "epochs": self.epochs, "batch_size": self.batch_size, "rate": self.rate,
+                "shape": "isotropic" if self.isotropic else None,
+                "split_after": tuple(self.split_after) if self.split_after else None,
+            },
+        )  # fmt: skip
 
 
 def settings_from(
@@ -18,8 +154,10 @@ def settings_from(
 ) -> ReconstructionSettings:
     """The settings; an option that is None was not given.
 
-    Options of the image-space solver choose that solver. Raises `SettingsError`.
+    Raises `SettingsError`, also for options of the image solver where it is not the one used.
     """
+    from ..settings import ReconstructionSettings
+
     settings = ReconstructionSettings() if file is None else ReconstructionSettings.from_toml(file)
     if preset == "paper":
         paper = ReconstructionSettings.paper(settings.gaussians)
@@ -28,7 +166,13 @@ def settings_from(
             images=paper.images,
         )  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
+    settings = replace(settings, **given)
     of_images = {name: value for name, value in image_options.items() if value is not None}
-    if of_images:
-        given = {"solver": "images"} | given | {"images": replace(settings.images, **of_images)}
-    return replace(settings, **given)
+    if of_images and settings.solver != "images":
+        name = next(iter(of_images))
+        option = OPTIONS.get(name, "--" + name.replace("_", "-"))
+        raise SettingsError(
+            f"{option}: is an option of the image solver, but the solver is {settings.solver!r}.\n"
+            f"  Remedy: add --solver images, or leave {option} out."
+        )
+    return replace(settings, images=replace(settings.images, **of_images))

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
 import torch
+import typer
 from fake_runs import Outcome
 
 from cryosplat import GaussianMixture, Grid, __version__, read_map, voxelize, write_map, write_ply
+from cryosplat.cli._app import app
+from cryosplat.cli._grouped import grouped
+from cryosplat.cli._particle_files import ParticleFiles
 from cryosplat.io.star import read_star
+
+COMMANDS = [info.callback.__name__ for info in app.registered_commands if info.callback]
 
 Cli = Callable[..., Outcome]
 CENTRES = ([[0.0, 0.0, 0.0], [6.0, 3.0, -4.0], [-5.0, 2.0, 6.0]],)
@@ -28,6 +38,48 @@ def ply(tmp_path: Path) -> Path:
     scales = [[2.0, 2.5, 3.0]] * 3
     write_ply(path, CENTRES[0], scales, [[1.0, 0.0, 0.0, 0.0]] * 3, [1.0, 2.0, 3.0])
     return path
+
+
+def test_the_package_runs_as_a_module() -> None:
+    for option in ("--version", "-V"):
+        command = [sys.executable, "-m", "cryosplat", option]
+        shown = subprocess.run(command, capture_output=True, text=True)
+        assert (shown.returncode, shown.stdout) == (0, f"cryosplat {__version__}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_in_words(cli: Cli, name: str) -> None:
+    """No type after a flag, no braces around an argument, no sentence cut off at its start."""
+    done = cli(name, "--help")
+    assert done.code == 0
+    usage = next(line for line in done.out.splitlines() if "Usage:" in line)
+    assert "<bool>" not in done.out and "{" not in usage
+    assert not re.search(r" (Of|By) ", done.out.replace("Set of", ""))
+
+
+@pytest.mark.parametrize("name", ["reconstruct", "check", "convert"])
+def test_commands_share_the_options_of_particles(cli: Cli, name: str) -> None:
+    shown = cli(name, "--help").out
+    for field in fields(ParticleFiles)[1:]:
+        assert f"--{field.name.replace('_', '-')} " in shown
+
+
+def test_grouped_options_are_those_of_the_dataclass() -> None:
+    @dataclass(frozen=True)
+    class Pair:
+        first: Annotated[int, typer.Argument()]
+        second: Annotated[str, typer.Option("--other")] = "b"
+
+    called = []
+
+    def command(plain: Annotated[float, typer.Option()], pair: Pair, last: bool = False) -> None:
+        called.append((plain, pair, last))
+
+    command.__annotations__["pair"] = Pair
+    made = grouped(command)
+    assert list(inspect.signature(made).parameters) == ["plain", "first", "second", "last"]
+    made(plain=1.0, first=2, second="c", last=True)
+    assert called == [(1.0, Pair(2, "c"), True)]
 
 
 def _seconds_of_children() -> float:

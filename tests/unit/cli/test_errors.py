@@ -146,7 +146,7 @@ def test_a_bug_asks_to_be_reported(
     monkeypatch.setattr("cryosplat.cli._reconstruct.reconstruct", recipe)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     done = cli("reconstruct", path, "-o", tmp_path / "run")
-    assert done.code == 1
+    assert done.code == 70
     assert "This is a bug in cryosplat: ZeroDivisionError: a secret of the code" in done.err
     assert "Traceback" not in done.err
     (report,) = tmp_path.glob("cryosplat-bug-*.txt")
@@ -165,7 +165,7 @@ def test_breaking_off(
     monkeypatch.setattr("cryosplat.cli._reconstruct.write_run", write)
     done = cli("reconstruct", path, "-o", tmp_path / "run")
     assert done.code == 130
-    assert "Broken off: no half-written file was left behind." in done.err
+    assert "Interrupted; no partial output was kept." in done.err
     assert sorted(os.listdir(tmp_path)) == ["particles.mrcs", "particles.star"]
 
 

@@ -57,7 +57,7 @@ def run(tmp_path: Path) -> RunFolder:
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[RunFolder]:
     """The runs whose report was written again, which takes no time here."""
     written: list[RunFolder] = []
-    monkeypatch.setattr("cryosplat.cli._postprocess.write_report", written.append)
+    monkeypatch.setattr("cryosplat.report.run.write_report", written.append)
     return written
 
 

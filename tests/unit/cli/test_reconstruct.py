@@ -6,12 +6,14 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_runs import Outcome, fake_reconstruct
 
 from cryosplat import RunFolder, read_map
+from cryosplat.notes import Note
 from cryosplat.reconstruction import Reconstruction
 from cryosplat.settings import ReconstructionSettings
 
@@ -63,6 +65,19 @@ def test_a_report_that_fails_costs_no_run(
     assert f"Map        {tmp_path}/a run/map.mrc" in done.out and "Report" not in done.out
     assert os.listdir(tmp_path / "a run").count("particles.star") == 1
     assert read_map(tmp_path / "a run" / "map.mrc").data.shape == (18, 18, 18)
+
+
+def test_an_alarm_changes_the_exit_code_of_a_complete_run(
+    cli: Cli, star: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recipe(*values, **inputs) -> Reconstruction:
+        alarm = Note("made-up", "alarm", "Do not [b]trust[/b] it.", "Look [/again].")
+        return replace(fake_reconstruct(*values, **inputs), notes=(alarm,))
+
+    monkeypatch.setattr("cryosplat.cli._reconstruct.reconstruct", recipe)
+    done = cli("reconstruct", star(), "-o", tmp_path / "run")
+    assert done.code == 1 and "! Do not [b]trust[/b] it. Remedy: Look [/again]." in done.out
+    assert set(os.listdir(tmp_path / "run")) == RUN_FILES | DRAWN
 
 
 def test_the_preflight_says_what_will_be_done(run: Outcome) -> None:

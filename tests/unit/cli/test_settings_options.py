@@ -32,13 +32,27 @@ def test_options_override_the_preset_and_the_preset_the_file(tmp_path: Path) -> 
     assert settings_from(path, None, {}, {}).images == ImageSchedule(epochs=2)
 
 
-def test_an_option_of_the_image_solver_chooses_it() -> None:
-    assert settings_from(None, None, {}, {"epochs": 3}).solver == "images"
-    assert settings_from(None, None, {"solver": "statistics"}, {"epochs": 3}).solver == "statistics"
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("epochs", 3, "--epochs"),
+        ("batch_size", 8, "--batch"),
+        ("shape", "isotropic", "--isotropic"),
+        ("split_after", (2,), "--split-after"),
+    ],
+)
+def test_an_option_of_the_image_solver_needs_that_solver(
+    name: str, value: object, option: str
+) -> None:
+    for options in ({}, {"solver": "statistics"}):
+        with pytest.raises(SettingsError, match=rf"^{option}: .*\n  Remedy: add --solver images"):
+            settings_from(None, None, options, {name: value})
+    settings = settings_from(None, None, {"solver": "images"}, {name: value})
+    assert getattr(settings.images, name) == value
 
 
 def test_a_wrong_option_is_an_error() -> None:
     with pytest.raises(
         SettingsError, match="batch_size is 0, expected a whole number from 1 to 4,096"
     ):
-        settings_from(None, None, {}, {"batch_size": 0})
+        settings_from(None, None, {"solver": "images"}, {"batch_size": 0})

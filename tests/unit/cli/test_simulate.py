@@ -11,14 +11,13 @@ import tolerances
 import torch
 from fake_runs import Outcome
 
-from cryosplat.cli._simulate import Imperfections
+from cryosplat.cli._simulation_options import SimulationOptions
 from cryosplat.errors import SettingsError
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import write_map
 from cryosplat.mixture import GaussianMixture
 from cryosplat.optics import even_phase, odd_phase
 from cryosplat.particles import read_particles
-from cryosplat.simulation import SimulationSettings
 from cryosplat.splatting import voxelize
 
 Cli = Callable[..., Outcome]
@@ -63,9 +62,9 @@ def test_imperfect_optics_are_in_the_particles(cli: Cli, tmp_path: Path) -> None
 
 
 def test_boxes_cover_the_field_of_the_map() -> None:
-    settings = Imperfections(pixel_sizes="3,4.1").added_to(SimulationSettings(1), GRID)
+    settings = SimulationOptions(pixel_sizes="3,4.1").on(GRID)
     assert settings.image_grids == (Grid(32, 3.0), Grid(24, 4.1))
-    assert Imperfections().added_to(settings, GRID).image_grids == ()
+    assert SimulationOptions().on(GRID).image_grids == ()
 
 
 @pytest.mark.parametrize(
@@ -75,10 +74,10 @@ def test_boxes_cover_the_field_of_the_map() -> None:
         ({"trefoil": "90,x"}, "--trefoil 90,x: expected 2 numbers"),
         ({"magnification_anisotropy": "nan,0"}, "--magnification-anisotropy nan,0: expected"),
         ({"pixel_sizes": "1,2", "boxes": "64"}, "--boxes 64: expected 2 numbers"),
-        ({"boxes": "64"}, "--boxes 64: .* Remedy: add --pixel-sizes"),
+        ({"boxes": "64"}, "--boxes 64: .*\n  Remedy: add --pixel-sizes"),
         ({"pixel_sizes": "0"}, "pixel_size is 0"),
     ],
 )
 def test_options_that_are_no_numbers_are_named(given: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        Imperfections(**given).added_to(SimulationSettings(1), GRID)
+        SimulationOptions(**given).on(GRID)

@@ -1,0 +1,5 @@
+"""``python -m cryosplat``."""
+
+from cryosplat.cli import main
+
+main()

@@ -1,0 +1,113 @@
+"""Particles on the command line: their file, and what it does not say itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..particles import Particles, StackFaults
+
+PANEL = "Particles"
+
+
+@dataclass(frozen=True, slots=True)
+class ParticleFiles:
+    """The particles, as options of ``reconstruct``, ``check`` and ``convert``."""
+
+    particles: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PARTICLES",
+            help="RELION or cisTEM .star, cryoSPARC .cs or .csg, or a stack with cryoDRGN pickles.",
+        ),
+    ]
+    datadir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", rich_help_panel=PANEL,
+            help="Also look for image stacks here, after the usual places.",
+        ),
+    ] = None  # fmt: skip
+    poses: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=PANEL,
+            help="Poses: a cryoDRGN .pkl; for a .cs file, another .cs file.",
+        ),
+    ] = None  # fmt: skip
+    ctf: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=PANEL,
+            help="CTF parameters: a cryoDRGN .pkl; for a .cs file, another .cs file; 'none' for "
+            "images without a CTF.",
+        ),
+    ] = None  # fmt: skip
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="Å", rich_help_panel=PANEL,
+            help="Pixel size, where the file has none or a wrong one. Shifts stay in pixels.",
+        ),
+    ] = None  # fmt: skip
+    first: Annotated[
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=PANEL, help="Use only the first N particles."),
+    ] = None
+    indices: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=PANEL,
+            help="Use only these particles, counted from 0 (.pkl, .npy or .txt).",
+        ),
+    ] = None  # fmt: skip
+    selection: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPR", rich_help_panel=PANEL,
+            help="Use only particles for which this holds, e.g. 'rlnDefocusU < 20000'.",
+        ),
+    ] = None  # fmt: skip
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K,K", rich_help_panel=PANEL,
+            help="Use only these classes, numbered as in the file.",
+        ),
+    ] = None  # fmt: skip
+    alignment_class: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", rich_help_panel=PANEL,
+            help="Class whose poses are used, where a .cs file has several per particle.",
+        ),
+    ] = None  # fmt: skip
+
+    def read(self, faults: StackFaults | None = None) -> Particles:
+        """The particles that are selected; no pixel is read. ``faults`` as `read_particles`."""
+        from ..particles import parse_selection, read_particles
+
+        chosen = parse_selection(self.first, self.indices, self.selection, self.classes)
+        ctf = "none" if self.ctf is not None and str(self.ctf) == "none" else self.ctf
+        particles = read_particles(
+            self.particles, datadir=self.datadir, poses=self.poses or None, ctf=ctf,
+            pixel_size=self.pixel_size, alignment_class=self.alignment_class, faults=faults,
+        )  # fmt: skip
+        return chosen.apply(particles)
+
+    def inputs(self) -> list[Path]:
+        """The files that are read beside the stacks, those found without being named included."""
+        from ..particles.cryodrgn import CTF, HALF_SETS, POSES
+
+        poses = list(self.poses or [])
+        named = [self.particles, *poses, self.ctf, self.indices]
+        if self.particles.suffix.lower() not in (".star", ".cs", ".csg"):  # a stack with pickles
+            beside = self.particles.parent
+            poses = poses or [beside / POSES]
+            ctf = beside / CTF if self.ctf is None else None
+            named += [poses[0], ctf, poses[0].parent / HALF_SETS]
+        return [path for path in named if path is not None]
