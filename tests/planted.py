@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from problems import blobs
 
-from cryosplat.checking import Checked, check_particles
+from cryosplat.checking import CheckResult, check_particles
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import StackFile, write_stack
 from cryosplat.io.star import read_star, write_star
@@ -59,7 +59,7 @@ class PlantedSet:
         write_star(path, {"optics": self.optics, "particles": self.rows})
         return path
 
-    def check(self, trial: bool = False, all_images: bool = False) -> tuple[Particles, Checked]:
+    def check(self, trial: bool = False, all_images: bool = False) -> tuple[Particles, CheckResult]:
         """What the check says of the set as it is now."""
         path = self.write()
         return check_particles(

@@ -25,7 +25,7 @@ from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate
 from cryosplat.validation.baseline import voxel_maps
-from cryosplat.validation.polarity import contrast_score
+from cryosplat.validation.polarity import polarity_score
 
 N, BOX = 400, 40
 Reference = Callable[[bool], tuple[Particles, list[Statistics], Tensor]]
@@ -162,7 +162,7 @@ def test_every_dialect_gives_the_same_map(
 def test_dark_protein_gives_the_same_map(reference: Reference, tmp_path: Path) -> None:
     given = read_particles(dialects.relion_dark(_told(True), tmp_path))
     again = _statistics(given)
-    assert contrast_score(QuadraticForm(again[0] + again[1], BOX)) < -10.0
+    assert polarity_score(QuadraticForm(again[0] + again[1], BOX)) < -10.0
     volume = _map([half.inverted() for half in again])
     assert _relative(volume, reference(True)[2]) < tolerances.SAME_MAP
 

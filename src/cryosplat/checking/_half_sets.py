@@ -1,4 +1,4 @@
-"""Half-sets: are there two of similar size, and is what belongs together on one side?"""
+"""Half-sets: are there two of similar size, and are dependent images on one side?"""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CHANCE = 3.0  # standard deviations of the difference in a random split
 
 
 def half_set_item(particles: Particles) -> Item:
-    """The half-sets as the file has them."""
+    """The half-sets of the file."""
     if not particles.has_half_sets:
-        return Item("half-sets", "none in the file", tuple(_absent(particles)))
+        return Item("half-sets", "none in the file", tuple(_missing_notes(particles)))
     half = particles.half_sets.numpy()
     first, second = int((half == 1).sum()), int((half == 2).sum())
     findings = []
@@ -26,15 +26,15 @@ def half_set_item(particles: Particles) -> Item:
     if abs(first - second) > max(UNEQUAL * max(first, second), chance):
         findings.append(Note(
             "half-sets-unequal", "warning",
-            f"The half-sets hold {first:,} and {second:,} particles; the FSC speaks for the "
+            f"The half-sets hold {first:,} and {second:,} particles; the FSC is limited by the "
             f"smaller one.",
-            "Was one half lost in a selection? Take the particles of one refinement.",
+            "Was one half lost in a selection? Use all particles of one refinement.",
         ))  # fmt: skip
-    findings.extend(_divided(particles, half))
+    findings.extend(_split_notes(particles, half))
     return Item("half-sets", f"{first:,} + {second:,}", tuple(findings))
 
 
-def _absent(particles: Particles) -> Iterator[Note]:
+def _missing_notes(particles: Particles) -> Iterator[Note]:
     if "half-sets-one-value" in codes(particles.notes):
         yield Note(
             "half-sets-one-value", "warning",
@@ -45,35 +45,35 @@ def _absent(particles: Particles) -> Iterator[Note]:
     else:
         yield Note(
             "half-sets-missing", "note",
-            "A random split is made; if the poses come from a refinement with its own half-sets, "
-            "the two halves are not independent.",
-            "Take the star or cs file of the refinement, which has them.",
+            "The file has no half-sets: a random split will be made. If the poses come from a "
+            "refinement with its own half-sets, the halves are not independent.",
+            "Use the star or cs file of the refinement, which has them.",
         )  # fmt: skip
 
 
-def _divided(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]:
+def _split_notes(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]:
     tilts = _on_both_sides(particles.tilt_particles, half)
     if tilts:
         yield Note(
             "tilt-series-split", "alarm",
-            f"{tilts:,} particles of tilt series have images in both half-sets: the halves are not "
-            f"independent.",
-            "Remove the column of half-sets; the split is then made by particle.",
+            f"{tilts:,} particles of tilt series have images in both half-sets, so the halves are "
+            f"not independent.",
+            "Remove the column of half-sets to have a split by particle.",
         )  # fmt: skip
     filaments = _on_both_sides(particles.filaments, half)
     if filaments:
         yield Note(
             "filaments-split", "alarm",
             f"{filaments:,} filaments have segments in both half-sets. Neighbouring segments "
-            f"overlap, so that the halves share noise and their FSC is too high.",
-            "Remove the column of half-sets; the split is then made by filament.",
+            f"overlap, so the halves share noise and their FSC is too high.",
+            "Remove the column of half-sets to have a split by filament.",
         )  # fmt: skip
     micrographs = _on_both_sides(particles.micrographs, half)
     if micrographs and not filaments:
         yield Note(
             "micrographs-split", "note",
-            f"{micrographs:,} micrographs have particles in both half-sets, as refinement programs "
-            f"do it; only overlapping boxes would matter.",
+            f"{micrographs:,} micrographs have particles in both half-sets, as is usual; only "
+            f"overlapping boxes would matter.",
         )  # fmt: skip
 
 

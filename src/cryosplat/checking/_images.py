@@ -1,4 +1,4 @@
-"""The pixels of a sample of images: unusable, unlike the others, or not normalised."""
+"""The pixels of a sample of images: unusable, outliers, or not normalised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..noise import LEVEL_LIMIT, MEAN_LIMIT, background_levels, blank_corners
 from ..notes import Note
 from ..particles import Particles
 from ..particles.images import LARGEST
-from .values import Item, listed
+from .values import Item, shortlist
 
 SAMPLE = 2000
 SECONDS = 15.0
@@ -27,10 +27,10 @@ AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
-    """What was measured on the images ``positions`` (m,): whether they are ``finite`` and ``varied``;
+    """Measurements on the images ``positions`` (m,): whether they are ``finite`` and ``varied``;
     ``mean`` and ``deviation`` of their background and whether it is ``blank``, ``spread`` of the
     whole, ``extreme`` pixel over that, all (m,); ``unread``: positions that could not be read, and
-    ``complete`` whether all that were asked for were looked at in time."""
+    ``complete``: whether all images were read in time."""
 
     positions: NDArray[np.int64]
     finite: NDArray[np.bool_]
@@ -63,21 +63,21 @@ def spread_evenly(members: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def measure(particles: Particles, positions: NDArray[np.int64], seconds: float = SECONDS) -> Pixels:
-    """Look at the images ``positions``, stack after stack in random order, for ``seconds`` at most."""
+    """Measure the images ``positions``, stack by stack in random order, for ``seconds`` at most."""
     images = particles.images
     order = images.file_order(positions)
     stack = images.stack[order]
     ends = [0, *(np.flatnonzero(np.diff(stack)) + 1).tolist(), len(order)]
     runs = [order[a:b] for a, b in pairwise(ends) if b > a]
     begin = time.perf_counter()
-    waiting: dict[int, list[NDArray[np.float32]]] = {}
+    pending: dict[int, list[NDArray[np.float32]]] = {}
     rows: dict[int, list[NDArray[np.int64]]] = {}
-    measured, seen, unread = [], [], []
+    blocks, positions_of, unread = [], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     complete = True
 
-    def measure_waiting(box: int) -> None:
-        measured.append(_measured(np.concatenate(waiting.pop(box))))
-        seen.extend(rows.pop(box))
+    def measure_pending(box: int) -> None:
+        blocks.append(_measure(np.concatenate(pending.pop(box))))
+        positions_of.extend(rows.pop(box))
 
     for number in np.random.default_rng(0).permutation(len(runs)):
         if time.perf_counter() - begin > seconds:
@@ -90,22 +90,21 @@ def measure(particles: Particles, positions: NDArray[np.int64], seconds: float =
                 unread.append(part)
                 continue
             box = pixels.shape[-1]
-            waiting.setdefault(box, []).append(pixels)
+            pending.setdefault(box, []).append(pixels)
             rows.setdefault(box, []).append(part)
-            if sum(map(len, waiting[box])) >= AT_ONCE:
-                measure_waiting(box)
-    for box in tuple(waiting):
-        measure_waiting(box)
-    columns = np.concatenate(measured) if measured else np.zeros((0, 7))
+            if sum(map(len, pending[box])) >= AT_ONCE:
+                measure_pending(box)
+    for box in tuple(pending):
+        measure_pending(box)
+    columns = np.concatenate(blocks) if blocks else np.zeros((0, 7))
     finite, varied, mean, deviation, blank, spread, extreme = columns.T
-    nothing = np.empty(0, np.int64)
     return Pixels(
-        np.concatenate([nothing, *seen]), finite > 0, varied > 0, mean, deviation, blank > 0,
-        spread, extreme, np.concatenate([nothing, *unread]), complete,
+        np.concatenate(positions_of), finite > 0, varied > 0, mean, deviation, blank > 0,
+        spread, extreme, np.concatenate(unread), complete,
     )  # fmt: skip
 
 
-def _measured(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
+def _measure(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
     flat = pixels.reshape(len(pixels), -1)
     finite = np.all(np.abs(flat) < LARGEST, axis=1)  # not where it is NaN
     whole = np.where(finite[:, None], flat, 0.0).astype(np.float32)
@@ -120,10 +119,10 @@ def _measured(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def image_items(particles: Particles, pixels: Pixels) -> list[Item]:
-    """Items on the images that were looked at."""
+    """Items on the images that were read."""
     n = len(pixels.positions)
-    text = f"{n:,} of {len(particles):,} looked at" + ("" if pixels.complete else ", time was up")
-    findings = [*_unusable(particles, pixels), *_outlying(particles, pixels)]
+    text = f"{n:,} of {len(particles):,} read" + ("" if pixels.complete else " in the time allowed")
+    findings = [*_unusable_notes(particles, pixels), *_outlier_notes(particles, pixels)]
     items = [Item("images", text, tuple(findings))]
     good = pixels.finite & pixels.varied
     if good.any():
@@ -137,11 +136,11 @@ def _name(particles: Particles, position: int) -> str:
     return f"row {images.row[position]:,} (image {images.section[position] + 1} of {stack})"
 
 
-def _unusable(particles: Particles, pixels: Pixels) -> Iterator[Note]:
+def _unusable_notes(particles: Particles, pixels: Pixels) -> Iterator[Note]:
     n = len(pixels.positions) + len(pixels.unread)
     drop = (
-        f"cryosplat check {particles.source} --fix OUT.star --drop-missing looks at all images and "
-        f"leaves these out"
+        f"cryosplat check {particles.source} --fix OUT.star --drop-missing reads all images and "
+        f"drops these rows"
     )
     for code, bad, what in (
         (
@@ -153,13 +152,13 @@ def _unusable(particles: Particles, pixels: Pixels) -> Iterator[Note]:
         ("images-unreadable", pixels.unread, "cannot be read"),
     ):
         if len(bad):
-            named = [_name(particles, int(i)) for i in np.sort(bad)]
+            names = [_name(particles, int(i)) for i in np.sort(bad)]
             yield Note(
-                code, "alarm", f"{len(bad):,} of {n:,} images {what}: {listed(named)}.", drop
+                code, "alarm", f"{len(bad):,} of {n:,} images {what}: {shortlist(names)}.", drop
             )
 
 
-def _outlying(particles: Particles, pixels: Pixels) -> Iterator[Note]:
+def _outlier_notes(particles: Particles, pixels: Pixels) -> Iterator[Note]:
     good = pixels.finite & pixels.varied
     if good.sum() < 20:
         return
@@ -168,15 +167,15 @@ def _outlying(particles: Particles, pixels: Pixels) -> Iterator[Note]:
     level -= np.median(level[good])
     width = max(1.4826 * float(np.median(np.abs(level[good]))), 0.02)
     usual = float(np.median(pixels.extreme[good]))
-    strange = good & ((np.abs(level) > OUTLYING * width) | (pixels.extreme > usual + SPIKE))
-    if strange.any():
-        worst = np.argsort(-np.where(strange, np.abs(level) / width + pixels.extreme, -1.0))
-        named = [_name(particles, int(pixels.positions[i])) for i in worst[: int(strange.sum())]]
+    outliers = good & ((np.abs(level) > OUTLYING * width) | (pixels.extreme > usual + SPIKE))
+    if outliers.any():
+        worst = np.argsort(-np.where(outliers, np.abs(level) / width + pixels.extreme, -1.0))
+        names = [_name(particles, int(pixels.positions[i])) for i in worst[: int(outliers.sum())]]
         yield Note(
-            "images-outlying", "warning",
-            f"{int(strange.sum()):,} of {int(good.sum()):,} images are unlike the others, in their "
-            f"contrast or by an extreme pixel: {listed(named)}.",
-            "Look at them; ice, carbon edges and hot pixels look so.",
+            "images-outliers", "warning",
+            f"{int(outliers.sum()):,} of {int(good.sum()):,} images are outliers, by their standard "
+            f"deviation or an extreme pixel: {shortlist(names)}.",
+            "Inspect them; typical causes are ice, carbon edges and hot pixels.",
         )  # fmt: skip
 
 
@@ -184,17 +183,15 @@ def _background(pixels: Pixels, good: NDArray[np.bool_]) -> Item:
     mean, deviation = pixels.mean[good], pixels.deviation[good]
     typical = float(np.median(deviation))
     if float(np.median(pixels.blank[good])) > 0.5:
-        text = (
-            "blank in the corners; noise is measured in a ring inside a circle, where there is one"
-        )
+        text = "blank in the corners; noise is measured in a ring inside the circle"
         return Item("background", text)
     text = f"mean {np.median(mean):.3g}, deviation {typical:.3g} in the corners"
     off = float(np.median(np.abs(mean))) > MEAN_LIMIT * typical or abs(typical - 1) > LEVEL_LIMIT
     findings = ()
     if off:
         findings = (Note(
-            "background", "note",
-            f"The images are not normalised: {text}, expected 0 and 1. Each is normalised by its "
-            f"own background as it is read.",
+            "background-not-normalised", "note",
+            f"The images are not normalised: {text}, expected 0 and 1. Each will be normalised by "
+            f"its own background.",
         ),)  # fmt: skip
     return Item("background", text, findings)

@@ -12,28 +12,34 @@ from numpy.typing import NDArray
 
 from ..notes import Note
 from ..particles import Particles, StackFaults
-from .values import Item, listed, rows_in_words
+from .values import Item, describe_rows, shortlist
 
 PIXEL_SIZE = 0.02  # by which a header may differ from the table
 
 
 def stack_items(particles: Particles, faults: StackFaults) -> list[Item]:
     """Items on paths, headers and duplicates."""
-    return [_paths(particles, faults), _headers(particles, faults), _duplicates(particles)]
+    return [
+        _path_item(particles, faults),
+        _header_item(particles, faults),
+        _duplicate_item(particles),
+    ]
 
 
-def _paths(particles: Particles, faults: StackFaults) -> Item:
+def _path_item(particles: Particles, faults: StackFaults) -> Item:
     stacks = particles.images.stacks
-    lost = len(faults.missing) + len(faults.unreadable) + len(faults.ambiguous)
-    findings = [*_absent(particles, faults), *_past_the_end(particles, faults),
-                *_elsewhere(particles)]  # fmt: skip
+    n_lost = len(faults.missing) + len(faults.unreadable) + len(faults.ambiguous)
+    findings = [*_missing_notes(particles, faults), *_section_notes(particles, faults),
+                *_location_notes(particles)]  # fmt: skip
     text = (
-        f"{len(stacks):,}, all found" if not lost else f"{len(stacks) - lost:,} of {len(stacks):,}"
+        f"{len(stacks):,}, all found"
+        if not n_lost
+        else f"{len(stacks) - n_lost:,} of {len(stacks):,}"
     )
     return Item("stacks", text, tuple(findings))
 
 
-def _absent(particles: Particles, faults: StackFaults) -> Iterator[Note]:
+def _missing_notes(particles: Particles, faults: StackFaults) -> Iterator[Note]:
     total, n = len(particles.images.stacks), len(particles)
     drop = f"cryosplat check {particles.source} --fix OUT.star --drop-missing"
     if faults.missing:
@@ -41,7 +47,7 @@ def _absent(particles: Particles, faults: StackFaults) -> Iterator[Note]:
         yield Note(
             "stacks-missing", "alarm",
             f"{len(faults.missing):,} of {total:,} stacks were not found ({rows:,} of {n:,} rows): "
-            f"{listed(list(faults.missing))}.",
+            f"{shortlist(list(faults.missing))}.",
             f"--datadir FOLDER, where FOLDER/{next(iter(faults.missing)).lstrip('/')} exists; or "
             f"{drop}",
         )  # fmt: skip
@@ -50,9 +56,9 @@ def _absent(particles: Particles, faults: StackFaults) -> Iterator[Note]:
         path = next(iter(faults.ambiguous.values()))[1]
         yield Note(
             "stacks-ambiguous", "alarm",
-            f"{len(faults.ambiguous):,} different stacks were found as one and the same file "
-            f"({rows:,} of {n:,} rows): {listed(list(faults.ambiguous))} as {path}.",
-            f"--datadir FOLDER, the folder that the names are relative to; or {drop}",
+            f"{len(faults.ambiguous):,} different stacks resolve to the same file ({rows:,} of {n:,} "
+            f"rows): {shortlist(list(faults.ambiguous))} to {path}.",
+            f"--datadir FOLDER, where FOLDER is the folder that the names are relative to; or {drop}",
         )  # fmt: skip
     if faults.unreadable:
         rows = sum(k for k, _ in faults.unreadable.values())
@@ -60,8 +66,8 @@ def _absent(particles: Particles, faults: StackFaults) -> Iterator[Note]:
         yield Note(
             "stacks-unreadable", "alarm",
             f"{len(faults.unreadable):,} of {total:,} stacks cannot be read ({rows:,} of {n:,} "
-            f"rows): {listed(list(faults.unreadable))}. {_first_sentence(why)}",
-            f"Copy them again; or {drop}",
+            f"rows): {shortlist(list(faults.unreadable))}. {_first_sentence(why)}",
+            f"Copy them again, or {drop}",
         )  # fmt: skip
 
 
@@ -69,23 +75,23 @@ def _first_sentence(message: str) -> str:
     return message.partition("\n")[0]
 
 
-def _past_the_end(particles: Particles, faults: StackFaults) -> Iterator[Note]:
+def _section_notes(particles: Particles, faults: StackFaults) -> Iterator[Note]:
     if not faults.past_the_end:
         return
     rows = sum(k for k, _ in faults.past_the_end.values())
-    name, (wanted, held) = next(iter(faults.past_the_end.items()))
+    name, (n_rows, n_images) = next(iter(faults.past_the_end.items()))
     yield Note(
         "sections-missing", "alarm",
         f"{rows:,} rows ask for images past the end of {len(faults.past_the_end):,} stacks: {name} "
-        f"holds {held:,} images, {wanted:,} rows ask for later ones. Extraction was probably run "
-        f"again.",
-        f"Take the file that was written with these stacks; or cryosplat check {particles.source} "
+        f"holds {n_images:,} images, {n_rows:,} rows ask for later ones. Extraction was probably "
+        f"run again.",
+        f"Use the file that was written with these stacks, or cryosplat check {particles.source} "
         f"--fix OUT.star --drop-missing",
     )  # fmt: skip
 
 
-def _elsewhere(particles: Particles) -> Iterator[Note]:
-    """Stacks found under another suffix, or in another folder, than the table says."""
+def _location_notes(particles: Particles) -> Iterator[Note]:
+    """On stacks with another suffix, or in another folder, than in the table."""
     images = particles.images
     _, first = np.unique(images.stack, return_index=True)
     respelled, relocated = [], []
@@ -98,52 +104,53 @@ def _elsewhere(particles: Particles) -> Iterator[Note]:
             respelled.append(f"{file.path} for {named}")
         elif (named.is_absolute() and named != file.path) or named.name != file.path.name:
             relocated.append(f"{file.path} for {named}")
-    for code, found, how in (
-        ("stacks-respelled", respelled, "another suffix"),
-        ("stacks-relocated", relocated, "another place or name"),
+    for code, stacks, how in (
+        ("stacks-respelled", respelled, "with another suffix"),
+        ("stacks-relocated", relocated, "in another folder or under another name"),
     ):
-        if found:
+        if stacks:
             yield Note(
-                code, "note", f"{len(found):,} stacks were found under {how}: {listed(found, 2)}.",
-                "None needed; --fix OUT.star writes the paths that were found.",
+                code, "note", f"{len(stacks):,} stacks were found {how}: {shortlist(stacks, 2)}.",
+                "Optional: --fix OUT.star writes the actual paths.",
             )  # fmt: skip
 
 
-def _headers(particles: Particles, faults: StackFaults) -> Item:
+def _header_item(particles: Particles, faults: StackFaults) -> Item:
     images, rows = particles.images, particles.images.row
     findings = []
     if len(faults.resized):
         i = int(faults.resized[0])
         bad = np.zeros(len(particles), bool)
         bad[faults.resized] = True
-        told = "another" if faults.table_boxes is None else f"{faults.table_boxes[i]} pixels"
+        expected = "another" if faults.table_boxes is None else f"{faults.table_boxes[i]} pixels"
         findings.append(Note(
             "box-size-table", "alarm",
             f"The images of {images.stacks[images.stack[i]].path} measure {images.box_sizes[i]} "
-            f"pixels, the table says {told} ({rows_in_words(bad, rows)}). They were rescaled or "
+            f"pixels, but {expected} in the table ({describe_rows(bad, rows)}). They were rescaled or "
             f"extracted again after the table was written.",
-            "Take the file that was written with these stacks.",
+            "Use the file that was written with these stacks.",
         ))  # fmt: skip
-    told = particles.optics.of_group("pixel_size").numpy()
-    held = np.array([s.pixel_size for s in images.stacks])[images.stack]
+    table = particles.optics.of_group("pixel_size").numpy()
+    header = np.array([s.pixel_size for s in images.stacks])[images.stack]
     # programs that do not know the pixel size write 0 or 1
-    known = np.isfinite(held) & (held > 0.0) & (np.abs(held - 1.0) > 1e-4)
-    bad = known & (np.abs(held / told - 1.0) > PIXEL_SIZE)
+    known = np.isfinite(header) & (header > 0.0) & (np.abs(header - 1.0) > 1e-4)
+    bad = known & (np.abs(header / table - 1.0) > PIXEL_SIZE)
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         findings.append(Note(
             "pixel-size-header", "warning",
-            f"The header of {images.stacks[images.stack[i]].path} says {held[i]:.4g} Å per pixel, "
-            f"the table {told[i]:.4g} Å ({rows_in_words(bad, rows)}). The table's is used.",
-            f"Find out which is right; --pixel-size {held[i]:.4g} where it is the header's.",
+            f"The pixel size is {header[i]:.4g} Å in the header of "
+            f"{images.stacks[images.stack[i]].path}, {table[i]:.4g} Å in the table "
+            f"({describe_rows(bad, rows)}). The table's is used.",
+            f"Find out which is right; use --pixel-size {header[i]:.4g} if it is the header's.",
         ))  # fmt: skip
     sizes = sorted({g.box_size for g in particles.optics.groups})
     return Item("headers", f"{', '.join(map(str, sizes))} px, agree with the table"
                 if not findings else f"{', '.join(map(str, sizes))} px", tuple(findings))  # fmt: skip
 
 
-def duplicated(particles: Particles) -> NDArray[np.bool_]:
-    """Rows (n,) whose image, or whose place on its micrograph, an earlier row has already."""
+def duplicate_rows(particles: Particles) -> NDArray[np.bool_]:
+    """Rows (n,) that repeat the image, or the place on its micrograph, of an earlier row."""
     key, _ = _keys(particles)
     return key.duplicated().to_numpy()
 
@@ -164,36 +171,35 @@ def _keys(particles: Particles) -> tuple[pd.DataFrame, str]:
     return (place, "place") if len(place.drop_duplicates()) > 0.5 * len(place) else (key, "image")
 
 
-def _duplicates(particles: Particles) -> Item:
+def _duplicate_item(particles: Particles) -> Item:
     key, kind = _keys(particles)
     again = key.duplicated().to_numpy()
     if not again.any():
         return Item("duplicates", "none")
-    what = "repeat an image" if kind == "image" else "repeat a place on a micrograph"
-    where = rows_in_words(again, particles.images.row)
+    what = "the image" if kind == "image" else "the place on the micrograph"
+    text = (
+        f"{int(again.sum()):,} of {len(particles):,} rows repeat {what} of an earlier row "
+        f"({describe_rows(again, particles.images.row)})"
+    )
     group = key.groupby(list(key.columns), sort=False).ngroup().to_numpy()
     remedy = f"cryosplat check {particles.source} --fix OUT.star keeps the first of each."
+    shared = 0
     if particles.has_half_sets:
-        half = particles.half_sets.numpy()
         sides = np.zeros((int(group.max()) + 1, 2), bool)
-        sides[group, half - 1] = True
-        shared = sides.all(1)
-        if shared.any():
-            return Item("duplicates", f"{int(again.sum()):,}", (Note(
-                "duplicates-across-half-sets", "alarm",
-                f"{int(again.sum()):,} of {len(particles):,} rows {what} that an earlier row lists "
-                    f"({where}); "
-                f"{int(shared.sum()):,} of these are in both half-sets, which so share noise: every "
-                f"FSC between them will be too high.",
-                remedy,
-            ),))  # fmt: skip
-    expanded = kind == "image" and _many_poses(particles.poses.rotations, group)
-    hint = " Their poses differ: was the set symmetry-expanded?" if expanded else ""
-    return Item("duplicates", f"{int(again.sum()):,}", (Note(
-        "duplicates", "warning",
-        f"{int(again.sum()):,} of {len(particles):,} rows {what} that an earlier row lists "
-                f"({where}).{hint}", remedy,
-    ),))  # fmt: skip
+        sides[group, particles.half_sets.numpy() - 1] = True
+        shared = int(sides.all(1).sum())
+    if shared:
+        note = Note(
+            "duplicates-across-half-sets", "alarm",
+            f"{text}; {shared:,} of these are in both half-sets, which therefore share noise: their "
+            f"FSC will be too high.",
+            remedy,
+        )  # fmt: skip
+    else:
+        expanded = kind == "image" and _many_poses(particles.poses.rotations, group)
+        hint = " Their poses differ: was the set symmetry-expanded?" if expanded else ""
+        note = Note("duplicates", "warning", f"{text}.{hint}", remedy)
+    return Item("duplicates", f"{int(again.sum()):,}", (note,))
 
 
 def _many_poses(rotations: torch.Tensor, group: NDArray[np.int64]) -> bool:

@@ -1,9 +1,9 @@
-"""Everything that is looked at, in order: the table, the stacks, the images, the trial."""
+"""The check, in order: the table, the stacks, the images, the trial."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,25 @@ from ._processing import processing_items
 from ._stacks import stack_items
 from .hypotheses import independent_units
 from .readings import BY_IMAGES, BY_TABLE, OVERFOCUS, Reading
-from .trial import ERRORS, FEWEST, run_trial, to_plain, too_few, trial_items
+from .trial import (
+    ERRORS,
+    FEWEST,
+    run_trial,
+    skipped_item,
+    to_plain,
+    too_few_item,
+    trial_items,
+)
 from .values import Item, Report
 
 _OWN_ITEMS = {"half-sets-one-value", "images-repeated", "stacks-respelled"}
-"""Codes of reader's notes on what items of their own look at more closely."""
+"""Codes of readers' notes that other items cover in more detail."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Checked:
+class CheckResult:
     """A report, and what a corrected file needs: the ``readings`` to apply and the rows (n,) that
-    are ``useless``, as far as images were looked at."""
+    are ``useless``, as far as images were read."""
 
     report: Report
     readings: tuple[Reading, ...]
@@ -45,48 +53,47 @@ class Checked:
 def check_particles(
     read: Callable[[StackFaults], Particles], progress: Progress, *, all_images: bool = False,
     trial: bool = True,
-) -> tuple[Particles, Checked]:  # fmt: skip
-    """Check what ``read`` gives, which is told to collect the faults of stacks.
+) -> tuple[Particles, CheckResult]:  # fmt: skip
+    """Check the particles of ``read``, which collects faults of the stacks in its argument.
 
-    ``all_images``: look at every image and not at a sample; ``trial``: make the trial of signs, units
-    and conventions. Raises what ``read`` raises: a table that cannot be understood.
+    ``all_images``: read every image and not a sample; ``trial``: test signs, units and conventions.
+    Raises what ``read`` raises for a table that cannot be understood.
     """
     begin = time.perf_counter()
     faults = StackFaults()
     with progress.stage("table and headers", None, "rows"):
         particles = read(faults)
         items = table_items(particles, faults)
-    codes = {finding.code for item in items for finding in item.findings}
+    codes = _codes(items)
     corrections = [BY_TABLE[code] for code in BY_TABLE if code in codes]
-    useless = _without_image(particles, faults)
+    useless = faults.without_image[particles.images.row - 1]  # a copy; some rows of the table
     present = np.flatnonzero(~useless)
     pixels = None
     if len(present):
         with progress.stage("images", None, "images"):
-            pixels = _looked_at(particles, present, all_images)
+            pixels = _measure_sample(particles, present, all_images)
         useless[pixels.unusable] = True
         items.extend(image_items(particles, pixels))
         items.extend(processing_items(particles, pixels.usable))
-    codes = {finding.code for item in items for finding in item.findings}
+    codes = _codes(items)
     corrections.extend(BY_IMAGES[code] for code in BY_IMAGES if code in codes)
     results = ()
     if trial and pixels is not None:
         corrected = particles
         for reading in corrections:
             if reading is not OVERFOCUS:
-                corrected = reading.applied(corrected)
-        found, accepted, results = _tried(corrected, pixels, codes, progress)
-        items = [*overfocus_judged(items, results), *found]
-        if any(reading.code == "defocus-negated" for reading in accepted) or (
-            OVERFOCUS.code not in {f.code for item in items for f in item.findings}
-        ):
+                corrected = reading.apply(corrected)
+        more, preferred, results = _make_trial(corrected, pixels, codes, progress)
+        items = [*resolve_overfocus(items, results), *more]
+        reversed_ = any(reading.code == "defocus-negated" for reading in preferred)
+        if reversed_ or OVERFOCUS.code not in _codes(items):
             corrections = [reading for reading in corrections if reading is not OVERFOCUS]
-        corrections.extend(accepted)
+        corrections.extend(preferred)
     items.append(_cost(particles))
     report = Report(
         str(particles.source), len(particles), tuple(items), results, time.perf_counter() - begin
     )
-    return particles, Checked(report, tuple(corrections), useless)
+    return particles, CheckResult(report, tuple(corrections), useless)
 
 
 def table_items(particles: Particles, faults: StackFaults) -> list[Item]:
@@ -101,58 +108,57 @@ def table_items(particles: Particles, faults: StackFaults) -> list[Item]:
     return items
 
 
-def overfocus_judged(items: list[Item], results: Sequence[dict[str, Any]]) -> list[Item]:
-    """The items, without the alarm on a negative defocus where the images say that it is right."""
+def _codes(items: Iterable[Item]) -> set[str]:
+    return {finding.code for item in items for finding in item.findings}
+
+
+def resolve_overfocus(items: list[Item], results: Sequence[dict[str, Any]]) -> list[Item]:
+    """The items, without the alarm on a negative defocus where the images confirm it."""
     against = next((r for r in results if r["reading"] == "defocus-negated"), None)
     if against is None or against["standard_errors"] > -ERRORS:
         return items
-    told = Note(
+    note = Note(
         "defocus-overfocus", "note",
-        f"The defocus is negative in every row, and the images agree, by "
+        f"The defocus is negative in every row, which the images confirm by "
         f"{-against['nats']:,.0f} nats: they were taken overfocus.",
     )  # fmt: skip
     return [
         replace(
-            item, findings=tuple(told if f.code == OVERFOCUS.code else f for f in item.findings)
+            item, findings=tuple(note if f.code == OVERFOCUS.code else f for f in item.findings)
         )
         for item in items
     ]
 
 
-def unreadable(source: Path, error: InputError) -> Report:
+def unreadable_report(source: Path, error: InputError) -> Report:
     """The report on a table that the reader refuses: one alarm with its message."""
     finding = Note("unreadable", "alarm", str(error))
     return Report(str(source), 0, (Item("table", "cannot be used", (finding,)),))
 
 
-def _without_image(particles: Particles, faults: StackFaults) -> NDArray[np.bool_]:
-    """Rows of ``particles``, which may be some of the table's, whose image is missing."""
-    return faults.without_image[particles.images.row - 1].copy()
-
-
-def _looked_at(particles: Particles, present: NDArray[np.int64], all_images: bool) -> Pixels:
+def _measure_sample(particles: Particles, present: NDArray[np.int64], all_images: bool) -> Pixels:
     if all_images:
         return measure(particles, present, np.inf)
     return measure(particles, spread_evenly(present, SAMPLE))
 
 
-def _tried(
+def _make_trial(
     particles: Particles, pixels: Pixels, codes: set[str], progress: Progress
 ) -> tuple[list[Item], list[Reading], tuple]:
     hopeless = codes & {
-        "angles-zero", "angles-equal", "defocus-zero", "pixel-size", "box-size-table", *BY_IMAGES,
+        "angles-zero", "angles-equal", "defocus-zero", "pixel-size-impossible", "box-size-table",
+        *BY_IMAGES,
     }  # fmt: skip
     usable = spread_evenly(pixels.usable, SAMPLE)
     if hopeless:
-        remark = f"not made: {', '.join(sorted(hopeless))} first"
-        return [Item("trial", remark)], [], ()
+        return [skipped_item(hopeless)], [], ()
     units = np.unique(independent_units(particles[usable]))
     if len(units) < FEWEST:
-        return [too_few(len(units))], [], ()
+        return [too_few_item(len(units))], [], ()
     with progress.stage("trial of signs, units and conventions", None, "readings") as stage:
         trial = run_trial(particles, torch.from_numpy(usable), stage.advance)
-    accepted = [a.reading for a in trial.accepted]
-    return trial_items(particles, trial), accepted, to_plain(trial)
+    preferred = [preference.reading for preference in trial.preferences]
+    return trial_items(particles, trial), preferred, to_plain(trial)
 
 
 def _cost(particles: Particles) -> Item:

@@ -1,10 +1,10 @@
-"""Which of several readings of a table do the images prefer? Held-out likelihood says.
+"""Which of several readings of a table do the images prefer? Held-out likelihood decides.
 
 A hypothesis is another reading of the poses and optics of the same images. Under each one a small
-voxel map is made from one half of a sample, and every image of the other half is held against its
+voxel map is made from one half of a sample, and every image of the other half is compared with its
 projection; then the halves change places. With the prediction ``x`` of an image ``y`` the
-log-likelihood over that of an empty map is ``<y, x> - |x|^2 / 2``, both weighed by the noise. It
-needs no parameters to be counted, as no image judges a map that it is in.
+log-likelihood over that of an empty map is ``<y, x> - |x|^2 / 2``, both weighted by the noise. No
+correction for the number of parameters is needed, as no image tests a map that it is part of.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ Transform = Callable[[Poses, Optics], tuple[Poses, Optics]]
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A reading of the table: what ``name`` says was done to the poses and optics as given.
+    """A reading of the table, as a change of its poses and optics.
 
-    Several ``transforms`` are as many views of each image, as symmetry has them: the map is made
-    from all of them, and an image's likelihood is the mean over its views. A transform may change
-    the optics groups but not their number, box or pixel size, and return the optics it was given
-    where it leaves them as they are.
+    Several ``transforms`` are several views of each image, as symmetry gives: the map is made from
+    all of them, and an image's likelihood is the mean over its views. A transform may change the
+    optics groups but not their number, box or pixel size, and returns the very same optics where it
+    does not change them.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Images to judge by: cropped to a small box, in two folds (n,) of 0 and 1, with their noise.
+    """A sample of images: cropped to a small box, in two folds (n,) of 0 and 1, with their noise.
 
-    ``units`` (n,): images of equal number belong together, as the tilts of one particle do; they are
-    in one fold and count once.
+    ``units`` (n,): images of equal number, such as the tilts of one particle, are in one fold and
+    count once.
     """
 
     batches: tuple[Batch, ...]
@@ -72,7 +72,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a hypothesis is worth: ``gains`` (n,), each held-out image's log-likelihood in nats over
+    """The score of a hypothesis: ``gains`` (n,), each held-out image's log-likelihood in nats over
     an empty map's, in the order of the sample; ``statistics`` of all its images."""
 
     hypothesis: Hypothesis
@@ -95,12 +95,8 @@ class Ratio:
         return self.nats / self.error if self.error > 0.0 else 0.0
 
 
-def as_given(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The table as it stands."""
-    return poses, optics
-
-
-GIVEN = Hypothesis("as given", (as_given,))
+UNCHANGED = Hypothesis("unchanged", (lambda poses, optics: (poses, optics),))
+"""The table as it stands."""
 
 
 def independent_units(particles: Particles) -> NDArray[np.int64]:
@@ -113,50 +109,37 @@ def independent_units(particles: Particles) -> NDArray[np.int64]:
 
 def draw_sample(particles: Particles, positions: Tensor, box_size: int = BOX) -> Sample:
     """Read the images ``positions`` of ``particles``, cropped to at most ``box_size`` pixels."""
-    positions = positions.sort().values
-    chosen = particles[positions]
-    box = min(box_size, chosen.box_size // 2 * 2)
-    if box >= SMALLEST_BOX and box < chosen.box_size:
-        chosen = downsampled(chosen, box)
-    batches = tuple(chosen.batches())
+    particles = particles[positions.sort().values]
+    box = min(box_size, particles.box_size // 2 * 2)
+    if box >= SMALLEST_BOX and box < particles.box_size:
+        particles = downsampled(particles, box)
+    batches = tuple(particles.batches())
     generator = torch.Generator().manual_seed(0)
-    units = torch.from_numpy(independent_units(chosen))
+    units = torch.from_numpy(independent_units(particles))
     n_units = int(units.max()) + 1
     fold = torch.empty(n_units, dtype=torch.int64)
     fold[torch.randperm(n_units, generator=generator)] = torch.arange(n_units) % 2
-    noise = estimate_noise(batches, chosen.cut_to_circle())
-    grid = Grid(chosen.box_size // 2 * 2, chosen.pixel_size * chosen.box_size
-                / (chosen.box_size // 2 * 2))  # fmt: skip
+    noise = estimate_noise(batches, particles.cut_to_circle())
+    grid = Grid(particles.box_size // 2 * 2, particles.pixel_size * particles.box_size
+                / (particles.box_size // 2 * 2))  # fmt: skip
     return Sample(batches, units, fold[units], noise, grid)
 
 
 def evaluate(sample: Sample, hypothesis: Hypothesis) -> Outcome:
-    """Make maps of both folds under a hypothesis and hold each against the other fold's images."""
-    viewed = [
-        [seen(batch, transform) for batch in sample.batches] for transform in hypothesis.transforms
+    """Make maps of both folds under a hypothesis and compare each with the other fold's images."""
+    views = [
+        [reinterpret(batch, transform) for batch in sample.batches]
+        for transform in hypothesis.transforms
     ]
-    views = chain.from_iterable(viewed)
-    parts = accumulate(views, sample.folds, 2, sample.grid, sample.noise)
+    parts = accumulate(chain.from_iterable(views), sample.folds, 2, sample.grid, sample.noise)
     maps = _maps(parts)
     gains = torch.zeros(len(sample), dtype=torch.float64)
-    for views in viewed:
-        for batch in views:
-            for fold in (0, 1):
-                mine = sample.folds[batch.index] == fold
-                part = batch.select(mine.nonzero().squeeze(1))
-                gains[part.index] += log_likelihoods(maps[1 - fold], part, sample.noise)
-    return Outcome(hypothesis, gains / len(viewed), parts[0] + parts[1])
-
-
-def compare(
-    sample: Sample, hypotheses: Sequence[Hypothesis], on_one: Callable[[int], None] = lambda n: None
-) -> list[Outcome]:
-    """`evaluate` for each of ``hypotheses``, in their order."""
-    outcomes = []
-    for hypothesis in hypotheses:
-        outcomes.append(evaluate(sample, hypothesis))
-        on_one(1)
-    return outcomes
+    for batch in chain.from_iterable(views):
+        for fold in (0, 1):
+            members = (sample.folds[batch.index] == fold).nonzero().squeeze(1)
+            part = batch.select(members)
+            gains[part.index] += log_likelihoods(maps[1 - fold], part, sample.noise)
+    return Outcome(hypothesis, gains / len(views), parts[0] + parts[1])
 
 
 def ratio(outcome: Outcome, reference: Outcome, sample: Sample) -> Ratio:
@@ -168,20 +151,20 @@ def ratio(outcome: Outcome, reference: Outcome, sample: Sample) -> Ratio:
     fold[sample.units] = sample.folds
     if n_units < 4:
         return Ratio(float(sums.sum()), 0.0, 0.0)
-    single = []
-    for own in (sums[fold == 0], sums[fold == 1]):
-        error = float(own.std()) * len(own) ** 0.5
-        single.append(float(own.sum()) / error if error > 0.0 else 0.0)
-    return Ratio(float(sums.sum()), float(sums.std()) * n_units**0.5, min(single))
+    deviations = []
+    for part in (sums[fold == 0], sums[fold == 1]):
+        error = float(part.std()) * len(part) ** 0.5
+        deviations.append(float(part.sum()) / error if error > 0.0 else 0.0)
+    return Ratio(float(sums.sum()), float(sums.std()) * n_units**0.5, min(deviations))
 
 
-def seen(batch: Batch, transform: Transform) -> Batch:
-    """A batch as a reading has it: the same stored images with other poses and optics."""
+def reinterpret(batch: Batch, transform: Transform) -> Batch:
+    """The same stored images with the poses and optics of another reading."""
     return Batch(batch.index, batch.images, *transform(batch.poses, batch.optics))
 
 
 def _maps(parts: Sequence[Statistics]) -> list[VolumeProjector]:
-    """Wiener-filtered maps of the folds; their FSC says how far each shell can be trusted."""
+    """Wiener-filtered maps of the folds, by the FSC between them."""
     side = parts[0].grid.box_size
     forms = [QuadraticForm(part, side) for part in parts]
     first = [solve(form, FIRST_PENALTY * shell_means(form), FIRST_STEPS) for form in forms]

@@ -1,4 +1,4 @@
-"""What programs and people mix up, each as a transform of poses and optics."""
+"""Common mistakes of programs and people, each as a transform of poses and optics."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def _shifts(poses: Poses, shifts: torch.Tensor) -> Poses:
     return Poses(poses.rotations, shifts)
 
 
-def shifts_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def negate_shifts(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """Shifts of the opposite sign."""
     return _shifts(poses, -poses.shifts), optics
 
 
-def shifts_negated_along(axis: int) -> Transform:
+def negate_shift_along(axis: int) -> Transform:
     """The shift along x (0) or y (1) of the opposite sign."""
 
     def negate(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
@@ -35,7 +35,7 @@ def shifts_negated_along(axis: int) -> Transform:
     return negate
 
 
-def shifts_swapped(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def swap_shifts(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """x for y and y for x."""
     return _shifts(poses, poses.shifts.flip(1)), optics
 
@@ -50,27 +50,27 @@ def shifts_from_angstrom(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     return _shifts(poses, poses.shifts / optics.of_group("pixel_size")[:, None]), optics
 
 
-def shifts_ignored(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def ignore_shifts(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """No shifts: the images are centred already."""
     return _shifts(poses, torch.zeros_like(poses.shifts)), optics
 
 
-def poses_transposed(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def transpose_rotations(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The inverse rotations."""
     return Poses(poses.rotations.transpose(1, 2).contiguous(), poses.shifts), optics
 
 
-def dealt_out(seed: int) -> Hypothesis:
-    """Every image gets another's rotation: the control that rotations say anything."""
+def shuffle_rotations(seed: int) -> Hypothesis:
+    """Every image gets another's rotation: the control for whether rotations carry information."""
 
-    def deal(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+    def shuffle(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
         order = torch.randperm(len(poses), generator=torch.Generator().manual_seed(seed))
         return Poses(poses.rotations[order], poses.shifts), optics
 
-    return Hypothesis("dealt out", (deal,))
+    return Hypothesis("shuffled", (shuffle,))
 
 
-def images_flipped(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def flip_images(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The images are stored upside down, as programs do that count rows from below.
 
     ``I(x, -y)`` is the projection along the same line from behind: rows y and z of the rotation, the
@@ -81,7 +81,7 @@ def images_flipped(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     return Poses(turned, shifts), replace(optics, defocus_angle=-optics.defocus_angle)
 
 
-def images_transposed(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def transpose_images(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The images are stored with x and y exchanged.
 
     ``I(y, x)`` is the projection along the same line from behind: rows x and y of the rotation and
@@ -97,12 +97,12 @@ def _with_angles(poses: Poses, change: Callable[[NDArray], NDArray]) -> Poses:
     return Poses(torch.from_numpy(rotations_from_euler(angles)), poses.shifts)
 
 
-def psi_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def negate_psi(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The in-plane angle counted the other way round."""
     return _with_angles(poses, lambda angles: angles * np.array([1.0, 1.0, -1.0])), optics
 
 
-def rot_and_psi_exchanged(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def exchange_rot_and_psi(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The first Euler angle for the third."""
     return _with_angles(poses, lambda angles: angles[:, ::-1].copy()), optics
 
@@ -117,7 +117,7 @@ def _defocus(optics: Optics, factor: float) -> Optics:
     return replace(optics, defocus_u=u, defocus_v=v)
 
 
-def defocus_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def negate_defocus(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """Underfocus for overfocus."""
     return poses, _defocus(optics, -1.0)
 
@@ -127,12 +127,12 @@ def defocus_from_micrometre(poses: Poses, optics: Optics) -> tuple[Poses, Optics
     return poses, _defocus(optics, 1e4)
 
 
-def defocus_angle_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def negate_defocus_angle(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The angle of astigmatism counted the other way round."""
     return poses, replace(optics, defocus_angle=-optics.defocus_angle)
 
 
-def defocus_exchanged(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def exchange_defocus(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """Defocus u for v: the angle of astigmatism is that of the other one."""
     return poses, replace(optics, defocus_angle=optics.defocus_angle + 0.5 * math.pi)
 
@@ -152,7 +152,7 @@ def _groups(optics: Optics, **changed: object) -> Optics:
     return replace(optics, groups=groups)
 
 
-def without_ctf(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def remove_ctf(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The CTF is 1 everywhere: the images are corrected already."""
     zero = torch.zeros_like(optics.defocus_u)
     plain = _groups(
@@ -162,38 +162,38 @@ def without_ctf(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     return poses, replace(plain, **columns)
 
 
-def phase_flipped(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def mark_phase_flipped(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The images have had the signs of their CTF corrected."""
     return poses, _groups(optics, processing="phase-flipped")
 
 
-def premultiplied(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def mark_premultiplied(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The images have been multiplied by their CTF."""
     return poses, _groups(optics, processing="premultiplied")
 
 
-def not_processed(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def mark_unprocessed(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The images are as they were recorded, whatever the table says."""
     return poses, _groups(optics, processing="none")
 
 
-def odd_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def negate_odd(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """Beam tilt, trefoil and other odd aberrations of the opposite sign."""
     groups = tuple(replace(g, odd=tuple(-c for c in g.odd)) for g in optics.groups)
     return poses, replace(optics, groups=groups)
 
 
-def even_negated(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def negate_even(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """Even aberrations of the opposite sign."""
     groups = tuple(replace(g, even=tuple(-c for c in g.even)) for g in optics.groups)
     return poses, replace(optics, groups=groups)
 
 
-def without_aberrations(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def remove_aberrations(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """No odd or even aberrations."""
     return poses, _groups(optics, odd=(), even=())
 
 
-def without_stretch(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+def remove_anisotropy(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """No anisotropic magnification."""
     return poses, _groups(optics, magnification=ISOTROPIC)

@@ -1,8 +1,8 @@
-"""The trial: the images of a sample judge every other reading of the table."""
+"""The trial: a sample of images tests every other reading of the table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from ..notes import Note
 from ..particles import Particles
 from ..statistics import QuadraticForm
-from ..validation.polarity import contrast_score
-from .hypotheses import GIVEN, Outcome, Ratio, Sample, draw_sample, evaluate, ratio, seen
+from ..validation.polarity import polarity_score
+from .hypotheses import UNCHANGED, Outcome, Ratio, Sample, draw_sample, evaluate, ratio, reinterpret
 from .readings import Reading, readings
-from .transforms import dealt_out
+from .transforms import shuffle_rotations
 from .values import Item
 
 FEWEST = 100  # particles; tilt images of one count once
@@ -23,17 +23,17 @@ ERRORS = 5.0  # standard errors by which a reading must win
 FOLD_ERRORS = 2.0  # and in each fold by itself
 NATS = 10.0
 MOST_ROUNDS = 3
-DEALS = 3  # times that orientations are dealt out, and by how often their spread they are beaten
+SHUFFLES = 3  # of the orientations, and by how often their spread they must be beaten
 SCREENED, SCREENING_BOX = 500, 32  # images and pixels that dismiss what is plainly worse
-CONTRAST_BOX = 40
-CONTRAST_DOUBT = 4.0
-JUDGED = 1000  # particles from which silent poses are a fault and not want of data
+POLARITY_BOX = 40
+POLARITY_DOUBT = 4.0
+CONCLUSIVE = 1000  # particles from which uninformative poses are a fault and not a lack of data
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """A reading that won, its ratio ``over`` the table as it was before, and the words of ``rivals``
-    that won too and are not told apart from it."""
+class Preference:
+    """A reading that won, its ratio ``over`` the table as it was before, and the texts of ``rivals``
+    that won too and cannot be distinguished from it."""
 
     reading: Reading
     over: Ratio
@@ -42,27 +42,28 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What the images say: ``accepted`` readings in the order they were found; all ``ratios`` of the
-    first round; ``over_dealt``: the final reading over orientations dealt out, and whether the poses
-    so ``speak``; ``contrast`` score; ``n`` images; ``box`` they were cropped to."""
+    """What the images prefer: ``preferences`` in the order they were found; all ``ratios`` of the
+    first round; ``over_shuffled``: the final reading over shuffled orientations, and whether the
+    poses are ``informative`` by it; ``polarity`` score; ``n`` images; ``box`` they were cropped to."""
 
-    accepted: tuple[Accepted, ...]
+    preferences: tuple[Preference, ...]
     ratios: tuple[tuple[Reading, Ratio], ...]
-    over_dealt: Ratio
-    speak: bool
-    contrast: float
+    over_shuffled: Ratio
+    informative: bool
+    polarity: float
     n: int
     box: int
 
 
 def run_trial(
-    particles: Particles, positions: torch.Tensor, on_one: Callable[[int], None] = lambda n: None
-) -> Trial:
-    """Judge all readings of ``particles`` by the images ``positions``; accept those that win.
+    particles: Particles, positions: torch.Tensor,
+    on_reading: Callable[[int], None] = lambda n: None,
+) -> Trial:  # fmt: skip
+    """Test all readings of ``particles`` on the images ``positions``; keep those that win.
 
-    A few images dismiss most readings; what they leave open, all of them judge. Where one wins, the
-    others are judged again on top of it, so that two faults are both found. Where orientations say
-    nothing, neither do the images about anything else.
+    A few images dismiss most readings; all of them decide on the others. When one wins, the others
+    are tested again on top of it, so that two faults are both found. Where orientations carry no
+    information, the images cannot decide anything else.
     """
     sample = draw_sample(particles, positions)
     few = None
@@ -70,164 +71,174 @@ def run_trial(
         every = len(positions) // SCREENED
         few = draw_sample(particles, positions[::every], SCREENING_BOX)
     choices = readings(particles)
-    accepted: list[Accepted] = []
+    preferences: list[Preference] = []
     first: list[tuple[Reading, Ratio]] = []
-    given = best = evaluate(sample, GIVEN)
-    read = sample
+    unchanged = best = evaluate(sample, UNCHANGED)
+    current = sample
     for _ in range(MOST_ROUNDS):
-        dismissed, open_ = _screened(few, choices, on_one)
-        judged = []
-        for reading in open_:
-            outcome = evaluate(read, reading.hypothesis())
-            judged.append((reading, ratio(outcome, best, sample), outcome))
-            on_one(1)
-        if not accepted:
-            first = [*((r, over) for r, over, _ in judged), *dismissed]
-        winners = [f for f in judged if _wins(f[1])]
+        dismissed, remaining = _screen(few, choices, on_reading)
+        results = []
+        for reading in remaining:
+            outcome = evaluate(current, reading.hypothesis())
+            results.append((reading, ratio(outcome, best, sample), outcome))
+            on_reading(1)
+        if not preferences:
+            first = [*((r, over) for r, over, _ in results), *dismissed]
+        winners = [result for result in results if _wins(result[1])]
         if not winners:
             break
-        reading, over, best = max(winners, key=lambda f: f[1].nats)
+        reading, over, best = max(winners, key=lambda result: result[1].nats)
         rivals = tuple(
-            rival.words for rival, _, outcome in winners
+            rival.text for rival, _, outcome in winners
             if rival is not reading and ratio(outcome, best, sample).deviations > -ERRORS
         )  # fmt: skip
-        accepted.append(Accepted(reading, over, rivals))
-        read, few = _read(read, reading), few and _read(few, reading)
-        choices = [r for r in choices if r.code != reading.code]
-    dealt = _dealt(read)
-    if accepted and not dealt.beaten_by(best, sample):
-        # of orientations that say nothing one blur may fit better than another
-        accepted, best, dealt = [], given, _dealt(sample)
+        preferences.append(Preference(reading, over, rivals))
+        current, few = _adopt(current, reading), few and _adopt(few, reading)
+        choices = [r for r in choices if r is not reading]
+    control = _shuffled_control(current)
+    if preferences and not control.beaten_by(best, sample):
+        # with uninformative orientations one blur may fit better than another
+        preferences, best, control = [], unchanged, _shuffled_control(sample)
     return Trial(
-        tuple(accepted), tuple(first), ratio(best, dealt.best, sample),
-        dealt.beaten_by(best, sample), _contrast(best), len(sample), sample.grid.box_size,
+        tuple(preferences), tuple(first), ratio(best, control.best, sample),
+        control.beaten_by(best, sample), _polarity(best), len(sample), sample.grid.box_size,
     )  # fmt: skip
 
 
-def _screened(
-    few: Sample | None, choices: list[Reading], on_one: Callable[[int], None]
+def _screen(
+    few: Sample | None, choices: list[Reading], on_reading: Callable[[int], None]
 ) -> tuple[list[tuple[Reading, Ratio]], list[Reading]]:
-    """Readings that a few images dismiss, with their ratios, and those that they leave open."""
+    """Readings that a few images dismiss, with their ratios, and those that remain."""
     if few is None:
         return [], choices
-    given = evaluate(few, GIVEN)
-    dismissed, open_ = [], []
+    unchanged = evaluate(few, UNCHANGED)
+    dismissed, remaining = [], []
     for reading in choices:
-        over = ratio(evaluate(few, reading.hypothesis()), given, few)
+        over = ratio(evaluate(few, reading.hypothesis()), unchanged, few)
         if over.deviations < -ERRORS and over.nats < -NATS:
             dismissed.append((reading, over))
-            on_one(1)
+            on_reading(1)
         else:
-            open_.append(reading)
-    return dismissed, open_
+            remaining.append(reading)
+    return dismissed, remaining
 
 
 @dataclass(frozen=True, slots=True)
-class Dealt:
-    """The best outcome of orientations dealt out several times, and the ``spread`` of all in nats."""
+class ShuffledControl:
+    """The best outcome of several shuffles of the orientations, and their ``spread`` in nats."""
 
     best: Outcome
     spread: float
 
     def beaten_by(self, outcome: Outcome, sample: Sample) -> bool:
-        """Whether an outcome is better, beyond the errors and the luck of maps made of noise."""
+        """Whether an outcome is better, beyond the errors and the chance of maps made of noise."""
         over = ratio(outcome, self.best, sample)
-        return _wins(over) and over.nats > DEALS * self.spread
+        return _wins(over) and over.nats > SHUFFLES * self.spread
 
 
-def _dealt(sample: Sample) -> Dealt:
-    outcomes = [evaluate(sample, dealt_out(seed)) for seed in range(DEALS)]
+def _shuffled_control(sample: Sample) -> ShuffledControl:
+    outcomes = [evaluate(sample, shuffle_rotations(seed)) for seed in range(SHUFFLES)]
     totals = [float(outcome.gains.sum()) for outcome in outcomes]
-    return Dealt(outcomes[int(np.argmax(totals))], float(np.std(totals, ddof=1)))
+    return ShuffledControl(outcomes[int(np.argmax(totals))], float(np.std(totals, ddof=1)))
 
 
 def _wins(over: Ratio) -> bool:
     return over.deviations > ERRORS and over.nats > NATS and over.worse_fold > FOLD_ERRORS
 
 
-def _read(sample: Sample, reading: Reading) -> Sample:
-    """The sample with poses and optics as a reading has them."""
-    batches = tuple(seen(batch, reading.transform) for batch in sample.batches)
+def _adopt(sample: Sample, reading: Reading) -> Sample:
+    """The sample with the poses and optics of a reading."""
+    batches = tuple(reinterpret(batch, reading.transform) for batch in sample.batches)
     return replace(sample, batches=batches)
 
 
-def _contrast(outcome: Outcome) -> float:
+def _polarity(outcome: Outcome) -> float:
     statistics = outcome.statistics
-    if statistics.grid.box_size > CONTRAST_BOX:
-        statistics = statistics.downsampled(CONTRAST_BOX)
-    return contrast_score(QuadraticForm(statistics, statistics.grid.box_size))
+    if statistics.grid.box_size > POLARITY_BOX:
+        statistics = statistics.downsampled(POLARITY_BOX)
+    return polarity_score(QuadraticForm(statistics, statistics.grid.box_size))
 
 
-def too_few(n: int) -> Item:
+def skipped_item(codes: Iterable[str]) -> Item:
+    """The item of a set whose other faults make a trial useless."""
+    return Item("trial", "not run", (Note(
+        "trial-skipped", "note",
+        f"Signs, units and conventions were not tested, because of {', '.join(sorted(codes))}.",
+        "Correct these first, then check again.",
+    ),))  # fmt: skip
+
+
+def too_few_item(n: int) -> Item:
     """The item of a set that is too small for a trial."""
-    return Item("trial", "not made", (Note(
+    return Item("trial", "not run", (Note(
         "too-few", "note",
-        f"Too few particles to tell: a trial of signs, units and conventions takes {FEWEST} at "
-        f"least, here are {n:,}.",
+        f"{n:,} particles are too few to test signs, units and conventions; {FEWEST} are needed.",
         "Check the whole set from which these particles were taken.",
     ),))  # fmt: skip
 
 
 def trial_items(particles: Particles, trial: Trial) -> list[Item]:
-    """What the trial says, in words: on the conventions, and on the contrast."""
-    findings = [_accepted(particles, accepted) for accepted in trial.accepted]
-    if not trial.speak:
-        findings.append(_silent(trial))
-    else:
-        findings.append(Note(
-            "hand", "note",
-            "A mirrored map would fit as well: images cannot show the hand.",
-            "Look at the map's helices.",
-        ))  # fmt: skip
+    """Items on the conventions and on the polarity."""
     text = f"{trial.n:,} particles at {trial.box} px, {len(trial.ratios)} other readings"
-    if trial.speak and not trial.accepted:
-        open_ = [r.words for r, over in trial.ratios if over.deviations > -ERRORS]
-        text += f": as given is best{', undecided: ' + '; '.join(open_) if open_ else ''}"
-    items = [Item("trial", text, tuple(findings))]
-    if trial.speak:
-        items.append(_contrast_item(trial.contrast))
-    return items
+    if not trial.informative:
+        return [Item("trial", text, (_uninformative(trial),))]
+    findings = [_preference_note(particles, preference) for preference in trial.preferences]
+    if not findings:
+        findings.append(_confirmation(trial))
+    findings.append(Note(
+        "handedness-undetermined", "note",
+        "Handedness cannot be determined from the images: a mirrored map would fit equally well.",
+        "Check the handedness of alpha helices in the map.",
+    ))  # fmt: skip
+    return [Item("trial", text, tuple(findings)), _polarity_item(trial.polarity)]
 
 
-def _accepted(particles: Particles, accepted: Accepted) -> Note:
-    reading, over = accepted.reading, accepted.over
-    rivals = f"; nearly as likely: {'; '.join(accepted.rivals)}" if accepted.rivals else ""
+def _confirmation(trial: Trial) -> Note:
+    undecided = [r.text for r, over in trial.ratios if over.deviations > -ERRORS]
+    more = f" Undecided: {'; '.join(undecided)}." if undecided else ""
+    text = f"The table's own conventions fit the images best.{more}"
+    return Note("conventions-confirmed", "note", text)
+
+
+def _preference_note(particles: Particles, preference: Preference) -> Note:
+    reading, over = preference.reading, preference.over
+    rivals = f"; nearly as likely: {'; '.join(preference.rivals)}" if preference.rivals else ""
     return Note(
         reading.code, "alarm",
-        f"The data prefer {reading.words}, by {over.nats:,.0f} nats ({over.deviations:.0f} standard "
+        f"The images prefer {reading.text}, by {over.nats:,.0f} nats ({over.deviations:.0f} standard "
         f"errors){rivals}.",
         reading.option or f"cryosplat check {particles.source} --fix OUT.star",
     )  # fmt: skip
 
 
-def _silent(trial: Trial) -> Note:
-    speak = (
-        f"the {trial.n:,} images prefer the given orientations to others dealt out at random by "
-        f"{trial.over_dealt.deviations:.1f} standard errors, expected above {ERRORS:g}"
+def _uninformative(trial: Trial) -> Note:
+    evidence = (
+        f"the {trial.n:,} images prefer their own orientations to shuffled ones by only "
+        f"{trial.over_shuffled.deviations:.1f} standard errors, expected above {ERRORS:g}"
     )
-    if trial.n < JUDGED:
+    if trial.n < CONCLUSIVE:
         return Note(
-            "too-few", "note", f"Too few particles to tell, or too much noise: {speak}.",
+            "too-few", "note", f"Too few particles, or too much noise, to decide: {evidence}.",
             "Check a larger set.",
         )  # fmt: skip
     return Note(
-        "poses-say-nothing", "warning", f"The orientations say nothing: {speak}.",
-        "Check that the rows of poses and images belong together, and the angles' convention.",
+        "poses-uninformative", "warning",
+        f"The orientations carry no information: {evidence}.",
+        "Check that the rows of poses and images match, and the convention of the angles.",
     )  # fmt: skip
 
 
-def _contrast_item(score: float) -> Item:
-    text = f"protein {'dark' if score < 0.0 else 'bright'}, {abs(score):.0f} standard deviations"
-    if abs(score) < CONTRAST_DOUBT:
+def _polarity_item(score: float) -> Item:
+    text = f"protein {'dark' if score < 0.0 else 'bright'} (detected, {abs(score):.0f} σ)"
+    if abs(score) < POLARITY_DOUBT:
         return Item("contrast", text, (Note(
-            "contrast-doubtful", "note", "Whether the protein is bright or dark is in doubt.",
-            "Look at the map; --invert or --no-invert decides.",
+            "polarity-doubtful", "note", "Whether protein is bright or dark is uncertain.",
+            "Look at the map; set it with --invert or --no-invert.",
         ),))  # fmt: skip
     if score < 0.0:
         return Item("contrast", text, (Note(
-            "contrast-dark", "note",
-            "Protein is dark in the images; reconstruct sees that and inverts them.",
-            "None needed; --invert says so yourself.",
+            "polarity-dark", "note",
+            "Protein is dark in the images; reconstruct detects this and inverts them.",
         ),))  # fmt: skip
     return Item("contrast", text)
 
@@ -236,7 +247,7 @@ def to_plain(trial: Trial) -> tuple[dict[str, Any], ...]:
     """The numbers of the first round, for a JSON file."""
     return tuple(
         {
-            "reading": reading.code, "words": reading.words, "nats": round(over.nats, 2),
+            "reading": reading.code, "text": reading.text, "nats": round(over.nats, 2),
             "standard_errors": round(over.deviations, 2),
         }
         for reading, over in trial.ratios

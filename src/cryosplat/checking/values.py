@@ -1,4 +1,4 @@
-"""What a check finds: items, each fine or with findings, and all of them as one report."""
+"""The result of a check: items, each fine or with findings, in one report."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..notes import Note, Severity
+from ..notes import SEVERITIES, Note, Severity
 
 Status = Literal["ok", "note", "warning", "alarm"]
-ORDER: tuple[Status, ...] = ("ok", "note", "warning", "alarm")
+ORDER: tuple[Status, ...] = ("ok", *SEVERITIES)
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that was looked at: its ``title``, what was seen in words, and what is wrong."""
+    """One aspect of the particles: its ``title``, its value as ``text``, and findings on it."""
 
     title: str
     text: str
@@ -26,13 +26,12 @@ class Item:
     @property
     def status(self) -> Status:
         """The worst of its findings, "ok" where there are none."""
-        found: list[Status] = ["ok", *(finding.severity for finding in self.findings)]
-        return ORDER[max(map(ORDER.index, found))]
+        return ORDER[max((ORDER.index(f.severity) for f in self.findings), default=0)]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a check has to say about ``source``; ``trial``: the hypotheses' numbers."""
+    """All items of a check of ``source``; ``trial``: the log-likelihood ratios of the trial."""
 
     source: str
     n_particles: int
@@ -51,7 +50,7 @@ class Report:
 
     @property
     def has_alarm(self) -> bool:
-        """Whether anything would spoil a reconstruction."""
+        """Whether anything makes a reconstruction unusable."""
         return any(finding.severity == "alarm" for finding in self.findings())
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +71,7 @@ class Report:
         }  # fmt: skip
 
 
-def rows_in_words(bad: NDArray[np.bool_], rows: NDArray[np.int64]) -> str:
+def describe_rows(bad: NDArray[np.bool_], rows: NDArray[np.int64]) -> str:
     """Where in the table: "all 400 rows", "row 17", "row 17 and 12 more"."""
     at = np.flatnonzero(bad)
     if len(at) == len(rows):
@@ -81,7 +80,7 @@ def rows_in_words(bad: NDArray[np.bool_], rows: NDArray[np.int64]) -> str:
     return first if len(at) == 1 else f"{first} and {len(at) - 1:,} more"
 
 
-def listed(names: list[str], most: int = 5) -> str:
+def shortlist(names: list[str], most: int = 5) -> str:
     """The first few of ``names``, and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -13,7 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..checking import Checked, Report, check_particles, check_target, unreadable, write_fixed
+from ..checking import (
+    Checked,
+    Report,
+    check_particles,
+    check_target,
+    unreadable_report,
+    write_fixed,
+)
 from ..errors import InputError, OutputError, SettingsError
 from ..io.atomic import check_no_input, replacing
 from ..particles import Particles, StackFaults
@@ -27,7 +34,7 @@ STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "alarm": "bold red
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What to write beside the table on the terminal."""
+    """What to write in addition to the report on the terminal."""
 
     fix: Path | None = None
     drop_missing: bool = False
@@ -36,7 +43,7 @@ class Outputs:
 
 
 def run_check(files: ParticleFiles, outputs: Outputs, trial: bool, threads: int | None) -> None:
-    """Check ``files``, print and write what was found; exits with 1 where there is an alarm."""
+    """Check ``files``, print and write the report; exits with 1 if there is an alarm."""
     use_threads(threads)
     _check_outputs(files, outputs)
     try:
@@ -44,9 +51,9 @@ def run_check(files: ParticleFiles, outputs: Outputs, trial: bool, threads: int 
     except InputError as error:
         if not files.particles.exists():
             raise
-        _tell(unreadable(files.particles, error), outputs.json)
+        _report(unreadable_report(files.particles, error), outputs.json)
         raise typer.Exit(USER) from None
-    _tell(checked.report, outputs.json)
+    _report(checked.report, outputs.json)
     if outputs.fix is not None:
         _fix(particles, checked, outputs.fix, outputs.drop_missing)
     if checked.report.has_alarm:
@@ -67,8 +74,8 @@ def _fix(particles: Particles, checked: Checked, out: Path, drop_missing: bool) 
     n, changes = write_fixed(particles, out, checked, drop_missing)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"\n{n:,} of {len(particles):,} particles in {out}", markup=False)
-    for change in changes or ["nothing had to be changed"]:
-        console.print(f"  · {change}", markup=False)
+    for text in [change.text for change in changes] or ["no corrections were needed"]:
+        console.print(f"  · {text}", markup=False)
 
 
 def _check_outputs(files: ParticleFiles, outputs: Outputs) -> None:
@@ -106,7 +113,7 @@ def _check_inputs(outputs: Outputs, inputs: Sequence[Path]) -> None:
             check_no_input(option, out, inputs)
 
 
-def _tell(report: Report, path: Path | None) -> None:
+def _report(report: Report, path: Path | None) -> None:
     _print(report)
     if path is not None:
         with replacing(path) as stream:
@@ -122,10 +129,10 @@ def _print(report: Report) -> None:
     for item in report.items:
         table.add_row(Text(item.status, STYLES[item.status]), item.title, Text(item.text))
         for finding in item.findings:
-            said = Text(finding.text, STYLES[finding.severity])
+            text = Text(finding.text, STYLES[finding.severity])
             if finding.remedy:
-                said.append(f"\n→ {finding.remedy}", "dim")
-            table.add_row("", "", said)
+                text.append(f"\n→ {finding.remedy}", "dim")
+            table.add_row("", "", text)
     console.print(Text(f"\n{report.source}: {report.n_particles:,} particles\n"))
     console.print(table)
     console.print(_summary(report))
@@ -134,7 +141,7 @@ def _print(report: Report) -> None:
 def _summary(report: Report) -> Text:
     counts = {kind: sum(f.severity == kind for f in report.findings())
               for kind in ("alarm", "warning", "note")}  # fmt: skip
-    told = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.items() if n]
+    parts = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.items() if n]
     style = STYLES["alarm" if counts["alarm"] else "warning" if counts["warning"] else "ok"]
-    text = ", ".join(told) if told else "nothing to complain of"
+    text = ", ".join(parts) or "no problems found"
     return Text(f"\n{text}; {duration(report.seconds)}", style)

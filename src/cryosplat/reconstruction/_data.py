@@ -17,7 +17,7 @@ from ..particles import Particles, split_half_sets
 from ..progress import Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics, accumulate
-from ..validation.polarity import contrast_score
+from ..validation.polarity import polarity_score
 
 NOISE_SAMPLE = 1000  # images
 LEAST_NOISE_SAMPLE = 50  # of each optics group
@@ -139,7 +139,7 @@ def polarity_of(halves: Halves, settings: ReconstructionSettings, progress: Prog
     whole = halves[0].whole() + halves[1].whole()
     if whole.grid.box_size > CONTRAST_BOX:
         whole = whole.downsampled(CONTRAST_BOX)
-    score = contrast_score(QuadraticForm(whole, whole.grid.box_size))
+    score = polarity_score(QuadraticForm(whole, whole.grid.box_size))
     found: Literal["bright", "dark"] = "dark" if score < 0.0 else "bright"
     used = found if settings.contrast == "auto" else settings.contrast
     decided = "from the data" if settings.contrast == "auto" else "as given"

@@ -1,4 +1,4 @@
-"""Is the molecule bright or dark in the images? A matched filter on the statistics says."""
+"""Is the molecule bright or dark in the images? A matched filter on the statistics decides."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..statistics import QuadraticForm
 WIDTHS = (0.05, 0.08, 0.12, 0.17, 0.22)  # of the box side: the molecule's standard deviation
 
 
-def contrast_score(form: QuadraticForm) -> float:
+def polarity_score(form: QuadraticForm) -> float:
     """How many standard deviations a blob of density at the centre stands out; negative when dark.
 
     ``<b, V> / sqrt(<V, K*V>)`` for centred Gaussians V of several widths, the one furthest from 0:
     normally distributed with deviation 1 where images hold noise only. Half its square is the
-    log-likelihood that the better contrast gains.
+    log-likelihood that the better polarity gains.
     """
     scores = []
     for width in WIDTHS:

@@ -35,7 +35,7 @@ def test_a_clean_set_exits_with_0(
     assert run(particle_set.write(), "--threads", "1") == 0
     said = capsys.readouterr().out
     assert "240 particles" in said
-    assert "as given" in said
+    assert "conventions fit the images best" in said
     assert "alarm" not in said
 
 
@@ -46,7 +46,7 @@ def test_an_alarm_exits_with_1_and_is_written(
     particle_set.rows["rlnDefocusV"] *= 1e-4
     path = particle_set.folder / "check.json"
     assert run(particle_set.write(), "--no-trial", "--json", path) == 1
-    assert "these are micrometres" in " ".join(capsys.readouterr().out.split())
+    assert "the values are in micrometres" in " ".join(capsys.readouterr().out.split())
     told = json.loads(path.read_text())
     assert told["alarm"] is True
     (item,) = (i for i in told["items"] if i["title"] == "defocus")
@@ -81,7 +81,7 @@ def test_a_fixed_file_is_written_and_told(
     assert run(path, "--no-trial", "--fix", out, "--drop-missing") == 1
     said = capsys.readouterr().out
     assert f"220 of 240 particles in {out}" in said
-    assert "20 rows without a usable image are left out" in said
+    assert "20 rows without a usable image dropped" in said
     assert len(read_particles(out)) == 220
     assert run(path, "--no-trial", "--fix", out, "--drop-missing") == 2
     assert run(path, "--no-trial", "--fix", out, "--drop-missing", "--overwrite") == 1

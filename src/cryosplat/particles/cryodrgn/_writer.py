@@ -85,35 +85,35 @@ def _lost_effects(optics: Optics) -> Iterator[Note]:
     turns = [(largest_turn(g, Aberration("", "", g.odd, g.even)), g) for g in groups]
     turn, group = max(turns, key=lambda pair: pair[0])
     if turn > 0.0:
-        yield _lost(
+        yield Note(
             "aberration-not-written",
+            "note",
             f"ctf.pkl has no columns for aberrations, which change phases by up to "
             f"{in_degrees(turn)} degrees at Nyquist ({2 * group.pixel_size:.3g} A, optics "
             f"group {group.name!r}); particles.star keeps them.",
         )
     far = max(abs(s - 1.0) for g in groups for s in stretches(g.magnification))
     if far > 0.0:
-        yield _lost(
+        yield Note(
             "magnification-not-written",
+            "note",
             f"ctf.pkl has no columns for anisotropic magnification of up to {100 * far:.2g} %; "
             f"particles.star keeps it.",
         )
     if any(g.processing != "none" for g in groups):
-        yield _lost(
+        yield Note(
             "processing-not-written",
+            "note",
             "cryoDRGN expects images as recorded, but some of these are premultiplied or "
             "phase-flipped; particles.star says which.",
         )
     if bool((optics.dose > 0.0).any()):
-        yield _lost(
+        yield Note(
             "dose-not-written",
+            "note",
             f"ctf.pkl has no column for pre-exposure, here up to {float(optics.dose.max()):.3g} "
             f"e/A^2; particles.star keeps it.",
         )
-
-
-def _lost(code: str, text: str) -> Note:
-    return Note(code, "note", text)
 
 
 def _losses(particles: Particles, listed: bool) -> Iterator[Note]:
@@ -121,24 +121,26 @@ def _losses(particles: Particles, listed: bool) -> Iterator[Note]:
     side = optics.of_group("pixel_size") * torch.from_numpy(particles.images.box_sizes)
     far = int((particles.poses.shifts.abs().amax(dim=1) > side).sum())
     if far:
-        yield _lost(
+        yield Note(
             "origins-beyond-box",
+            "note",
             f"{far} particles lie more than a box from their images' centres; cryoDRGN takes such "
             f"translations for pixels and refuses them.",
         )
     if bool((optics.b_factor != 0).any()) or bool((optics.scale != 1).any()):
         text = "ctf.pkl has no columns for B-factors and scales; particles.star keeps them."
-        yield _lost("scale-not-written", text)
+        yield Note("scale-not-written", "note", text)
     yield from _lost_effects(optics)
     if len({(g.pixel_size, g.box_size) for g in optics.groups}) > 1:
         text = "cryoDRGN uses the pixel size of the first particle for all of them."
-        yield _lost("pixel-sizes-not-written", text)
+        yield Note("pixel-sizes-not-written", "note", text)
     if particles.images.sign is not None:
         text = "Some images have the opposite contrast, which cryoDRGN cannot represent."
-        yield _lost("data-signs-not-written", text)
+        yield Note("data-signs-not-written", "note", text)
     if not listed:
-        yield _lost(
+        yield Note(
             "stacks-not-listed",
+            "note",
             "The particles are not all images of their stacks in order, so the pickles belong to "
             "particles.star and to no stack.",
         )
