@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..checking import (
-    Checked,
+    CheckResult,
     Report,
     check_particles,
     check_target,
@@ -60,7 +60,7 @@ def run_check(files: ParticleFiles, outputs: Outputs, trial: bool, threads: int 
         raise typer.Exit(ALARM)
 
 
-def _checked(files: ParticleFiles, outputs: Outputs, trial: bool) -> tuple[Particles, Checked]:
+def _checked(files: ParticleFiles, outputs: Outputs, trial: bool) -> tuple[Particles, CheckResult]:
     def read(faults: StackFaults) -> Particles:
         particles = files.read(faults)
         _check_inputs(outputs, [stack.path for stack in particles.images.stacks])
@@ -70,7 +70,7 @@ def _checked(files: ParticleFiles, outputs: Outputs, trial: bool) -> tuple[Parti
         return check_particles(read, progress, all_images=outputs.drop_missing, trial=trial)
 
 
-def _fix(particles: Particles, checked: Checked, out: Path, drop_missing: bool) -> None:
+def _fix(particles: Particles, checked: CheckResult, out: Path, drop_missing: bool) -> None:
     n, changes = write_fixed(particles, out, checked, drop_missing)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"\n{n:,} of {len(particles):,} particles in {out}", markup=False)
