@@ -25,7 +25,7 @@ from cryosplat.noise import NoiseModel
 from cryosplat.optics import OpticsGroup
 from cryosplat.poses import Poses, random_poses
 from cryosplat.splatting import voxelize
-from cryosplat.statistics import QuadraticForm, Statistics, accumulate
+from cryosplat.statistics import QuadraticForm, Statistics, _convolution, accumulate
 
 EVEN = OpticsGroup("even", 2.0, 24, 300e3, 2.7e7, 0.1)
 ODD = OpticsGroup("odd", 2.0, 25, 200e3, 2.0e7, 0.07)
@@ -258,3 +258,17 @@ def test_the_line_search_finds_the_minimum_along_a_map(generator: torch.Generato
     at = [float(form(volume * best * factor)) for factor in (0.9, 1.0, 1.1)]
     assert at[1] < at[0] and at[1] < at[2]
     assert at[0] == pytest.approx(at[2], rel=tolerances.QUADRATIC_FORM)
+
+
+@pytest.mark.parametrize("side", [12, 17])
+def test_the_convolution_is_the_same_in_slabs_and_at_once(
+    side: int, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In slabs, which need little memory, on the CPU; at once on other devices."""
+    volume = torch.randn(side, side, side, generator=generator)
+    transfer = torch.rand(2 * side, 2 * side, side + 1, generator=generator)
+    expected = _convolution._at_once(volume, transfer)
+    for size in (1, 2**21):  # a line at a time, and all at once
+        monkeypatch.setattr(_convolution, "SLAB_BYTES", size)
+        found = _convolution.convolve(volume, transfer)
+        torch.testing.assert_close(found, expected, **_scaled(expected))
