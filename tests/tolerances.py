@@ -229,3 +229,19 @@ SIX_DECIMALS = {"rtol": 1e-9, "atol": 1e-6}
 ROUND_OFF = {"rtol": 1e-12, "atol": 0.0}
 # likelihoods of images by float32 slices against squared residuals, nats
 HELD_OUT_GAIN = {"rtol": 1e-4, "atol": 1e-2}
+
+# poses
+# the likelihood of an image and its derivatives by float32 kernels against float64 autograd of the
+# definition, relative to the largest of all images
+LIKELIHOOD_KERNEL = 3e-5
+# its derivative against central differences of the kernel itself
+LIKELIHOOD_DIFFERENCES = 2e-3
+# Gauss and Newton's matrix against differences of the gradient, whose slices have aliases of their own
+CURVATURE = 2e-2
+# rotations composed of increments in float64
+COMPOSED = {"rtol": 0.0, "atol": 1e-12}
+# poses of noise-free images found again, at 3.5 Angstrom: degrees and Angstrom
+POSES_FOUND = 0.05
+SHIFTS_FOUND = 0.02
+# the same search in another frame: float32 slices through other cells, degrees and Angstrom
+POSES_IN_FRAME = 0.02
