@@ -87,7 +87,7 @@ def fake_reconstruct(
         mask=volumes[6].abs().clamp(max=1.0), masks={"auto": masked}, comparison=comparison,
         controls=_controls(note), quality=_quality(volumes, curve, grid, particles),
         notes=(note,), timings={"accumulate": 1.5, "fit halves": 2.5, "total": 4.5},
-        peak_memory=500_000_000,
+        peak_memory=500_000_000, device="CPU",
     )  # fmt: skip
 
 

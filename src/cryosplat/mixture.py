@@ -73,6 +73,13 @@ class GaussianMixture:
         half = quaternions_to_matrices(self.quaternions) * self.scales[:, None, :]
         return half @ half.transpose(1, 2)
 
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> GaussianMixture:
+        """The same on a device, or in another precision."""
+        moved = {name: getattr(self, name).to(device=device, dtype=dtype) for name in TENSORS}
+        return replace(self, **moved)
+
     def select(self, index: Tensor) -> GaussianMixture:
         """The stored Gaussians ``index``."""
         return replace(self, **{name: getattr(self, name)[index] for name in TENSORS})

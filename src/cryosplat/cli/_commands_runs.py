@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._options import Overwrite, Seed, Threads
+from ._options import Device, Overwrite, Seed, Threads
 from ._particle_files import ParticleFiles
 from ._settings import FitOptions
 
@@ -38,9 +38,10 @@ def demo(
         Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")
     ] = Path("cryosplat-demo"),
     seed: Seed = 0,
+    device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Simulate particles of a made-up protein, reconstruct them, and compare with the truth."""
     from ._demo import run_demo
 
-    run_demo(out, seed, threads)
+    run_demo(out, seed, device.value if device else "auto", threads)

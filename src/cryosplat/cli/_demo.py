@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from ..devices import device_of
 from ..estimate import expected_cost
 from ..grid import Grid
 from ..io.mrc import read_map
@@ -29,9 +30,11 @@ SNR = 0.05
 SHIFT_ERROR, ANGLE_ERROR = 0.3, 0.009  # Angstrom; radian, half a degree
 
 
-def run_demo(out: Path, seed: int, threads: int | None) -> RunFolder:
+def run_demo(out: Path, seed: int, device: str, threads: int | None) -> RunFolder:
     """Simulate, reconstruct, and compare with the truth; replaces an earlier demo."""
     threads = use_threads(threads)
+    settings = ReconstructionSettings.from_dict({"seed": seed, "device": device})
+    device_of(device)  # what is missing is better said now than after the simulation
     console = Console(highlight=False, soft_wrap=True)
     with RunFolder.create(out, overwrite=True) as folder, tempfile.TemporaryDirectory() as scratch:
         console.print(
@@ -40,7 +43,7 @@ def run_demo(out: Path, seed: int, threads: int | None) -> RunFolder:
         )
         particles, truth = _simulated(Path(scratch) / "particles", seed)
         print_preflight(particles, expected_cost(PARTICLES, GRID.box_size, threads), threads)
-        run = reconstruct_into(folder, particles, ReconstructionSettings(seed=seed), truth)
+        run = reconstruct_into(folder, particles, settings, truth)
     print_result(run)
     _print_comparison(run, console)
     console.print(f"Pictures   {run.fsc_figure}  {run.slices_figure}", markup=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SettingsError
+from ._options import Device
 
 if TYPE_CHECKING:
     from ..settings import ReconstructionSettings
@@ -95,6 +96,7 @@ class FitOptions:
         ),
     ] = None
     seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed. Default: 0.")] = None
+    device: Device = None
     preset: Annotated[
         Preset | None,
         typer.Option(help="Settings of the CryoSplat paper.", rich_help_panel=IMAGES),
@@ -137,6 +139,7 @@ class FitOptions:
                 "model": self.model and str(self.model), "quick": self.quick or None,
                 "contrast": None if self.invert is None else "dark" if self.invert else "bright",
                 "solver": self.solver and self.solver.value, "symmetry": self.symmetry,
+                "device": self.device and self.device.value,
             },
             {
                 "epochs": self.epochs, "batch_size": self.batch_size, "rate": self.rate,

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..devices import device_of
 from ..fitting import NOWHERE, Journal, Stopped, Store
 from ..particles import Particles
 from ..progress import Progress
@@ -22,7 +23,8 @@ def journal_in(
         return NOWHERE
     if store.exists():
         progress.say(f"Going on from {store}.")
-    return Journal.open(store, {"settings": settings.to_dict(), **digests(particles)})
+    wanted = settings.to_dict() | {"device": device_of(settings.device).type}
+    return Journal.open(store, {"settings": wanted, **digests(particles)})
 
 
 @contextmanager

@@ -145,7 +145,9 @@ def _substitute_noise(
     with progress.stage("noise substitution", len(particles), "images") as stage:
         half_sets = particles.half_sets.long() - 1
         symmetry = subject.settings.symmetry
-        halves = accumulate(read(), half_sets, 2, grid, noise, stage.advance, symmetry)
+        halves = accumulate(
+            read(), half_sets, 2, grid, noise, stage.advance, symmetry, device=subject.device
+        )
     if subject.polarity.sign < 0.0:
         halves = [half.inverted() for half in halves]
     maps = [voxelize(m, grid).detach() for m in refit(Again(read, noise, halves), progress)]

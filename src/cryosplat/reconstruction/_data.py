@@ -127,10 +127,11 @@ def accumulated(
     noise: NoiseModel,
     progress: Progress,
     symmetry: str = "C1",
+    device: torch.device | str = "cpu",
 ) -> Halves:
     """Statistics of both half-sets in one pass; ``sets`` as `held_out_sets` gives them."""
     with progress.stage("accumulating statistics", len(sets), "images") as stage:
-        parts = accumulate(batches, sets, 4, grid, noise, stage.advance, symmetry)
+        parts = accumulate(batches, sets, 4, grid, noise, stage.advance, symmetry, device=device)
     return HalfSet(parts[0], parts[1]), HalfSet(parts[2], parts[3])
 
 

@@ -157,7 +157,13 @@ class _Part:
             QuadraticForm(half.train, self.side),
             QuadraticForm(half.held_out, self.side),
         )
-        trial = fit(train, first, self.schedule, held_out, journal=self.journal.of("trial"))
+        trial = fit(
+            train,
+            first.to(train.linear.device),
+            self.schedule,
+            held_out,
+            journal=self.journal.of("trial"),
+        )
         steps = self.settings.steps if self.settings.steps is not None else trial.step
         scale = float(first.scales.log().mean().exp()) / train.grid.pixel_size
         return Choice(first.copies * len(first), scale, steps, trial.history)
@@ -198,7 +204,7 @@ class _Part:
 
         def start(member: int, journal: Journal) -> GaussianMixture:
             if first is not None:
-                return first
+                return first.to(statistics.backprojection.device)
             generator, symmetry = stream(self.settings, self.number, member), self.settings.symmetry
             k, scale = choice.gaussians, choice.scale
             if self.settings.start == "statistics":
@@ -218,7 +224,7 @@ class _Part:
                         watchers=[counted(stage.advance)], journal=journal,
                     )
                 )  # fmt: skip
-        return mean_of([found.mixture for found in fits])
+        return mean_of([found.mixture for found in fits]).to("cpu")
 
 
 def described(choice: Choice, grid: Grid) -> str:

@@ -53,7 +53,8 @@ def fitted_to_images(
     """Fit all three mixtures to mini-batches of images; goes on from ``journal``."""
     with parts.clock("fit to images"):
         found = _fitted(parts, data, settings, progress, journal.of("images"))
-    mixtures, epochs = list(found.mixtures), [asdict(epoch) for epoch in found.epochs]
+    mixtures = [mixture.to("cpu") for mixture in found.mixtures]
+    epochs = [asdict(epoch) for epoch in found.epochs]
     words = (
         f"{mixtures[0].copies * len(mixtures[0]):,} Gaussians, {len(epochs)} epochs, "
         f"{settings.images.batch_size} images a step"
@@ -61,11 +62,11 @@ def fitted_to_images(
 
     def refit(again: Again, progress: Progress) -> list[GaussianMixture]:
         substitute = replace(data, read=again.read, noise=again.noise)
-        none = Statistics.zero(data.grid)
+        none = Statistics.zero(data.grid).to(again.halves[0].backprojection.device)
         halves = [HalfSet(half, none) for half in again.halves]
         others = replace(parts, sets=(halves[0] + halves[1], *halves))
         found = _fitted(others, substitute, settings, progress, journal.of("images again"))
-        return list(found.mixtures[1:])
+        return [mixture.to("cpu") for mixture in found.mixtures[1:]]
 
     summary = {"members": 1, "choices": [words] * 3, "epochs": epochs}
     return Fitted(mixtures, summary, (), None if parts.earlier else refit)
@@ -92,12 +93,13 @@ def starts_for_images(
     data: ImageData, parts: Parts, settings: ReconstructionSettings
 ) -> list[GaussianMixture]:
     """First mixtures for all particles and each half-set; the halves know nothing of each other."""
+    device = parts.sets[0].train.backprojection.device
     if parts.earlier is not None:
-        return parts.earlier
+        return [mixture.to(device) for mixture in parts.earlier]
     if settings.start == "random":
         generator = torch.Generator().manual_seed(settings.seed)
         k = settings.gaussians or _number(QuadraticForm(parts.sets[0].whole(), parts.side))
-        return [paper_start(data, k, generator, settings.symmetry) for _ in PARTS]
+        return [paper_start(data, k, generator, settings.symmetry).to(device) for _ in PARTS]
     starts: list[GaussianMixture] = []
     for number, part in enumerate(parts.sets):
         form = QuadraticForm(part.whole(), parts.side)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..grid import Grid
@@ -27,7 +28,8 @@ class Maps(NamedTuple):
 class Subject:
     """``maps`` of mixtures and ``voxels`` of the baseline on ``grid``, protein bright.
 
-    ``mask`` of the FSC; ``fingerprints`` of all images.
+    ``mask`` of the FSC; ``fingerprints`` of all images; ``device``: where
+    statistics and fits are computed.
     """
 
     particles: Particles
@@ -39,3 +41,4 @@ class Subject:
     voxels: Maps
     mask: Tensor
     fingerprints: Fingerprints
+    device: torch.device

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ..devices import device_of, device_title
 from ..fitting import Store
 from ..grid import Grid
 from ..maps.fsc import masked_fscs
@@ -64,7 +65,9 @@ def reconstruct(
         A half-set is too small; the start, the mask or the model of ``settings`` does not fit or
         cannot be read; and whatever reading the images raises.
     """
-    clock, told = Clock(), Recorder(progress)
+    clock, told, device = Clock(), Recorder(progress), device_of(settings.device)
+    if device.type != "cpu":
+        told.say(f"Computing on {device_title(device)}.")
     for note in particles.notes:
         told.say(str(note))
     generator = torch.Generator().manual_seed(settings.seed)
@@ -85,7 +88,7 @@ def reconstruct(
     for is_first in (True, False):  # images of several pixel sizes may need a second pass
         with clock("accumulate"):
             batches = fingerprints.watch(particles.batches())
-            halves = accumulated(batches, sets, grid, noise, told, settings.symmetry)
+            halves = accumulated(batches, sets, grid, noise, told, settings.symmetry, device)
         with clock("contrast"):
             polarity = polarity or polarity_of(halves, settings, told)
             halves = _upright(halves, polarity)
@@ -114,7 +117,8 @@ def reconstruct(
         comparison = compare(maps, voxels, mask, grid, generator)
         masked = masked_fscs(maps.half1, maps.half2, masks, generator)
     subject = Subject(
-        particles, noise, polarity, grid, settings, maps, voxels, mask, fingerprints
+        particles, noise, polarity, grid, settings, maps, voxels, mask, fingerprints,
+        device,
     )  # fmt: skip
     with clock("controls"):
         remarks = [] if user_mask is None else remarks_on(mask, masked["user"], maps.full, grid)
@@ -131,6 +135,7 @@ def reconstruct(
         comparison=comparison, controls=controls, quality=quality,
         notes=tuple(by_severity([*controls.notes, *particles.notes, *told.notes])),
         timings=clock.seconds | {"total": clock.total()}, peak_memory=peak_memory(),
+        device=device_title(device),
     )  # fmt: skip
 
 
@@ -141,4 +146,5 @@ def _upright(halves: Halves, polarity: Polarity) -> Halves:
 
 def _baseline(halves: Halves, progress: Progress) -> Maps:
     with progress.stage("voxel baseline", 5, "maps") as stage:
-        return Maps(*voxel_maps((halves[0].whole(), halves[1].whole()), stage.advance))
+        maps = voxel_maps((halves[0].whole(), halves[1].whole()), stage.advance)
+    return Maps(*(volume.cpu() for volume in maps))

@@ -31,7 +31,8 @@ class Reconstruction:
     were held out; ``fitted``: mixtures [full, half 1, half 2] in a cube of ``fitted_side`` voxels,
     and how they came about; ``maps`` of them on ``grid``, ``voxels``: the baseline; ``mask``: that
     of the masked FSC, one of ``masks``, under which the half-map FSC is given; ``notes``: alarms
-    first; ``timings``: seconds of each stage, and "total"; ``peak_memory`` in bytes.
+    first; ``timings``: seconds of each stage, and "total"; ``peak_memory`` in bytes; ``device`` by
+    name.
     """
 
     settings: ReconstructionSettings
@@ -55,6 +56,7 @@ class Reconstruction:
     notes: tuple[Note, ...]
     timings: dict[str, float]
     peak_memory: int
+    device: str
 
     @property
     def mixtures(self) -> list[GaussianMixture]:

@@ -257,6 +257,8 @@ class RunSummary(Part):
     timings: dict[str, float] | None = None
     """Seconds."""
     peak_memory_bytes: Number = None
+    device: str | None = None
+    """What statistics and fits were computed on."""
     settings: dict[str, Any] | None = None
     provenance: Provenance | None = None
 

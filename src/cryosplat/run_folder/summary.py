@@ -63,6 +63,7 @@ def summary_of(result: Reconstruction, curves: Mapping[str, Tensor]) -> RunSumma
         notes=list(result.notes),
         timings=result.timings,
         peak_memory_bytes=result.peak_memory,
+        device=result.device,
         settings=result.settings.to_dict(),
         provenance=Provenance.model_validate(provenance()),
         **result.fitted.summary,

@@ -117,7 +117,8 @@ class ReconstructionSettings:
     statistics of all particles, or on mini-batches of images as ``images`` says; ``quick``: leave out
     the control that fits everything a second time; ``mask``: file of the mask of the FSC, None to find
     one; ``model``: file of an atomic model to compare the map with; ``symmetry``: the point group of
-    the map, about RELION's axes, as `symmetry_name` takes it.
+    the map, about RELION's axes, as `symmetry_name` takes it; ``device`` that statistics and fits are
+    computed on, "auto" for the CUDA device where there is one.
 
     Raises
     ------
@@ -138,6 +139,7 @@ class ReconstructionSettings:
     mask: str | None = setting(None, file().or_none())
     model: str | None = setting(None, file().or_none())
     symmetry: str = setting("C1", point_group())
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", choice("auto", "cpu", "cuda"))
     images: ImageSchedule = ImageSchedule()
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ def polarity_score(form: QuadraticForm) -> float:
             torch.full((1, 3), width * form.grid.side),
             torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
             torch.ones(1),
-        )
+        ).to(form.linear.device)
         volume = voxelize(blob, form.grid).double()
         power = float((volume * form.convolve(volume.float())).sum())
         scores.append(float((form.linear * volume).sum()) / math.sqrt(max(power, 1e-30)))
