@@ -1,41 +1,45 @@
-"""Splatting on a CUDA device: images a second, errors, and how far from the device's bounds.
+"""All that runs on a CUDA device: errors, rates, distance from the device's bounds, whole runs.
 
-``python benchmarks/gpu.py`` writes ``benchmarks/results/gpu.json``. On a machine without a CUDA
-device the file says that nothing was measured, and why. ``--sweep`` also times other launch
-parameters of the kernels, to choose those in `cryosplat.splatting._splat_cuda` by.
+``python benchmarks/gpu.py`` writes ``benchmarks/results/gpu.json`` within eight minutes. On a
+machine without a CUDA device the file says that nothing was measured, and why. ``--sweep`` also
+times other launch parameters of the kernels, to choose those in `cryosplat.splatting._splat_cuda`
+by. Kernels of the statistics solver are in `gpu_cases`, whole runs in `gpu_runs`.
 
-Every row tells three loops: ``kernels``, the splat and its adjoint alone; ``projection``, from the
-parameters of a mixture through images, their transforms and back to gradients of the parameters;
-``training``, the image-space solver's step: projection, CTF, loss, gradient, update, for images
-already on the device.
+Every row of splatting tells three loops: ``kernels``, the splat and its adjoint alone;
+``projection``, from the parameters of a mixture through images, their transforms and back to
+gradients of the parameters; ``training``, the image-space solver's step: projection, CTF, loss,
+gradient, update, for images already on the device.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import logging
 import math
+import tempfile
 import time
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gpu_cases
+import gpu_runs
 import machine
 import torch
+from gpu_cases import Ceilings, batch_of, mixture_of, poses_of, seconds
 from run import write_json
 from torch import Tensor
 
+from cryosplat.devices import device_of
+from cryosplat.errors import SettingsError
 from cryosplat.fitting import Encoding, Schedule
 from cryosplat.fitting._parameters import Learner
 from cryosplat.fitting.images.data import Observed
 from cryosplat.fitting.images.term import ImageLikelihood, equal_precision
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
-from cryosplat.optics import Optics, OpticsGroup
-from cryosplat.poses import Poses, random_poses
 from cryosplat.splatting import project
 from cryosplat.splatting._operator import splat_adjoint_op, splat_op
 from cryosplat.splatting._project import view
@@ -56,27 +60,6 @@ SWEEP = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Ceilings:
-    """Float32 operations and bytes a second that the device reaches: matrix product and copy."""
-
-    operations: float
-    memory: float
-
-
-def seconds(call: Callable[[], object], device: torch.device, repeats: int = 20) -> float:
-    """Seconds of one call: the fastest of three runs of some calls, ended by one synchronisation."""
-    found = []
-    for run in range(4):
-        begun = time.perf_counter()
-        for _ in range(repeats if run else 3):
-            call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        found.append((time.perf_counter() - begun) / repeats)
-    return min(found[1:])
-
-
 def ceilings(device: torch.device, side: int = 8192) -> Ceilings:
     """The device's ceilings, the matrix product without TF32."""
     a, b = torch.rand(side, side, device=device), torch.rand(side, side, device=device)
@@ -85,23 +68,6 @@ def ceilings(device: torch.device, side: int = 8192) -> Ceilings:
     product = seconds(lambda: a @ b, device, 5)
     copied = seconds(lambda: target.copy_(source), device, 5)
     return Ceilings(2.0 * side**3 / product, 8.0 * source.numel() / copied)
-
-
-def mixture_of(k: int, box: int, device: torch.device) -> GaussianMixture:
-    """Gaussians in a ball of 0.3 box, scales from 0.7 to 2 pixels of 1 Å: what fits end with."""
-    generator = torch.Generator().manual_seed(4)
-    direction = torch.nn.functional.normalize(torch.randn(k, 3, generator=generator), dim=1)
-    radius = 0.3 * box * torch.rand(k, 1, generator=generator) ** (1 / 3)
-    scales = 0.7 * (2.0 / 0.7) ** torch.rand(k, 3, generator=generator)
-    quaternions = torch.nn.functional.normalize(torch.randn(k, 4, generator=generator), dim=1)
-    parts = (direction * radius, scales, quaternions, torch.ones(k))
-    return GaussianMixture(*(part.to(device) for part in parts))
-
-
-def poses_of(n: int, device: torch.device) -> Poses:
-    """Random orientations, no shifts."""
-    poses = random_poses(n, torch.Generator().manual_seed(5))
-    return Poses(poses.rotations.to(device), poses.shifts.to(device))
 
 
 def evaluations(centres: Tensor, precisions: Tensor, side: int) -> tuple[int, int, int]:
@@ -163,14 +129,8 @@ def projection(k: int, n: int, box: int, device: torch.device) -> dict[str, Any]
 
 def training(k: int, n: int, box: int, device: torch.device) -> dict[str, Any]:
     """The image-space solver's step for images on the device."""
-    grid, poses = Grid(box, 1.0), poses_of(n, device)
-    zero = torch.zeros(n, dtype=torch.float64, device=device)
-    optics = Optics(
-        (OpticsGroup("one", 1.0, box, 300e3, 2.7e7, 0.1),), zero.long(), zero + 15e3, zero + 14e3,
-        zero, zero, zero, zero + 1.0,
-    )  # fmt: skip
-    transforms = torch.fft.rfft2(torch.randn(n, box, box, device=device))
-    observed = Observed(torch.arange(n), transforms, poses, optics)
+    grid, poses, batch = Grid(box, 1.0), poses_of(n, device), batch_of(n, box).to(device)
+    observed = Observed(batch.index, torch.fft.rfft2(batch.images), poses, batch.optics)
     encoding = Encoding(grid.side, float(k), 0.4 / box)
     parameters = [encoding.encode(mixture_of(k, box, device))]
     learner = Learner(parameters, ["C1"], encoding, Schedule(rates=(1e-6,) * 4), 0)
@@ -222,11 +182,10 @@ def sweep(device: torch.device, k: int, n: int, box: int) -> list[dict[str, Any]
     return rows
 
 
-def measure(
-    device: torch.device, sizes: list[tuple[int, int]], box: int = BOX, side: int = 8192
-) -> dict[str, Any]:
-    """All measurements: ``sizes`` are Gaussians and images a batch, ``side`` that of the ceilings."""
-    limits = ceilings(device, side)
+def splatting(
+    device: torch.device, sizes: list[tuple[int, int]], limits: Ceilings, box: int = BOX
+) -> list[dict[str, Any]]:
+    """Three loops for each of ``sizes``, Gaussians and images a batch."""
     rows = []
     for k, n in sizes:
         if device.type == "cuda":
@@ -238,47 +197,74 @@ def measure(
         if device.type == "cuda":
             row["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
         rows.append(row)
-        LOG.info("%s", row)
-    return {
-        "ceilings": {"operations": limits.operations, "memory": limits.memory},
-        "relative_errors": errors(device, min(500, sizes[0][0]), box),
-        "rows": rows,
-    }
-
-
-def why_not() -> str:
-    """What keeps this machine from measuring, or nothing."""
-    if not torch.cuda.is_available():
-        return f"no CUDA device is at hand (PyTorch {torch.__version__})"
-    if importlib.util.find_spec("triton") is None:
-        return "the package triton is not installed (pip install 'cryosplat[gpu]')"
-    return ""
+    return rows
 
 
 def main() -> None:
     """Measure what can be measured here and write the results."""
     parser = argparse.ArgumentParser(description="Splatting on a CUDA device.")
     parser.add_argument("--results", type=Path, default=HERE / "results", metavar="FOLDER")
+    data = Path(tempfile.gettempdir()) / "cryosplat-gpu"
+    parser.add_argument("--data", type=Path, default=data, metavar="FOLDER", help="for whole runs")
+    parser.add_argument("--devices", nargs="+", default=["cuda", "cpu"], help="of whole runs")
+    parser.add_argument("--parts", nargs="+", metavar="PART", help="only these measurements")
     parser.add_argument("--sweep", action="store_true", help="time other launch parameters too")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     content: dict[str, Any] = {"machine": machine.describe(), "goal": GOAL}
-    reason = why_not()
-    if reason:
-        content |= {"measured": False, "why": reason}
-        LOG.info("not measured: %s", reason)
+    try:
+        device = device_of("cuda")
+    except SettingsError as error:
+        content |= {"measured": False, "why": str(error)}
+        LOG.info("not measured: %s", error)
     else:
-        device = torch.device("cuda")
-        found = torch.cuda.get_device_properties(device)
-        sizes = [(k, n) for k in GAUSSIANS for n in BATCHES]
-        content |= {
-            "measured": True, "device": found.name, "multiprocessors": found.multi_processor_count,
-            "device_memory_gb": math.floor(found.total_memory / 1e9), **measure(device, sizes),
-        }  # fmt: skip
-        if given.sweep:
-            content["sweep"] = sweep(device, max(GAUSSIANS), max(BATCHES), BOX)
-    given.results.mkdir(parents=True, exist_ok=True)
-    write_json(given.results / "gpu.json", content)
+        measure(device, given, content)
+    write(given.results, content)
+
+
+def write(folder: Path, content: dict[str, Any]) -> None:
+    """What was measured so far."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "gpu.json", content)
+
+
+def measure(device: torch.device, given: argparse.Namespace, content: dict[str, Any]) -> None:
+    """Add all measurements, each written once it is made; what fails is told in its place."""
+    properties = torch.cuda.get_device_properties(device)
+    limits = ceilings(device)
+    sizes = [(k, n) for k in GAUSSIANS for n in BATCHES]
+    parts: dict[str, Callable[[], Any]] = {
+        "relative_errors": lambda: {
+            "splatting": errors(device), "statistics": gpu_cases.check(device)
+        },
+        "statistics": lambda: [
+            *gpu_cases.gridding(device, limits, 128, 1024),
+            *gpu_cases.gridding(device, limits, 256, 256),
+            *gpu_cases.accumulation(device, limits, 128, 1024),
+            *gpu_cases.accumulation(device, limits, 256, 256),
+            *gpu_cases.descent(device, limits, 96, 8000),
+            *gpu_cases.descent(device, limits, 160, 30000),
+        ],
+        "splatting": lambda: splatting(device, sizes, limits),
+        "runs": lambda: gpu_runs.runs(gpu_runs.PROBLEMS, given.devices, given.data),
+    }  # fmt: skip
+    if given.sweep:
+        parts["sweep"] = lambda: sweep(device, max(GAUSSIANS), max(BATCHES), BOX)
+    content |= {
+        "measured": True, "device": properties.name,
+        "multiprocessors": properties.multi_processor_count,
+        "device_memory_gb": math.floor(properties.total_memory / 1e9),
+        "ceilings": {"operations": limits.operations, "memory": limits.memory},
+    }  # fmt: skip
+    for name in given.parts or parts:
+        part = parts[name]
+        begun = time.perf_counter()
+        try:
+            content[name] = part()
+        except Exception as error:
+            content[name] = {"failed": repr(error), "trace": traceback.format_exc()[-3000:]}
+        LOG.info("%s, %.1f s: %s", name, time.perf_counter() - begun, content[name])
+        write(given.results, content)
 
 
 if __name__ == "__main__":
