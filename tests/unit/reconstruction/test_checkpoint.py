@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from cryosplat.fitting import NOWHERE, Journal, Stopped
 from cryosplat.io.checkpoint import CheckpointFile
 from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction._checkpoint import resumable
+
+
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """A shell starts what it runs in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_signal_waits_until_the_state_is_written(tmp_path: Path) -> None:
