@@ -25,11 +25,14 @@ from cryosplat.batch import Batch
 from cryosplat.errors import ImageError
 from cryosplat.grid import Grid
 from cryosplat.noise import (
+    Levels,
     NoiseModel,
     background_levels,
     blank_corners,
     estimate_noise,
     estimate_noise_of_groups,
+    fitted_background,
+    prepare,
 )
 from cryosplat.optics import OpticsGroup, ctf
 from cryosplat.poses import random_poses
@@ -59,13 +62,12 @@ def _white(generator: torch.Generator, box: int = BOX) -> Tensor:
 @pytest.mark.parametrize("box", [32, 33])
 def test_white_noise_has_the_variance_of_its_pixels(box: int, generator: torch.Generator) -> None:
     model = estimate_noise([_batch(_white(generator, box))])
-    assert not model.normalise
     assert model.variance[0].shape == (box // 2 + 1,)
     torch.testing.assert_close(
         model.variance[0][3:] / box**2, torch.ones(box // 2 - 2).double(),
         **tolerances.NOISE_SPECTRUM,
     )  # fmt: skip
-    assert float(model.variance[0][:3].max()) < 1.2 * box**2
+    assert float(model.variance[0][1:3].max()) < 1.4 * box**2
     assert float(model.variance[0][1:].mean()) == pytest.approx(
         box**2, rel=tolerances.SAMPLE_VARIANCE
     )
@@ -76,7 +78,7 @@ def test_coloured_noise_has_its_spectrum(generator: torch.Generator) -> None:
     gain = (1.6 - 0.06 * shells).clamp_min(0.5)
     images = torch.fft.irfft2(torch.fft.rfft2(_white(generator)) * gain, s=(BOX, BOX))
     model = estimate_noise([_batch(images)])
-    level = 1.0 if not model.normalise else float(images.var())
+    level = float(images.var())
     expected = torch.tensor([float(gain[shells == s].square().mean()) for s in range(BOX // 2 + 1)])
     found = model.variance[0] * level / BOX**2
     # the first shells: the background's mean is taken away, and their neighbours stand in for them
@@ -106,12 +108,10 @@ def test_images_at_another_level_are_normalised(
 ) -> None:
     images = _white(generator)
     model = estimate_noise([_batch(images * factor + offset)])
-    assert model.normalise
     normalised = model.normalised(_batch(images * factor + offset))
-    mean, deviation = background_levels(images)
-    expected = (images - mean[:, None, None]) / deviation[:, None, None]
+    expected = fitted_background(images).taken_from(images)
     torch.testing.assert_close(normalised, expected, rtol=0.0, atol=1e-6 * (1e2 + abs(offset)))
-    assert float(model.variance[0].mean()) == pytest.approx(BOX**2, rel=0.1)
+    assert float(model.variance[0][1:].mean()) == pytest.approx(BOX**2, rel=0.1)
 
 
 def test_images_of_changing_levels_are_normalised_each_by_its_own(
@@ -119,15 +119,42 @@ def test_images_of_changing_levels_are_normalised_each_by_its_own(
 ) -> None:
     images = _white(generator) * (0.5 + torch.rand(N, 1, 1, generator=generator))
     model = estimate_noise([_batch(images)])
-    assert model.normalise
-    mean, deviation = background_levels(model.normalised(_batch(images)))
-    assert float(mean.abs().max()) < 1e-5
-    assert float((deviation - 1).abs().max()) < 1e-5
+    found = fitted_background(model.normalised(_batch(images)))
+    assert float(found.mean.abs().max()) < 1e-5 and float(found.slope.abs().max()) < 1e-6
+    assert float((found.deviation - 1).abs().max()) < 1e-5
 
 
-def test_normal_images_are_left_alone(generator: torch.Generator) -> None:
-    batch = _batch(_white(generator))
-    assert estimate_noise([batch]).normalised(batch) is batch.images
+@pytest.mark.parametrize("box", [24, 33])
+def test_a_plane_changes_nothing(box: int, generator: torch.Generator) -> None:
+    white = _white(generator, box)
+    axis = torch.arange(box) - box // 2
+    slope = torch.randn(N, 2, generator=generator)
+    plane = slope[:, :1, None] * axis + slope[:, 1:, None] * axis[:, None] + 3.0
+    before, after = fitted_background(white), fitted_background(white + plane)
+    torch.testing.assert_close(after.slope, before.slope + slope, rtol=0.0, atol=1e-4)
+    torch.testing.assert_close(after.mean, before.mean + 3.0, rtol=0.0, atol=1e-4)
+    flat = before.taken_from(white)
+    torch.testing.assert_close(after.taken_from(white + plane), flat, rtol=0.0, atol=2e-4)
+
+
+@pytest.mark.parametrize("box", [24, 33])
+def test_the_error_of_the_plane_counts_as_noise(box: int, generator: torch.Generator) -> None:
+    """What is told of white noise is what normalised white noise has, in the first shells too."""
+    images = torch.randn(1500, box, box, generator=generator)
+    model = estimate_noise([_batch(images)])
+    power = fourier.transform(model.normalised(_batch(images)), 2).abs().square()
+    found = fourier.shell_means(power.mean(0)[None], 2, fourier.friedel_counts(box))[0]
+    torch.testing.assert_close(model.variance[0][:4], found[:4].double(), rtol=0.2, atol=0.0)
+
+
+def test_carbon_in_a_corner_does_not_tilt_the_plane(generator: torch.Generator) -> None:
+    images = _white(generator, 48)
+    before = fitted_background(images)
+    images[:, :5, :7] += 30.0
+    after = fitted_background(images)
+    assert float((after.slope - before.slope).abs().max()) < 0.01
+    assert float((after.mean - before.mean).abs().max()) < 0.2
+    assert float((after.deviation / before.deviation - 1).abs().max()) < 0.1
 
 
 def test_constant_backgrounds_do_not_divide_by_zero() -> None:
@@ -138,6 +165,53 @@ def test_constant_backgrounds_do_not_divide_by_zero() -> None:
     model = estimate_noise([_batch(images)])
     assert bool(torch.isfinite(model.normalised(_batch(images))).all())
     assert bool((model.variance[0] > 0).all()) and bool(torch.isfinite(model.variance[0]).all())
+
+
+HITS = [(3, 5, 1000.0), (20, 20, -40.0), (0, 31, 12.0)]
+
+
+def test_pixels_that_stand_out_are_replaced(generator: torch.Generator) -> None:
+    images = _white(generator)
+    assert int(prepare(_batch(images)).outlying.sum()) == 0
+    hit = images.clone()
+    for y, x, value in HITS:
+        hit[7, y, x] = value
+    hit[9, :, 14] = -25.0  # a dead column
+    found = prepare(_batch(hit))
+    expected = torch.zeros(N, dtype=torch.int64)
+    expected[7], expected[9] = len(HITS), BOX
+    assert torch.equal(found.outlying, expected)
+    assert float(found.images.abs().max()) < 7.0
+    clean = prepare(_batch(images)).images
+    other = torch.arange(N) != 9
+    other[7] = False
+    assert torch.equal(found.images[other], clean[other])
+    assert float((found.images[7] - clean[7]).square().mean()) < 0.02
+
+
+@pytest.mark.parametrize("level", [0.0, 0.01, 1.0])
+def test_bright_particles_do_not_stand_out(level: float, generator: torch.Generator) -> None:
+    grid = Grid(BOX, 2.0)
+    batch = simulated_batch(
+        voxelize(blobs(9, 8.0, generator), grid).float(), grid, 40, 0.0, generator
+    )
+    scale = 30.0 / float(batch.images.abs().max())
+    noise = level * torch.randn(batch.images.shape, generator=generator)
+    images = scale * batch.images + noise
+    assert int(prepare(replace(batch, images=images)).outlying.sum()) == 0
+
+
+def test_an_image_unlike_the_others_is_known(generator: torch.Generator) -> None:
+    images = _white(generator) * torch.rand(N, 1, 1, generator=generator)
+    images[5, 8:24, 8:24] += 4.0  # a crystal, not a level
+    images[6] *= 100.0
+    batch = _batch(images)
+    model = estimate_noise([batch])
+    levels = Levels.of(batch.index, batch.optics.group, model.prepared(batch))
+    unlike = levels.unlike(model.powers)
+    assert unlike.nonzero().flatten().tolist() == [5]
+    clean = estimate_noise([batch.select((torch.arange(N) != 5).nonzero().flatten())])
+    torch.testing.assert_close(model.variance[0], clean.variance[0])
 
 
 def _cut(images: Tensor, radius: float) -> Tensor:
@@ -155,10 +229,11 @@ def test_noise_of_images_cut_to_a_circle_is_that_inside(
 ) -> None:
     whole, cut = _white(generator, box), _cut(_white(generator, box), radius)
     model = estimate_noise([_batch(cut + 0.05)], cut=True)
-    assert model.circles == pytest.approx((radius - EDGE,), abs=0.5) and not model.normalise
-    mean, deviation = model.levels(_batch(cut + 0.05))
-    torch.testing.assert_close(mean, torch.full((N,), 0.05))
-    assert float(deviation.median()) == pytest.approx(1.0, abs=0.05)
+    assert model.circles == pytest.approx((radius - EDGE,), abs=0.5)
+    background = model.prepared(_batch(cut + 0.05)).background
+    torch.testing.assert_close(background.mean, torch.full((N,), 0.05))
+    assert not bool(background.slope.any())
+    assert float(background.deviation.median()) == pytest.approx(1.0, abs=0.05)
     area = float(_cut(torch.ones_like(whole), radius)[0].square().sum())
     found = model.variance[0][4:]
     torch.testing.assert_close(
@@ -199,9 +274,10 @@ def test_noise_of_premultiplied_images_is_that_before(
     images = _cut(stored, radius) if radius else stored
     batch = Batch(torch.arange(N), images, random_poses(N, generator), optics)
     model = estimate_noise([batch], cut=radius > 0.0)
-    assert model.normalise
     assert model.circles == (pytest.approx((radius - EDGE,), abs=0.5) if radius else ())
-    assert float(model.levels(batch)[1].median()) == pytest.approx(0.5, rel=0.05)
+    assert float(model.prepared(batch).background.deviation.median()) == pytest.approx(
+        0.5, rel=0.05
+    )
     shown = float(_cut(torch.ones(1, box, box), radius).square().sum()) if radius else box**2
     found = model.variance[0][4:]
     assert float(found.mean()) == pytest.approx(shown, rel=0.1)
@@ -225,7 +301,10 @@ def test_each_optics_group_has_its_own_noise(generator: torch.Generator) -> None
     model = estimate_noise([first, louder])
     assert [len(v) for v in model.variance] == [13, 16, 0]
     assert float(model.variance[0][1:].mean()) == pytest.approx(24**2, rel=0.06)
-    assert float(model.variance[1][1:].mean()) == pytest.approx(1.21 * 30**2, rel=0.06)
+    assert float(model.variance[1][1:].mean()) == pytest.approx(30**2, rel=0.06)
+    variance = model.variance[1]
+    model = estimate_noise([second])
+    torch.testing.assert_close(model.variance[1], variance, rtol=1e-4, atol=0.0)
 
 
 def test_groups_are_held_one_at_a_time(generator: torch.Generator) -> None:

@@ -12,7 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..noise import LEVEL_LIMIT, MEAN_LIMIT, background_levels, blank_corners
+from ..noise import (
+    LEVEL_LIMIT,
+    MEAN_LIMIT,
+    Levels,
+    Prepared,
+    blank_corners,
+    fitted_background,
+    usual,
+    without_outlying,
+)
 from ..notes import Note
 from ..particles import Particles
 from ..particles.images import LARGEST
@@ -20,16 +29,14 @@ from .values import Item, shortlist
 
 SAMPLE = 2000
 SECONDS = 15.0
-OUTLYING = 12.0  # robust deviations of the logarithm of an image's deviation
-SPIKE = 20.0  # an extreme pixel in deviations of its image, beside the sample's usual one
 AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
     """Measurements on the images ``positions`` (m,): whether they are ``finite`` and ``varied``;
-    ``mean`` and ``deviation`` of their background and whether it is ``blank``, ``spread`` of the
-    whole, ``extreme`` pixel over that, all (m,); ``unread``: positions that could not be read, and
+    ``mean`` and ``deviation`` of their background and whether it is ``blank``, ``power`` and
+    ``outlying`` as in `Levels`, all (m,); ``unread``: positions that could not be read, and
     ``complete``: whether all images were read in time."""
 
     positions: NDArray[np.int64]
@@ -38,8 +45,8 @@ class Pixels:
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
     blank: NDArray[np.bool_]
-    spread: NDArray[np.float64]
-    extreme: NDArray[np.float64]
+    power: NDArray[np.float64]
+    outlying: NDArray[np.float64]
     unread: NDArray[np.int64]
     complete: bool
 
@@ -97,10 +104,10 @@ def measure(particles: Particles, positions: NDArray[np.int64], seconds: float =
     for box in tuple(pending):
         measure_pending(box)
     columns = np.concatenate(blocks) if blocks else np.zeros((0, 7))
-    finite, varied, mean, deviation, blank, spread, extreme = columns.T
+    finite, varied, mean, deviation, blank, power, outlying = columns.T
     return Pixels(
         np.concatenate(positions_of), finite > 0, varied > 0, mean, deviation, blank > 0,
-        spread, extreme, np.concatenate(unread), complete,
+        power, outlying, np.concatenate(unread), complete,
     )  # fmt: skip
 
 
@@ -108,13 +115,16 @@ def _measure(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
     flat = pixels.reshape(len(pixels), -1)
     finite = np.all(np.abs(flat) < LARGEST, axis=1)  # not where it is NaN
     whole = np.where(finite[:, None], flat, 0.0).astype(np.float32)
-    low, high = whole.min(1), whole.max(1)
-    centre, spread = whole.mean(1, dtype=np.float64), whole.std(1, dtype=np.float64)
-    mean, deviation = background_levels(torch.from_numpy(whole.reshape(pixels.shape)))
-    extreme = np.maximum(high - centre, centre - low) / np.maximum(spread, 1e-30)
-    varied = ~finite | (high > low)
-    blank = blank_corners(torch.from_numpy(whole.reshape(pixels.shape)))
-    columns = finite, varied, mean.numpy(), deviation.numpy(), blank.numpy(), spread, extreme
+    varied = ~finite | (whole.max(1) > whole.min(1))
+    images = torch.from_numpy(whole.reshape(pixels.shape))
+    blank = blank_corners(images)
+    images, outlying = without_outlying(images)
+    background = fitted_background(images)
+    found = Prepared(background.taken_from(images), background, outlying)
+    columns = (
+        finite, varied, background.mean, background.deviation, blank, found.powers,
+        outlying / flat.shape[1],
+    )  # fmt: skip
     return np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
 
 
@@ -122,7 +132,7 @@ def image_items(particles: Particles, pixels: Pixels) -> list[Item]:
     """Items on the images that were read."""
     n = len(pixels.positions)
     text = f"{n:,} of {len(particles):,} read" + ("" if pixels.complete else " in the time allowed")
-    findings = [*_unusable_notes(particles, pixels), *_outlier_notes(particles, pixels)]
+    findings = [*_unusable_notes(particles, pixels), *_level_notes(particles, pixels)]
     items = [Item("images", text, tuple(findings))]
     good = pixels.finite & pixels.varied
     if good.any():
@@ -158,25 +168,15 @@ def _unusable_notes(particles: Particles, pixels: Pixels) -> Iterator[Note]:
             )
 
 
-def _outlier_notes(particles: Particles, pixels: Pixels) -> Iterator[Note]:
+def _level_notes(particles: Particles, pixels: Pixels) -> list[Note]:
+    """What a reconstruction will do to single images, in its words."""
     good = pixels.finite & pixels.varied
-    if good.sum() < 20:
-        return
-    with np.errstate(divide="ignore"):
-        level = np.log(np.maximum(pixels.spread, 1e-30))
-    level -= np.median(level[good])
-    width = max(1.4826 * float(np.median(np.abs(level[good]))), 0.02)
-    usual = float(np.median(pixels.extreme[good]))
-    outliers = good & ((np.abs(level) > OUTLYING * width) | (pixels.extreme > usual + SPIKE))
-    if outliers.any():
-        worst = np.argsort(-np.where(outliers, np.abs(level) / width + pixels.extreme, -1.0))
-        names = [_name(particles, int(pixels.positions[i])) for i in worst[: int(outliers.sum())]]
-        yield Note(
-            "images-outliers", "warning",
-            f"{int(outliers.sum()):,} of {int(good.sum()):,} images are outliers, by their standard "
-            f"deviation or an extreme pixel: {shortlist(names)}.",
-            "Inspect them; typical causes are ice, carbon edges and hot pixels.",
-        )  # fmt: skip
+    index = torch.from_numpy(pixels.positions[good])
+    group = particles.optics.group[index]
+    columns = (pixels.mean, pixels.deviation, pixels.power, pixels.outlying)
+    levels = Levels(index, group, *(torch.from_numpy(column[good]) for column in columns))
+    powers = [usual(levels.power[group == i]) for i in range(len(particles.optics.groups))]
+    return levels.notes(levels.unlike(powers), lambda i: _name(particles, i))
 
 
 def _background(pixels: Pixels, good: NDArray[np.bool_]) -> Item:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import fourier
-from ..noise import background_window, blank_corners
+from ..noise import background_window, blank_corners, fitted_background, without_outlying
 from ..notes import Note
 from ..optics import ISOTROPIC, Optics, ctf
 from ..particles import Particles
@@ -74,7 +74,8 @@ def background_slope(particles: Particles, positions: NDArray[np.int64]) -> floa
     quiet = bool(blank_corners(stored).any()) or float(corners.median()) < NOISY
     if len(positions) < FEWEST or quiet:
         return None
-    power = _shells(_power(stored, window))
+    even = without_outlying(stored)[0]  # one loud image would speak for all
+    power = _shells(_power(fitted_background(even).taken_from(even), window))
     return _slope(
         power, _shells(_windowed_ctf(particles.optics.select(torch.from_numpy(positions)), window))
     )

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..optics import image_ctf
-from .background import background_levels
+from .preparing import Prepared, prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +18,17 @@ class NoiseModel:
 
     ``variance[g]`` (box // 2 + 1,) float64: ``E |noise transform|^2`` per shell of optics group g,
     for an unnormalised transform (white noise of deviation 1 has ``box^2``); empty for a group that
-    has no images. ``normalise``: whether each image is brought to background mean 0, deviation 1.
-    ``circles[g]``: radius in pixels where the images of group g fall to half their power, to be blank
-    beyond it, 0 for whole ones; () where all are whole.
+    has no images. ``normalise``: whether each image is brought to its own background, as `prepare`
+    does. ``circles[g]``: radius in pixels where the images of group g fall to half their power, to be
+    blank beyond it, 0 for whole ones; () where all are whole. ``powers[g]``: what the logarithm of the
+    mean square of a prepared image of group g usually is, and the width of what is usual; () where
+    that is not known.
     """
 
     variance: tuple[Tensor, ...]
     normalise: bool
     circles: tuple[float, ...] = ()
+    powers: tuple[tuple[float, float], ...] = ()
 
     @property
     def digest(self) -> str:
@@ -48,26 +50,13 @@ class NoiseModel:
         rows = (1.0 / v if len(v) == n_shells else none.to(v) for v in self.variance)
         return torch.stack(list(rows)).float()
 
-    def levels(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the background of a batch's images, (n,).
-
-        Of images that are stored multiplied by their CTF: the deviation before, and no mean, as the
-        CTF leaves little of one.
-        """
-        mean, deviation = (torch.zeros(len(batch), device=batch.images.device) for _ in range(2))
-        for number in batch.optics.group.unique().tolist():
-            rows = (batch.optics.group == number).nonzero().squeeze(1)
-            circle = self.circles[number] if self.circles else 0.0
-            mean[rows], deviation[rows] = background_levels(batch.images[rows], circle)
-            if batch.optics.groups[number].processing == "premultiplied":
-                ctf = image_ctf(batch.optics.select(rows), batch.box_size)
-                mean[rows] = 0.0
-                deviation[rows] /= ctf.square().mean((1, 2)).sqrt().clamp_min(1e-6)
-        return mean, deviation
+    def prepared(self, batch: Batch) -> Prepared:
+        """The images of a batch as data, whether the model says `normalise` or not."""
+        return prepare(batch, self.circles)
 
     def normalised(self, batch: Batch) -> Tensor:
-        """The images of a batch, their background brought to (0, 1) where it was not."""
-        if not self.normalise:
-            return batch.images
-        mean, deviation = self.levels(batch)
-        return (batch.images - mean[:, None, None]) / deviation[:, None, None]
+        """The images of a batch (n, d, d) as data, as `prepare` has them.
+
+        The images themselves for a model that does not `normalise`.
+        """
+        return self.prepared(batch).images if self.normalise else batch.images

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import fourier
 from ..errors import ImageError, MrcError, StackError
 from ..io.mrc import StackFile
+from ..noise import without_outlying
 from ..notes import Note
 from .faults import AbsentStack, StackFaults
 from .resolving import ambiguous, resolve, resolve_all, suffix_notes
@@ -101,8 +102,10 @@ class ImageSource:
             images = images * torch.from_numpy(self.sign[index])[:, None, None]
         d = images.shape[-1]
         box = dict(self.crops).get(d, d)
-        # scaled so that white noise, and with it normalised images, keep their power per pixel
-        return images if box == d else fourier.resample(images, box, 2) * (box / d)
+        if box == d:
+            return images
+        # a hit on one pixel would ring; scaled so that white noise keeps its power per pixel
+        return fourier.resample(without_outlying(images)[0], box, 2) * (box / d)
 
     def _check(self, index: NDArray[np.int64], images: torch.Tensor) -> None:
         low, high = images.flatten(1).aminmax(dim=1)

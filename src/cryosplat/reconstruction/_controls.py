@@ -30,6 +30,7 @@ from ..validation.noise_substitution import (
 )
 from ..validation.symmetry_check import SymmetryCheck
 from ._fits import VOXELS_PER_GAUSSIAN, Again, Fitted, Parts
+from ._screening import without
 from ._subject import Subject
 from ._symmetry import look_at_symmetry
 
@@ -143,7 +144,7 @@ def _substitute_noise(
         return substituted(particles.batches(indices), subject.noise, frequency, seed)
 
     with progress.stage("noise substitution", len(particles), "images") as stage:
-        half_sets = particles.half_sets.long() - 1
+        half_sets = without(subject.left_out, particles.half_sets.long(), 0) - 1
         symmetry = subject.settings.symmetry
         halves = accumulate(
             read(), half_sets, 2, grid, noise, stage.advance, symmetry, device=subject.device
@@ -158,7 +159,8 @@ def _substitute_noise(
 def _look_at_particles(subject: Subject, progress: Progress) -> Agreement:
     particles = subject.particles
     generator = torch.Generator().manual_seed(subject.settings.seed + 2)
-    sample = torch.randperm(len(particles), generator=generator)[:SAMPLE]
+    sample = torch.randperm(len(particles), generator=generator)
+    sample = sample[~torch.isin(sample, subject.left_out)][:SAMPLE]
     half1, half2 = (subject.polarity.sign * half for half in subject.maps[1:])
     with progress.stage("looking at single particles", None, "images"):
         return particle_agreement(

@@ -97,11 +97,6 @@ def measured_noise(particles: Particles, progress: Progress) -> NoiseModel:
             "Images are blank outside a circle: their noise is measured in a ring inside it, and "
             "whether the half-sets share noise cannot be told."
         )
-    if noise.normalise:
-        progress.say(
-            "The images' backgrounds are not at mean 0 and deviation 1: each image is normalised "
-            "by its own background."
-        )
     return noise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 import torch
+from torch import Tensor
 
 from ..fitting import (
     NOWHERE,
@@ -27,12 +28,18 @@ from ..statistics import QuadraticForm, Statistics
 from ._checkpoint import resumable
 from ._data import HalfSet
 from ._fits import PARTS, VOXELS_PER_GAUSSIAN, Again, Fitted, Parts
+from ._screening import without
 
 START_SCALE = 1.0  # pixels
 
 
-def image_data(particles: Particles, grid: Grid, noise: NoiseModel, sign: float) -> ImageData:
-    """The particles as the solver reads them; ``sign`` -1 turns dark protein bright."""
+def image_data(
+    particles: Particles, grid: Grid, noise: NoiseModel, sign: float, left_out: Tensor
+) -> ImageData:
+    """The particles as the solver reads them; ``sign`` -1 turns dark protein bright.
+
+    ``left_out``: positions of particles that are not used.
+    """
 
     def name(position: int) -> str:
         return f"{particles.source}: {particles.names[position]} (row {position + 1})"
@@ -40,7 +47,8 @@ def image_data(particles: Particles, grid: Grid, noise: NoiseModel, sign: float)
     boxes = torch.from_numpy(particles.images.box_sizes).double()
     sizes = torch.stack([boxes, particles.optics.of_group("pixel_size")], 1)
     kinds = sizes.unique(dim=0, return_inverse=True)[1]
-    return ImageData(particles.batches, particles.half_sets, grid, noise, sign, name, kinds)
+    half_sets = without(left_out, particles.half_sets, 0)
+    return ImageData(particles.batches, half_sets, grid, noise, sign, name, kinds)
 
 
 def fitted_to_images(

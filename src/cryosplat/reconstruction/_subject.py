@@ -28,11 +28,12 @@ class Maps(NamedTuple):
 class Subject:
     """``maps`` of mixtures and ``voxels`` of the baseline on ``grid``, protein bright.
 
-    ``mask`` of the FSC; ``fingerprints`` of all images; ``device``: where
-    statistics and fits are computed.
+    ``left_out``: positions of particles that do not count; ``mask`` of the FSC; ``fingerprints``
+    of all images; ``device``: where statistics and fits are computed.
     """
 
     particles: Particles
+    left_out: Tensor
     noise: NoiseModel
     polarity: Polarity
     grid: Grid

@@ -21,6 +21,7 @@ from ..splatting import voxelize
 from ..validation.baseline import voxel_maps
 from ..validation.comparison import compare
 from ..validation.independence import Fingerprints
+from ..validation.noise_substitution import already_normalised
 from ._checkpoint import journal_in
 from ._clock import Clock, peak_memory
 from ._controls import control, remarks_on
@@ -38,6 +39,7 @@ from ._identity import digest_of_half_sets, held_out_sets
 from ._image_fits import fitted_to_images, image_data
 from ._quality import quality_of
 from ._recorder import Recorder
+from ._screening import Screen
 from ._starting import Start, mixtures_to_start_from
 from ._subject import Maps, Subject
 from .values import Reconstruction
@@ -82,13 +84,14 @@ def reconstruct(
         read_model(Path(settings.model))  # what is wrong with it is better said now than in the end
     with clock("noise"):
         noise = measured_noise(particles, told)
-    sets, n_held_out = held_out_sets(particles, settings.held_out, generator)
-    fingerprints, polarity = Fingerprints(), None
+    sets, _ = held_out_sets(particles, settings.held_out, generator)
+    fingerprints, screen, polarity = Fingerprints(), Screen(noise), None
 
     for is_first in (True, False):  # images of several pixel sizes may need a second pass
         with clock("accumulate"):
-            batches = fingerprints.watch(particles.batches())
-            halves = accumulated(batches, sets, grid, noise, told, settings.symmetry, device)
+            batches = screen.watch(fingerprints.watch(particles.batches()))
+            ready = already_normalised(noise)
+            halves = accumulated(batches, sets, grid, ready, told, settings.symmetry, device)
         with clock("contrast"):
             polarity = polarity or polarity_of(halves, settings, told)
             halves = _upright(halves, polarity)
@@ -101,10 +104,11 @@ def reconstruct(
             break
         particles = rescaled
 
+    left_out = screen.left_out
     side = fitted_side(voxels.full, grid)
     parts = Parts((halves[0] + halves[1], *halves), side, earlier, clock)
     if settings.solver == "images":
-        data = image_data(particles, grid, noise, polarity.sign)
+        data = image_data(particles, grid, noise, polarity.sign, left_out)
         fitted = fitted_to_images(parts, data, settings, told, journal)
     else:
         fitted = fitted_to_statistics(parts, settings, told, journal)
@@ -117,7 +121,7 @@ def reconstruct(
         comparison = compare(maps, voxels, mask, grid, generator)
         masked = masked_fscs(maps.half1, maps.half2, masks, generator)
     subject = Subject(
-        particles, noise, polarity, grid, settings, maps, voxels, mask, fingerprints,
+        particles, left_out, noise, polarity, grid, settings, maps, voxels, mask, fingerprints,
         device,
     )  # fmt: skip
     with clock("controls"):
@@ -125,15 +129,18 @@ def reconstruct(
         comparison, controls = control(subject, comparison, parts, fitted, remarks, told)
     with clock("local resolution, directions, errors"):
         quality = quality_of(subject, fitted.mixtures[0], comparison)
-    for note in controls.notes:
+    for note in (*screen.notes(particles), *controls.notes):
         if note.severity != "note":
             progress.warn(f"{note.text} Remedy: {note.remedy}")
     return Reconstruction(
         settings=settings, particles=particles, drew_half_sets=drew_half_sets, half_sets=half_sets,
-        grid=grid, noise=noise, polarity=polarity, halves=halves, n_held_out=n_held_out,
+        grid=grid, noise=noise, polarity=polarity, halves=halves,
+        n_held_out=[half.held_out.n_images for half in halves],
         fitted=fitted, fitted_side=side, maps=maps, voxels=voxels, mask=mask, masks=masked,
         comparison=comparison, controls=controls, quality=quality,
-        notes=tuple(by_severity([*controls.notes, *particles.notes, *told.notes])),
+        notes=tuple(by_severity(
+            [*controls.notes, *screen.notes(particles), *particles.notes, *told.notes]
+        )),
         timings=clock.seconds | {"total": clock.total()}, peak_memory=peak_memory(),
         device=device_title(device),
     )  # fmt: skip

@@ -31,6 +31,10 @@ def bright_image(images: np.ndarray) -> None:
     images[12] *= 30.0
 
 
+def crystal(images: np.ndarray) -> None:
+    images[5, 6:18, 6:18] += 5.0
+
+
 def raw_levels(images: np.ndarray) -> None:
     images *= 12.0
     images += 100.0
@@ -39,7 +43,13 @@ def raw_levels(images: np.ndarray) -> None:
 FAULTS: dict[str, tuple[str, tuple[object, ...], Damage]] = {
     "images-nan": ("alarm", ("2 of 240", "1e+09", "row 4"), not_numbers),
     "images-constant": ("alarm", ("1 of 240", "row 10 "), constant),
-    "images-outliers": ("warning", ("row 12 (image 12 of particles.mrcs)",), hot_pixel),
+    "pixels-outlying": ("note", ("1 of 240", "row 12 (image 12 of particles.mrcs)"), hot_pixel),
+    "backgrounds-uneven": (
+        "note",
+        ("1 of 240", "row 13 (image 13 of particles.mrcs)"),
+        bright_image,
+    ),
+    "images-left-out": ("warning", ("1 of 240", "row 6 (image 6 of particles.mrcs)"), crystal),
     "background-not-normalised": ("note", ("mean 100", "deviation 12"), raw_levels),
 }
 
@@ -66,15 +76,6 @@ def test_images_cut_to_a_circle_are_no_fault_and_said(clean: PlantedSet) -> None
     (item,) = (item for item in checked.report.items if item.title == "background")
     assert "ring inside the circle" in item.text and not item.findings
     assert checked.report.codes("alarm") == checked.report.codes("warning") == set()
-
-
-def test_an_image_of_another_scale_is_an_outlier(clean: PlantedSet) -> None:
-    images = clean.images()
-    bright_image(images)
-    clean.restack(images)
-    _, checked = clean.check()
-    (finding,) = (f for f in checked.report.findings() if f.code == "images-outliers")
-    assert states(finding, "1 of 240", "row 13 (image 13 of particles.mrcs)")
 
 
 def test_unusable_images_are_useless_and_do_not_stop_the_check(clean: PlantedSet) -> None:
