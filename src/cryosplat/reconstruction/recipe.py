@@ -104,7 +104,9 @@ def reconstruct(
             break
         particles = rescaled
 
-    left_out = screen.left_out
+    left_out, screened = screen.left_out, screen.notes(particles)
+    for note in screened:
+        progress.say(str(note)) if note.severity == "note" else progress.warn(str(note))
     side = fitted_side(voxels.full, grid)
     parts = Parts((halves[0] + halves[1], *halves), side, earlier, clock)
     if settings.solver == "images":
@@ -129,7 +131,7 @@ def reconstruct(
         comparison, controls = control(subject, comparison, parts, fitted, remarks, told)
     with clock("local resolution, directions, errors"):
         quality = quality_of(subject, fitted.mixtures[0], comparison)
-    for note in (*screen.notes(particles), *controls.notes):
+    for note in controls.notes:
         if note.severity != "note":
             progress.warn(f"{note.text} Remedy: {note.remedy}")
     return Reconstruction(
@@ -139,7 +141,7 @@ def reconstruct(
         fitted=fitted, fitted_side=side, maps=maps, voxels=voxels, mask=mask, masks=masked,
         comparison=comparison, controls=controls, quality=quality,
         notes=tuple(by_severity(
-            [*controls.notes, *screen.notes(particles), *particles.notes, *told.notes]
+            [*controls.notes, *screened, *particles.notes, *told.notes]
         )),
         timings=clock.seconds | {"total": clock.total()}, peak_memory=peak_memory(),
         device=device_title(device),
