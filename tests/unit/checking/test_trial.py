@@ -298,7 +298,8 @@ def test_predictions_are_those_of_direct_residuals(clean: PlantedSet) -> None:
         power[:, 12] = power[:, :, 12] = power[:, 0, 0] = 0.0  # Nyquist, and the image's mean
         return 0.5 * (power * precision * pairs).sum((1, 2))
 
-    expected = energy(part.images) - energy(part.images - predicted)
+    images = sample.noise.normalised(part)
+    expected = energy(images) - energy(images - predicted)
     torch.testing.assert_close(
         log_likelihoods(projector, part, sample.noise), expected, **tolerances.HELD_OUT_GAIN
     )

@@ -46,7 +46,8 @@ def test_white_noise_keeps_its_power_below_nyquist(tmp_path: Path) -> None:
     assert float(power[~kept].max()) < 1e-10
     assert float(images.std()) == pytest.approx(31 / 32, abs=0.01)
     variance = estimate_noise(particles.batches()).variance[0]
-    torch.testing.assert_close(variance / 32**2, torch.ones(17).double(), rtol=0.15, atol=0.0)
+    # the first shells carry the error of each image's plane
+    torch.testing.assert_close(variance[2:] / 32**2, torch.ones(15).double(), rtol=0.15, atol=0.0)
 
 
 def test_a_box_that_cannot_be_is_refused(star: Callable[..., Path]) -> None:
