@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Cryo-EM maps as mixtures of Gaussians, from particles with known poses.",
+    help="Cryo-EM maps as mixtures of Gaussians, from particles with poses or without.",
 )
 
 
@@ -41,7 +41,7 @@ def _root(
 
 
 for command in (
-    runs.reconstruct, runs.demo, particles.check, particles.convert, particles.simulate,
+    runs.reconstruct, runs.abinit, runs.demo, particles.check, particles.convert, particles.simulate,
     results.view, results.report, results.postprocess, results.fsc, results.voxelize,
 ):  # fmt: skip
     app.command(cls=Command)(grouped(command))

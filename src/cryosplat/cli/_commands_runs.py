@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ._abinit import AbinitOptions
 from ._options import Device, Overwrite, Seed, Threads
 from ._particle_files import ParticleFiles
 from ._settings import FitOptions
@@ -21,16 +22,45 @@ def reconstruct(
     downsample: Annotated[
         int | None, typer.Option(metavar="BOX", help="Fourier-crop the images to this box size.")
     ] = None,
+    abinit: Annotated[
+        bool,
+        typer.Option("--abinit", help="Find the poses first, from nothing; see cryosplat abinit."),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was interrupted.")
     ] = False,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Reconstruct a map and half-maps, with FSC and a report, from particles with known poses."""
+    """Reconstruct a map and half-maps, with FSC and a report, from particles."""
     from ._reconstruct import run_reconstruct
 
-    run_reconstruct(files, downsample, out, fit.resolved(), threads, overwrite, resume)
+    run_reconstruct(files, downsample, out, fit.resolved(), threads, overwrite, resume, abinit)
+
+
+def abinit(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")
+    ],
+    files: ParticleFiles,
+    options: AbinitOptions,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="Protein is dark in the images.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run that was interrupted.")
+    ] = False,
+    seed: Seed = 0,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find poses and a first map from particles without poses.
+
+    Exit code 1: the images show no structure.
+    """
+    from ._abinit import run_abinit
+
+    run_abinit(files, out, options.settings(seed, invert), threads, overwrite, resume)
 
 
 def demo(

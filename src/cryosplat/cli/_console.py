@@ -97,7 +97,7 @@ def console_progress(log: Path) -> Iterator[ConsoleProgress]:
         console=Console(stderr=True, highlight=False), transient=True, refresh_per_second=8,
     )  # fmt: skip
     try:
-        stream = log.open("w", encoding="utf-8")
+        stream = log.open("a", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{log}: cannot be written ({error.strerror}).") from error
     shown = display if display.console.is_terminal else nullcontext()

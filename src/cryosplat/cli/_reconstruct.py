@@ -14,6 +14,7 @@ from ..particles import Particles, downsampled
 from ..reconstruction import reconstruct
 from ..run_folder import RunFolder, read_start, write_run
 from ..settings import ReconstructionSettings
+from ._abinit import with_found_poses
 from ._console import console_progress
 from ._outcome import ALARM
 from ._particle_files import ParticleFiles
@@ -30,15 +31,18 @@ def run_reconstruct(
     threads: int | None,
     overwrite: bool,
     resume: bool = False,
+    abinit: bool = False,
 ) -> RunFolder:
     """Reconstruct ``files`` into the run folder ``out``; with ``resume`` from its checkpoint.
+
+    ``abinit``: poses and half-sets are found first, and none of the table's are read.
 
     Exits with 1 where an alarm was raised: the run is complete, but not to be trusted unread.
     """
     threads = use_threads(threads)
     with RunFolder.create(out, overwrite) as folder:
-        _check_checkpoint(folder.checkpoint, resume, overwrite)
-        particles = files.read()
+        _check_checkpoints(folder, resume, overwrite, abinit)
+        particles = with_found_poses(files, folder, settings) if abinit else files.read()
         particles = particles if downsample is None else downsampled(particles, downsample)
         cost = expected_cost(len(particles), particles.box_size, threads, settings.symmetry)
         print_preflight(particles, cost, threads)
@@ -50,7 +54,16 @@ def run_reconstruct(
     return run
 
 
-def _check_checkpoint(checkpoint: Path, resume: bool, overwrite: bool) -> None:
+def _check_checkpoints(folder: RunFolder, resume: bool, overwrite: bool, abinit: bool) -> None:
+    """Those of the run; it may have been broken off while poses were sought, before its own began."""
+    seeking = abinit and folder.poses_checkpoint.exists()
+    if seeking:
+        check_checkpoint(folder.poses_checkpoint, resume, overwrite)
+    begun = folder.checkpoint.exists() or not seeking
+    check_checkpoint(folder.checkpoint, resume and begun, overwrite)
+
+
+def check_checkpoint(checkpoint: Path, resume: bool, overwrite: bool) -> None:
     """Go on, or begin anew, but never by accident; raises `OutputError`."""
     if resume and not checkpoint.exists():
         raise OutputError(

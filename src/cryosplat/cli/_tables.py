@@ -88,6 +88,31 @@ def print_result(run: RunFolder) -> None:
         console.print(f"ChimeraX   chimerax {run.chimerax}", markup=False)
 
 
+def print_found_poses(run: RunFolder) -> None:
+    """What was found from nothing: resolution, scores, notes, files, and the command to go on."""
+    summary = run.read_summary()
+    found = summary.abinit
+    assert found is not None
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    if found.found:
+        console.print(
+            f"[bold]Poses found; resolution {angstrom(summary.resolution)}[/], from the "
+            f"{summary.resolution_from}"
+        )
+    for note in summary.notes or []:
+        style = "" if note.severity == "note" else "bold yellow"
+        text = Text.assemble(("! ", style), note.text)
+        console.print(text.append(f" Remedy: {note.remedy}" if note.remedy else ""))
+    if found.found:
+        console.print(f"\nParticles  {run.particles}", markup=False)
+        console.print(f"Map        {run.map}", markup=False)
+    if run.report.exists():
+        console.print(f"Report     {run.report}", markup=False)
+    if found.found:
+        console.print(f"Go on      cryosplat reconstruct {run.particles} -o RUN", markup=False)
+
+
 def _resolutions(resolutions: Mapping[str, Mapping[str, float | None]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     table.add_column("Å at FSC 0.143 / 0.5")

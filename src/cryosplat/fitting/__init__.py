@@ -3,7 +3,7 @@
 from ._descend import DataTerm, Fit, Stream, descend
 from ._journal import NOWHERE, Journal, Stopped, Store
 from ._marching import even, march
-from ._parameters import Encoding
+from ._parameters import Encoding, Learner
 from ._schedule import Schedule
 from ._selection import Choice, Selection
 from ._start import density, effective_voxels, paper_start, start_at_random, start_in_density
@@ -24,6 +24,7 @@ __all__ = [
     "ImageFit",
     "ImageTerm",
     "Journal",
+    "Learner",
     "Moment",
     "Order",
     "Resumable",

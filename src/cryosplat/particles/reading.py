@@ -38,7 +38,8 @@ def read_particles(
         Pickles of cryoDRGN, which replace the file's own columns row by row (``poses`` may be two
         files, rotations and translations). With a stack, ``poses.pkl`` and ``ctf.pkl`` beside it
         are the default. With a ``.cs`` file they may be ``.cs`` files too, joined by uid.
-        ``ctf="none"``: the images have no CTF (it is 1 everywhere).
+        ``ctf="none"``: the images have no CTF (it is 1 everywhere). ``poses="none"``: they are yet
+        to be found, and none of the table are read.
     pixel_size
         In Angstrom, where the file has none or a wrong one.
     alignment_class

@@ -9,6 +9,7 @@ from ..run_folder import RunFolder
 from ._curves import CROSS, RESOLUTION, SUBSTITUTION, TRUTH, fsc_panel
 from ._directions import directional_panel, views_panel
 from ._fits import gaussians_panel, held_out_panel, uncertainty_panel
+from ._growth import growth_panel
 from ._quality import guinier_panel, local_panel, model_panel, residues_panel
 from .chimerax import write_chimerax
 from .evidence import Evidence, Panel
@@ -80,6 +81,7 @@ def _chapters(run: Evidence) -> list[Chapter]:
             )
         )  # fmt: skip
     return [
+        Chapter("Poses from nothing", _present(growth_panel(run))),
         Chapter("Resolution", resolution),
         Chapter("Controls", _present(*controls, held_out_panel(run))),
         Chapter(

@@ -1,7 +1,7 @@
 """The folder of a run: its files, their names, and what they hold.
 
-A finished run is read without loading what makes one: `write_run` and `read_start` are imported when
-first used.
+A finished run is read without loading what makes one: `write_run`, `write_found_poses` and `read_start`
+are imported when first used.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from .folder import RunFolder, write_text
 from .schema import RunSummary
 
 if TYPE_CHECKING:
+    from .found_poses import write_found_poses
     from .reading import read_start
     from .writing import write_run
 
-__all__ = ["RunFolder", "RunSummary", "read_start", "write_run", "write_text"]
+__all__ = ["RunFolder", "RunSummary", "read_start", "write_found_poses", "write_run", "write_text"]
 
 
 def __getattr__(name: str) -> object:
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> object:
         from .writing import write_run
 
         return write_run
+    if name == "write_found_poses":
+        from .found_poses import write_found_poses
+
+        return write_found_poses
     if name == "read_start":
         from .reading import read_start
 

@@ -95,12 +95,19 @@ class RunFolder:
     log = _File("log.txt")
     """What was said during the run, with times."""
     particles = _File("particles.star")
-    """The particles with the half-sets that were drawn; absent when they were given."""
+    """The particles with what the run gave them, half-sets or poses; absent where that is nothing."""
+    growth = _File("growth.mrcs")
+    """Projections of the growing map; only where poses were found from nothing."""
 
     @property
     def checkpoint(self) -> Path:
         """Where a fit to images stands, beside the run: it outlasts a run that is broken off."""
         return named_after(self.target or self.path, ".checkpoint")
+
+    @property
+    def poses_checkpoint(self) -> Path:
+        """Where the search for poses stands, beside the run."""
+        return named_after(self.target or self.path, ".poses.checkpoint")
 
     @staticmethod
     def create(path: PathLike, overwrite: bool = False) -> RunFolder:
@@ -158,6 +165,7 @@ class RunFolder:
             raise _cannot_write(self.target, error) from error
         _keep_foreign(replaced, self.target)
         self.checkpoint.unlink(missing_ok=True)
+        self.poses_checkpoint.unlink(missing_ok=True)
         shutil.rmtree(replaced, ignore_errors=True)
         return RunFolder(self.target)
 

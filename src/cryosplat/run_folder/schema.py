@@ -187,6 +187,34 @@ class Epoch(Part):
     gaussians: int
 
 
+class AbinitScore(Part):
+    """What a first map tells of images that it was not made from, in nats an image."""
+
+    gain: Number
+    """Over no signal."""
+    shape: Number
+    """Over the best round blob."""
+    doubt: Number
+    """Standard error of that."""
+
+
+class Abinit(Part):
+    """Poses that were found from nothing."""
+
+    found: bool
+    starts: list[AbinitScore] = []
+    chosen: int = 0
+    """The start that the map comes from, from 0."""
+    hand_flipped: bool = False
+    shared_resolution: Number = None
+    """Angstrom: of the first map, which both half-sets began at."""
+    level: int | None = None
+    """Pixels of the boxes in which poses were found last."""
+    unseen_images: int | None = None
+    growth: list[str] = []
+    """Titles of the pictures of the growing map."""
+
+
 class Provenance(Part):
     """Where and with what the run was made."""
 
@@ -254,6 +282,7 @@ class RunSummary(Part):
     directional: Directional | None = None
     views: Views | None = None
     model: Model | None = None
+    abinit: Abinit | None = None
     timings: dict[str, float] | None = None
     """Seconds."""
     peak_memory_bytes: Number = None

@@ -120,7 +120,8 @@ def _require(path: Path, rows: np.ndarray, fields: tuple[str, ...]) -> None:
         raise CsError(
             f"{path}: missing {', '.join(missing)} ({len(rows)} particles); the file and the "
             f"passthrough files beside it have {groups}.\n  Remedy: copy the job's "
-            f"*_passthrough_particles.cs beside it{', or pass --poses poses.pkl' if pose else ''}"
+            f"*_passthrough_particles.cs beside it"
+            f"{', pass --poses poses.pkl, or find them: add --abinit' if pose else ''}"
         )
 
 

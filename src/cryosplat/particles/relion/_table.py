@@ -95,7 +95,10 @@ def _remedy(label: str) -> str:
     if label == "rlnImageName":
         return "give the STAR file of a particle extraction or refinement, not of picking"
     if label.startswith("rlnAngle"):
-        return "refine the particles, or pass --poses poses.pkl"
+        return (
+            "find the poses: cryosplat reconstruct --abinit, or cryosplat abinit; or pass "
+            "--poses poses.pkl"
+        )
     if label in ("rlnImagePixelSize", "rlnMagnification"):
         return "--pixel-size ANGSTROM"
     if label.startswith("rlnOrigin"):

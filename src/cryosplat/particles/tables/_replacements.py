@@ -32,6 +32,12 @@ def is_no_ctf(ctf: Path) -> bool:
     return str(ctf) == "none"
 
 
+def no_poses(n: int) -> Poses:
+    """The identity and no shift, where poses are yet to be found."""
+    rotations = torch.eye(3, dtype=torch.float64).repeat(n, 1, 1)
+    return Poses(rotations, torch.zeros(n, 2, dtype=torch.float64))
+
+
 def optics_without_ctf(
     pixel_size: NDArray[np.float64], boxes: NDArray[np.int64], where: str,
     names: Sequence[str] = ("no CTF",), key: NDArray[np.int64] | None = None,
@@ -109,8 +115,10 @@ def pickled_optics(
 
 def pickled_poses(paths: tuple[Path, ...], side: ArrayLike) -> tuple[Poses, list[Note]]:
     """The `Poses` of one pickle, or of one of rotations and one of translations, and notes; ``side``
-    (n,) is the side of each image in Angstrom."""
+    (n,) is the side of each image in Angstrom. Of "none" in the place of a pickle: `no_poses`."""
     side = np.asarray(side, dtype=np.float64)
+    if list(map(str, paths)) == ["none"]:
+        return no_poses(len(side)), []
     parts: list[np.ndarray] = []
     for path in paths:
         loaded = load_pickle(path)

@@ -1,0 +1,211 @@
+"""The parts of the search, each kept once it is done: first maps, half-sets, the poses of all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..fitting import Journal
+from ..grid import Grid
+from ..mixture import TENSORS, GaussianMixture, mean_of
+from ..progress import Progress
+from ..splatting import voxelize
+from . import _first, _second
+from ._centring import blob_of
+from ._first import First, FirstLevel, first_map
+from ._images import SmallImages
+from ._orientations import count_at, evenly
+from ._scores import score_of
+from ._search import Candidates, Template, searched_everywhere, searched_near
+from ._second import (
+    Half,
+    SecondLevel,
+    believed,
+    next_angle,
+    reached_by,
+    refined,
+    weighted,
+)
+from .values import Score, Snapshot
+
+SHARPENED = FirstLevel(batches=(400, 2000), least_temperature=0.2)
+SNAPSHOTS = 5  # of the first level
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A first map, its score, and the gains of the held-out images."""
+
+    number: int
+    first: First
+    score: Score
+    gains: Tensor
+    history: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A start that was carried on: both half-sets, without the held-out images."""
+
+    start: Start
+    mixtures: tuple[GaussianMixture, GaussianMixture]
+    fsc: Tensor
+    score: Score
+    history: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The images, which of them are ``held`` out (n,), their half-sets and first centres."""
+
+    images: SmallImages
+    held: Tensor
+    half_sets: Tensor
+    centres: Tensor
+    deviation: float
+
+    def start(
+        self, number: int, seed: int, sharp: bool, journal: Journal, progress: Progress
+    ) -> Start:
+        """The first map number ``number``."""
+        level = SHARPENED if sharp else FirstLevel()
+        grid = Grid(_first.BOX, self.images.side / _first.BOX)
+        own = journal.of(f"start {number}")
+        rows = (~self.held).nonzero().squeeze(1)
+        generator = generator_of(seed, 2, number)
+        history: list[Snapshot] = []
+        saved = own.load()
+        with progress.stage(f"first map {number + 1}", level.steps, "steps") as stage:
+
+            def watch(step: int, mixture: GaussianMixture, temperature: float) -> None:
+                stage.advance()
+                every = level.steps // SNAPSHOTS
+                if step % every == every - 1:
+                    volume = voxelize(mixture, grid).detach()
+                    history.append(Snapshot(f"step {step + 1}", volume))
+
+            if saved is None:
+                images, centres = self.images.select(rows), self.centres[rows]
+                first = first_map(images, centres, self.deviation, level, generator, watch)
+                own.finish(packed_maps((first.mixture,), history) | {"centres": first.centres})
+                own.write()
+            else:
+                (mixture,), history = unpacked_maps(saved)
+                first = First(mixture, saved["centres"])
+        limit = level.limits[1]
+        template = Template.of(voxelize(first.mixture, grid), _first.PADDING, limit, self.deviation)
+        rotations = evenly(count_at(level.spacing / limit))
+        held = self.held.nonzero().squeeze(1)
+        profile = blob_of(self.images.select(rows), self.centres[rows], limit)
+        score, gains = score_of(
+            self.images.select(held), template, rotations, self.centres[held], 0.04, profile
+        )
+        progress.say(
+            f"First map {number + 1}: {score.gain:.2f} nats an unseen image over noise, "
+            f"{score.shape:.2f} ± {score.doubt:.2f} over a round blob."
+        )
+        return Start(number, first, score, gains, tuple(history))
+
+    def carry(self, start: Start, seed: int, journal: Journal, progress: Progress) -> Branch:
+        """Both half-sets refined from a start, each by itself."""
+        level = SecondLevel()
+        centres = self.centres.clone()
+        centres[~self.held] = start.first.centres
+        members = [(~self.held & (self.half_sets == h)).nonzero().squeeze(1) for h in (1, 2)]
+        parts = tuple(self.images.select(rows) for rows in members)
+        history: list[Snapshot] = []
+        grid = Grid(_second.BOX, self.images.side / _second.BOX)
+        own = journal.of(f"half-sets from {start.number}")
+        saved = own.load()
+        title = f"half-sets from map {start.number + 1}"
+        with progress.stage(title, len(level.limits), "rounds") as stage:
+
+            def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
+                stage.advance()
+                both = mean_of([half.mixture for half in halves])
+                history.append(Snapshot(f"round {number + 1}", voxelize(both, grid).detach()))
+
+            if saved is None:
+                halves, fsc = refined(
+                    (parts[0], parts[1]), start.first.mixture,
+                    (centres[members[0]], centres[members[1]]), self.deviation, level,
+                    (generator_of(seed, 0, start.number), generator_of(seed, 1, start.number)),
+                    watch,
+                )  # fmt: skip
+                mixtures = halves[0].mixture, halves[1].mixture
+                own.finish(packed_maps(mixtures, history) | {"fsc": fsc})
+                own.write()
+            else:
+                (first, second), history = unpacked_maps(saved)
+                mixtures, fsc = (first, second), saved["fsc"]
+        held = self.held.nonzero().squeeze(1)
+        both = mean_of(list(mixtures))
+        found = self._poses(
+            held, both, 2.0 * fsc / (1.0 + fsc), level, generator_of(seed, 4, start.number)
+        )
+        score = replace(start.score, gain=float(found.evidence.double().mean()))
+        progress.say(f"From map {start.number + 1}: {score.gain:.2f} nats an unseen image.")
+        return Branch(start, mixtures, fsc, score, tuple(history))
+
+    def finish(self, branch: Branch, seed: int, progress: Progress) -> tuple[Half, Half]:
+        """All images of each half-set, the held-out ones too, against the map of their own half."""
+        level = SecondLevel()
+        generator = generator_of(seed, 3, 0)
+        halves = []
+        with progress.stage("poses of all images", len(self.images), "images") as stage:
+            for number, mixture in enumerate(branch.mixtures):
+                rows = (self.half_sets == number + 1).nonzero().squeeze(1)
+                poses = self._poses(rows, mixture, branch.fsc, level, generator)
+                halves.append(Half(mixture, poses))
+                stage.advance(len(rows))
+        return halves[0], halves[1]
+
+    def _poses(
+        self, rows: Tensor, mixture: GaussianMixture, fsc: Tensor, level: SecondLevel,
+        generator: torch.Generator,
+    ) -> Candidates:  # fmt: skip
+        """Poses of the images ``rows`` against a map, from all orientations to fine ones.
+
+        ``fsc``: that of the map with another of as much noise, per shell.
+        """
+        grid = Grid(_second.BOX, self.images.side / _second.BOX)
+        volume = weighted(voxelize(mixture, grid), believed(fsc))
+        images, fine = self.images.select(rows), min(level.limits[-1], reached_by(fsc, level.worth))
+        coarse = min(level.limits[level.everywhere], fine)
+        template = Template.of(volume, _second.PADDING, coarse, self.deviation)
+        angle = level.spacing / coarse
+        found = searched_everywhere(
+            images, template, evenly(count_at(angle)), self.centres[rows],
+            level.shift_step / coarse,
+        )  # fmt: skip
+        for limit in (0.5 * (coarse + fine), fine, fine, fine):
+            template = replace(template, limit=limit)
+            step = level.shift_step / limit
+            found = searched_near(images, template, found, angle, step, generator)
+            angle = next_angle(angle, found)
+        return found
+
+
+def generator_of(*numbers: int) -> torch.Generator:
+    """Random numbers of their own for a part of the work."""
+    digest = hashlib.sha256(repr(numbers).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+
+
+def packed_maps(mixtures: Sequence[GaussianMixture], history: Sequence[Snapshot]) -> dict[str, Any]:
+    """What a journal keeps of maps that are done."""
+    return {
+        "mixtures": [{name: getattr(m, name) for name in TENSORS} for m in mixtures],
+        "titles": [shot.title for shot in history], "maps": [shot.map for shot in history],
+    }  # fmt: skip
+
+
+def unpacked_maps(saved: Any) -> tuple[list[GaussianMixture], list[Snapshot]]:
+    """What `packed_maps` packed."""
+    shots = [Snapshot(t, m) for t, m in zip(saved["titles"], saved["maps"], strict=True)]
+    return [GaussianMixture(**values) for values in saved["mixtures"]], shots

@@ -1,0 +1,188 @@
+"""Poses from nothing, read from top to bottom: images, starts, the best of them, half-sets, poses."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..fitting import NOWHERE, Journal, Store
+from ..grid import Grid
+from ..maps.fsc import fourier_shell_correlation
+from ..mixture import GaussianMixture
+from ..notes import Note
+from ..particles import Particles, split_half_sets
+from ..poses import Poses
+from ..progress import Progress, SilentProgress
+from ..splatting import voxelize
+from . import _second
+from ._centring import centred
+from ._first import FirstLevel
+from ._images import SmallImages, small_images
+from ._second import Half
+from ._work import Branch, Start, Work
+from .values import AbinitSettings, FoundPoses
+
+FEWEST = 200  # particles
+HELD_OUT, MOST_HELD_OUT = 0.1, 1000  # of the particles; images
+LEAST_SHIFT, SHIFT = 8.0, 0.04  # Angstrom; of the box
+INFORMED = 10.0  # nats an image: below it the posterior is sharpened
+
+
+def find_poses(
+    particles: Particles,
+    settings: AbinitSettings = AbinitSettings(),
+    progress: Progress = SilentProgress(),
+    checkpoint: Store | None = None,
+) -> FoundPoses:
+    """Orientations, centres and half-sets of ``particles``, of whose table only the optics are read.
+
+    A tenth of the images makes no map: it scores the starts. Nothing is written but the
+    ``checkpoint``, where one is given: levels that are done are not done again.
+
+    Raises
+    ------
+    InputError
+        There are too few particles, or their images hold nothing.
+    """
+    if len(particles) < FEWEST:
+        raise InputError(
+            f"{particles.source}: {len(particles)} particles, expected at least {FEWEST} to find "
+            f"poses from nothing.\n  Remedy: use more particles."
+        )
+    begin = time.perf_counter()
+    generator = torch.Generator().manual_seed(settings.seed)
+    particles = _with_new_half_sets(particles, generator)
+    images = small_images(particles, _second.BOX, generator, progress)
+    images = images.inverted() if settings.contrast == "dark" else images
+    deviation = (settings.shift or max(LEAST_SHIFT, SHIFT * images.side)) / images.side
+    journal = NOWHERE if checkpoint is None else _journal(checkpoint, images, settings)
+    held = torch.zeros(len(images), dtype=torch.bool)
+    n_held = min(max(round(HELD_OUT * len(images)), FEWEST // 4), MOST_HELD_OUT)
+    held[torch.randperm(len(images), generator=generator)[:n_held]] = True
+    work = Work(images, held, particles.half_sets, centred(images, deviation), deviation)
+
+    starts: list[Start] = []
+    for number in range(settings.starts):
+        sharp = bool(starts) and max(s.score.gain for s in starts) < INFORMED
+        starts.append(work.start(number, settings.seed, sharp, journal, progress))
+    best = max(starts, key=lambda s: s.score.gain)
+    timings = {"first maps": time.perf_counter() - begin}
+    timings["total"] = timings["first maps"]
+    if not best.score.found:
+        return _nothing(particles, work, starts, settings, timings)
+
+    carried = sorted(starts, key=lambda s: -s.score.gain)[: settings.carried]
+    carried = [s for s in carried if _indistinguishable(s, best)]
+    branches = [work.carry(s, settings.seed, journal, progress) for s in carried]
+    branch = max(branches, key=lambda p: p.score.gain)
+    halves = work.finish(branch, settings.seed, progress)
+    timings["total"] = time.perf_counter() - begin
+    timings["half-sets"] = timings["total"] - timings["first maps"]
+    return _result(particles, work, starts, branch, halves, settings, timings)
+
+
+def _indistinguishable(start: Start, best: Start) -> bool:
+    """Whether the held-out images do not prefer ``best`` by three standard errors of a difference."""
+    difference = (best.gains - start.gains).double()
+    doubt = float(difference.std()) / math.sqrt(len(difference))
+    return start is best or float(difference.mean()) <= max(3.0 * doubt, 0.1)
+
+
+def _with_new_half_sets(particles: Particles, generator: torch.Generator) -> Particles:
+    """Half-sets of our own: those of the table belong to its poses."""
+    none = replace(particles, half_sets=torch.zeros_like(particles.half_sets))
+    return replace(split_half_sets(none, generator), notes=particles.notes)
+
+
+def _journal(store: Store, images: SmallImages, settings: AbinitSettings) -> Journal:
+    digest = hashlib.sha256()
+    for part in (torch.view_as_real(images.values), images.precisions):
+        digest.update(part.contiguous().numpy().tobytes())
+    return Journal.open(store, {"settings": settings.to_dict(), "images": digest.hexdigest()})
+
+
+def _nothing(
+    particles: Particles, work: Work, starts: list[Start], settings: AbinitSettings,
+    timings: dict[str, float],
+) -> FoundPoses:  # fmt: skip
+    best = max(starts, key=lambda s: s.score.gain)
+    score = best.score
+    note = Note(
+        "no-structure", "alarm",
+        f"The images show no structure: a map made from nine tenths of them tells the rest "
+        f"{score.gain:.2f} nats an image over noise, and {score.shape:.2f} ± {score.doubt:.2f} over "
+        f"a round blob. No poses are given.",
+        "cryosplat check PARTICLES; look at the 2-D classes; use more particles.",
+    )  # fmt: skip
+    grid = Grid(_second.BOX, work.images.side / _second.BOX)
+    return FoundPoses(
+        particles, False, (best.first.mixture, best.first.mixture),
+        torch.zeros(grid.n_shells, dtype=torch.float64), grid.box_size,
+        work.images.side / FirstLevel().limits[1], torch.zeros(len(particles)),
+        tuple(s.score for s in starts), best.number, best.history, settings, (note,), timings,
+    )  # fmt: skip
+
+
+def _result(
+    particles: Particles, work: Work, starts: list[Start], branch: Branch,
+    halves: tuple[Half, Half], settings: AbinitSettings, timings: dict[str, float],
+) -> FoundPoses:  # fmt: skip
+    n, side = len(particles), work.images.side
+    rotations = torch.empty(n, 3, 3, dtype=torch.float64)
+    shifts, significance = torch.empty(n, 2, dtype=torch.float64), torch.empty(n)
+    for number, half in enumerate(halves):
+        rows = (work.half_sets == number + 1).nonzero().squeeze(1)
+        rotations[rows] = half.poses.rotations[:, 0].double()
+        shifts[rows] = -half.poses.centres.double() * side
+        significance[rows] = half.poses.weights[:, 0]
+    mixtures = halves[0].mixture, halves[1].mixture
+    if settings.flip:
+        rotations, mixtures = mirrored(rotations), (_mirror(mixtures[0]), _mirror(mixtures[1]))
+    grid = Grid(_second.BOX, side / _second.BOX)
+    fsc = fourier_shell_correlation(*(voxelize(mixture, grid) for mixture in mixtures))
+    note = Note(
+        "hand-unknown", "note",
+        "The hand of the map is not known: its mirror image explains the images equally well.",
+        "If helices turn the wrong way: the same command with --hand flip.",
+    )  # fmt: skip
+    return FoundPoses(
+        replace(particles, poses=Poses(_proper(rotations), shifts)), True, mixtures, fsc,
+        grid.box_size, side / FirstLevel().limits[1], significance,
+        tuple(s.score for s in starts), branch.start.number,
+        (*branch.start.history, *branch.history), settings, (note,), timings,
+    )  # fmt: skip
+
+
+def mirrored(rotations: Tensor) -> Tensor:
+    """The poses (n, 3, 3) that give the same images of a map mirrored at its plane z = 0.
+
+    ``A -> Z A Z`` with Z = diag(1, 1, -1): the projection along z does not see the first Z.
+    """
+    z = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=rotations.dtype))
+    return z @ rotations @ z
+
+
+def _mirror(mixture: GaussianMixture) -> GaussianMixture:
+    """A mixture mirrored at the plane z = 0.
+
+    An axis (x, y, z) becomes (x, y, -z), and the three, whose signs do not matter, (-x, -y, z) too:
+    the quaternion (w, x, y, z) becomes (w, -x, -y, z).
+    """
+    flip = torch.tensor([1.0, 1.0, -1.0])
+    turn = torch.tensor([1.0, -1.0, -1.0, 1.0])
+    return replace(mixture, means=mixture.means * flip, quaternions=mixture.quaternions * turn)
+
+
+def _proper(rotations: Tensor) -> Tensor:
+    """The nearest rotations, in double precision."""
+    u, _, v = torch.linalg.svd(rotations)
+    return u @ v
+
+
+__all__ = ["find_poses", "mirrored"]

@@ -1,0 +1,106 @@
+"""What poses are sought with, and what is found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..mixture import GaussianMixture
+from ..notes import Note
+from ..particles import Particles
+
+
+@dataclass(frozen=True, slots=True)
+class AbinitSettings:
+    """How poses are sought.
+
+    ``starts``: first maps, each from other random numbers; the best ``carried`` of those that
+    the data cannot tell apart go on to the next level. ``shift``: deviation of the particles' centres
+    along each axis in Angstrom, by default 8 or, if that is more, 4 % of the box. ``contrast``:
+    protein is "bright" or "dark" in the images. ``flip``: give the other hand.
+    """
+
+    seed: int = 0
+    starts: int = 3
+    carried: int = 2
+    shift: float | None = None
+    contrast: Literal["bright", "dark"] = "bright"
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("starts", 1 <= self.starts <= 100, "1 to 100"),
+            ("carried", 1 <= self.carried <= self.starts, "1 to the number of starts"),
+            ("shift", self.shift is None or 0.0 < self.shift < 1e4, "Angstrom, above 0"),
+            ("contrast", self.contrast in ("bright", "dark"), "bright or dark"),
+        )
+        for name, valid, expected in checks:
+            if not valid:
+                raise SettingsError(
+                    f"abinit: {name} is {getattr(self, name)!r}, expected {expected}."
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a JSON file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a map tells of images that it was not made from, in nats an image.
+
+    ``gain``: logarithm of their likelihood, all poses taken together, over that of no signal;
+    ``shape``: over that of the round blob that explains the other images best, and its standard
+    error ``doubt``. ``n``: how many images.
+    """
+
+    gain: float
+    shape: float
+    doubt: float
+    n: int
+
+    @property
+    def found(self) -> bool:
+        """Whether the images show more than noise and round blobs: by three standard errors, and by
+        more than images of a blob gain where their grey scales differ."""
+        enough = max(3.0 * self.doubt, 0.02, 0.02 * self.gain)
+        return math.isfinite(self.shape) and self.shape > enough and self.gain > 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A ``map`` (d, d, d) on the way, of what and after which step."""
+
+    title: str
+    map: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPoses:
+    """The ``particles`` with poses and half-sets that were found, and the maps that came with them.
+
+    ``mixtures`` of half-set 1 and 2, each from its own images but for the first map, which both began
+    at and whose details end at ``shared_resolution`` (Angstrom). ``fsc`` (shells,) of their maps in a
+    box of ``level`` pixels. ``significance`` (n,): the weight of each image's best pose among those
+    that were looked at last. ``scores`` of all starts, ``chosen`` one of them. Where ``found`` is False
+    the images show no structure, and poses are those of the table.
+    """
+
+    particles: Particles
+    found: bool
+    mixtures: tuple[GaussianMixture, GaussianMixture]
+    fsc: Tensor
+    level: int
+    shared_resolution: float
+    significance: Tensor
+    scores: tuple[Score, ...]
+    chosen: int
+    history: tuple[Snapshot, ...]
+    settings: AbinitSettings
+    notes: tuple[Note, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,127 @@
+"""``cryosplat abinit``: poses from nothing, the map that comes with them, and a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._particle_files import ParticleFiles
+
+if TYPE_CHECKING:
+    from ..abinitio import AbinitSettings, FoundPoses
+    from ..particles import Particles
+    from ..progress import Progress
+    from ..run_folder import RunFolder
+    from ..settings import ReconstructionSettings
+
+PANEL = "Poses from nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class AbinitOptions:
+    """How poses are sought, as options."""
+
+    starts: Annotated[
+        int,
+        typer.Option(
+            metavar="N", rich_help_panel=PANEL,
+            help="First maps to make, each from other random numbers; the best goes on.",
+        ),
+    ] = 3  # fmt: skip
+    shift: Annotated[
+        float | None,
+        typer.Option(
+            metavar="Å", rich_help_panel=PANEL,
+            help="How far particles lie off the centre of their images (standard deviation along "
+            "each axis). Default: 8 Å, or 4 % of the box if that is more.",
+        ),
+    ] = None  # fmt: skip
+    hand: Annotated[
+        str,
+        typer.Option(
+            metavar="as-found|flip", rich_help_panel=PANEL,
+            help="The data cannot tell the hand: 'flip' gives the mirror image.",
+        ),
+    ] = "as-found"  # fmt: skip
+
+    def settings(self, seed: int, dark: bool) -> AbinitSettings:
+        """The settings; raises `SettingsError`."""
+        from ..abinitio import AbinitSettings
+        from ..errors import SettingsError
+
+        if self.hand not in ("as-found", "flip"):
+            raise SettingsError(f"--hand {self.hand}: expected 'as-found' or 'flip'.")
+        return AbinitSettings(
+            seed=seed, starts=self.starts, carried=min(2, self.starts), shift=self.shift,
+            contrast="dark" if dark else "bright", flip=self.hand == "flip",
+        )  # fmt: skip
+
+
+def run_abinit(
+    files: ParticleFiles, out: Path, settings: AbinitSettings, threads: int | None,
+    overwrite: bool, resume: bool,
+) -> RunFolder:  # fmt: skip
+    """Find the poses of ``files`` and write them, with maps and a report, into ``out``.
+
+    Exits with 1 where there is no structure.
+    """
+    from ..run_folder import RunFolder, write_found_poses
+    from ._console import console_progress
+    from ._outcome import ALARM
+    from ._reconstruct import check_checkpoint
+    from ._report import draw_report
+    from ._tables import print_found_poses
+    from ._threads import use_threads
+
+    use_threads(threads)
+    with RunFolder.create(out, overwrite) as folder:
+        check_checkpoint(folder.poses_checkpoint, resume, overwrite)
+        with console_progress(folder.log) as progress:
+            found = poses_of(files, folder, settings, progress)
+            run = write_found_poses(folder, found)
+            with progress.stage("writing the report", None, "files"):
+                draw_report(run, progress.warn)
+    print_found_poses(run)
+    if not found.found:
+        raise typer.Exit(ALARM)
+    return run
+
+
+def with_found_poses(
+    files: ParticleFiles, folder: RunFolder, settings: ReconstructionSettings
+) -> Particles:
+    """The particles with poses from nothing, for a reconstruction, which are also written.
+
+    Exits with 1 where there is no structure.
+    """
+    from ..abinitio import AbinitSettings
+    from ..particles import write_particles
+    from ._console import console_progress
+    from ._outcome import ALARM
+
+    contrast = "dark" if settings.contrast == "dark" else "bright"
+    wanted = AbinitSettings(seed=settings.seed, contrast=contrast)
+    with console_progress(folder.log) as progress:
+        found = poses_of(files, folder, wanted, progress)
+        for note in found.notes:
+            (progress.say if note.severity == "note" else progress.warn)(str(note))
+    if not found.found:
+        raise typer.Exit(ALARM)
+    write_particles(found.particles, folder.particles)
+    return found.particles
+
+
+def poses_of(
+    files: ParticleFiles, folder: RunFolder, settings: AbinitSettings, progress: Progress
+) -> FoundPoses:
+    """The poses of ``files``, none of whose own are read; levels are kept beside ``folder``."""
+    from ..abinitio import find_poses
+    from ..io.checkpoint import CheckpointFile
+
+    particles = replace(files, poses=[Path("none")]).read()
+    for note in particles.notes:
+        progress.say(str(note))
+    return find_poses(particles, settings, progress, CheckpointFile(folder.poses_checkpoint))

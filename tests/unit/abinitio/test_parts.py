@@ -1,0 +1,210 @@
+"""The parts of the search for poses, each by its law."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from cryosplat import GaussianMixture, Grid, voxelize
+from cryosplat.abinitio import AbinitSettings
+from cryosplat.abinitio._assignment import (
+    assign,
+    effective,
+    log_likelihoods,
+    observed,
+    temperature_for,
+)
+from cryosplat.abinitio._images import SmallImages, half_plane
+from cryosplat.abinitio._orientations import at_random, evenly
+from cryosplat.abinitio._search import (
+    KEPT,
+    Candidates,
+    Template,
+    searched_everywhere,
+    searched_near,
+)
+from cryosplat.abinitio._second import sums_of
+from cryosplat.abinitio._slices import slices_at, transform_of
+from cryosplat.abinitio.recipe import _mirror, mirrored
+from cryosplat.errors import SettingsError
+from cryosplat.formation import VolumeProjector
+from cryosplat.poses import Poses, random_poses
+from cryosplat.statistics import QuadraticForm
+
+BOX, SIDE = 32, 128.0
+GRID = Grid(BOX, SIDE / BOX)
+POINTS = half_plane(10.0)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def molecule(k: int = 25) -> GaussianMixture:
+    """Gaussians of 9 to 14 Angstrom within 30 of the centre."""
+    g = generator(3)
+    quaternions = torch.nn.functional.normalize(torch.randn(k, 4, generator=g), dim=-1)
+    scales = 9.0 + 5.0 * torch.rand(k, 3, generator=g)
+    means = (15.0 * torch.randn(k, 3, generator=g)).clamp(-30.0, 30.0)
+    return GaussianMixture(means, scales, quaternions, 20.0 + torch.rand(k, generator=g))
+
+
+def true_slices(rotations: Tensor, volume: Tensor) -> Tensor:
+    """The map's transform at all `POINTS`, complex (n, m), by the program's own slices."""
+    poses = Poses(rotations, torch.zeros(len(rotations), 2, dtype=torch.float64))
+    whole = VolumeProjector(volume, GRID).slices(poses, GRID.pixel_size, BOX)
+    return whole[:, POINTS[:, 1] % BOX, POINTS[:, 0]]
+
+
+def images_of(
+    mixture: GaussianMixture, rotations: Tensor, centres: Tensor, noise: float, seed: int = 1
+) -> SmallImages:
+    """Images of CTF 1 with white noise, as `SmallImages`."""
+    phase = -2.0 * math.pi * centres.float() @ POINTS.float().T
+    clean = true_slices(rotations, voxelize(mixture, GRID)) * torch.polar(
+        torch.ones_like(phase), phase
+    )
+    shape = (*clean.shape, 2)
+    added = torch.view_as_complex(torch.randn(shape, generator=generator(seed)) / math.sqrt(2.0))
+    values = (clean + noise * added) / noise**2
+    return SmallImages(values, torch.full(clean.shape, 1.0 / noise**2), POINTS, SIDE, BOX)
+
+
+def test_a_half_plane_holds_one_of_every_pair() -> None:
+    points = {tuple(p) for p in half_plane(5.5).tolist()}
+    assert (0, 0) not in points
+    assert not points & {(-x, -y) for x, y in points}
+    whole = sum(0 < x * x + y * y < 5.5**2 for x in range(-6, 7) for y in range(-6, 7))
+    assert 2 * len(points) == whole
+    radii = half_plane(5.5).double().square().sum(1)
+    assert bool((radii.diff() >= 0).all())
+
+
+def test_orientations_are_even() -> None:
+    """Means of rotation matrices vanish; the nearest of many is as near as their number allows."""
+    rotations = evenly(2000)
+    assert float(rotations.mean(0).abs().max()) < 0.01
+    random = at_random(200, generator())
+    traces = torch.einsum("nij,oij->no", random, rotations).amax(1)
+    angles = torch.arccos(((traces - 1.0) / 2.0).clamp(-1, 1))
+    spacing = (8.0 * math.pi**2 / 2000) ** (1 / 3)
+    assert float(angles.max()) < spacing
+
+
+def test_slices_are_the_programs_slices() -> None:
+    volume = voxelize(molecule(), GRID)
+    rotations = random_poses(6, generator()).rotations
+    found = slices_at(transform_of(volume, 2), rotations, POINTS, 2)
+    m = len(POINTS)
+    wanted = true_slices(rotations, volume)
+    error = torch.complex(found[:, :m], found[:, m:]) - wanted
+    assert float(error.abs().square().sum() / wanted.abs().square().sum()) < 1e-3
+
+
+def test_likelihoods_are_the_sum_over_both_of_a_pair() -> None:
+    g = generator()
+    values = torch.view_as_complex(torch.randn(3, 7, 2, generator=g))
+    precisions = torch.rand(3, 7, generator=g)
+    points, shifts = half_plane(3.0)[:7], 0.05 * torch.randn(3, 2, 2, generator=g)
+    slices = torch.randn(4, 14, generator=g)
+    prior = torch.randn(3, 2, generator=g)
+    found = log_likelihoods(observed(values, precisions, points, shifts, prior), slices)
+    s = torch.complex(slices[:, :7], slices[:, 7:])
+    for i in range(3):
+        for t in range(2):
+            turn = torch.exp(2j * math.pi * (points.float() @ shifts[i, t]))
+            each = (values[i] * turn * s.conj()).real - 0.5 * precisions[i] * s.abs().square()
+            torch.testing.assert_close(found[i, t], 2.0 * each.sum(1) + prior[i, t])
+
+
+def test_assigned_sums_are_weighted_images() -> None:
+    g = generator()
+    values = torch.view_as_complex(torch.randn(40, 20, 2, generator=g))
+    precisions = torch.rand(40, 20, generator=g)
+    points, shifts = half_plane(5.0)[:20], 0.02 * torch.randn(40, 3, 2, generator=g)
+    images = observed(values, precisions, points, shifts, torch.zeros(40, 3))
+    slices = torch.randn(30, 40, generator=g)
+    found = assign(images, slices, 2.0)
+    scores = log_likelihoods(images, slices)
+    weights = torch.softmax(scores.reshape(40, -1) / 2.0, 1).reshape(40, 3, 30)
+    wanted = torch.cat([
+        torch.einsum("nso,nsc->oc", weights, images.moved),
+        torch.einsum("nso,nc->oc", weights, precisions),
+    ], 1)  # fmt: skip
+    torch.testing.assert_close(found.sums, wanted, atol=0.02 * float(wanted.abs().max()), rtol=0)
+    torch.testing.assert_close(found.centres, weights.sum(2), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        found.evidence, 2.0 * (scores.reshape(40, -1) / 2.0).logsumexp(1), atol=0.05, rtol=0
+    )
+
+
+def test_a_temperature_leaves_as_many_poses_as_wanted() -> None:
+    scores = 10.0 * torch.randn(50, 500, generator=generator())
+    temperature = temperature_for(scores, 40.0, 1.0, 1.0)
+    assert effective(scores, temperature) == pytest.approx(40.0, rel=0.1)
+    assert temperature_for(scores, 1.01, 1.0, 5.0) == 1.0
+
+
+def test_poses_are_found_everywhere_then_nearer() -> None:
+    mixture, n = molecule(), 30
+    rotations = random_poses(n, generator(5)).rotations
+    centres = 0.03 * torch.randn(n, 2, generator=generator(6))
+    images = images_of(mixture, rotations, centres, noise=10.0)
+    template = Template.of(voxelize(mixture, GRID), 2, 6.0, 0.05)
+    found = searched_everywhere(images, template, evenly(4000), torch.zeros(n, 2), 0.04)
+    first = _errors(found, rotations)
+    g = generator(7)
+    for angle, step in ((0.15, 0.02), (0.1, 0.01), (0.05, 0.01)):
+        found = searched_near(images, template, found, angle, step, g)
+    errors = _errors(found, rotations)
+    assert float(errors.median()) < 0.5 * float(first.median()) < math.radians(10.0)
+    assert float((found.centres - centres).norm(dim=1).median()) < 0.01
+    assert found.rotations.shape == (n, KEPT, 3, 3)
+    torch.testing.assert_close(found.weights.sum(1), torch.ones(n))
+
+
+def _errors(found: Candidates, rotations: Tensor) -> Tensor:
+    traces = torch.einsum("nij,nij->n", found.rotations[:, 0].double(), rotations)
+    return torch.arccos(((traces - 1.0) / 2.0).clamp(-1, 1))
+
+
+def test_statistics_are_the_sum_of_the_images_likelihoods() -> None:
+    """The quadratic form of the sums is what every image says of a map at its pose."""
+    mixture, n = molecule(), 12
+    rotations = random_poses(n, generator(8)).rotations
+    centres = 0.02 * torch.randn(n, 2, generator=generator(9))
+    images = images_of(mixture, rotations, centres, noise=100.0)
+    known = rotations[:, None].float().expand(n, KEPT, 3, 3).contiguous()
+    weights = torch.zeros(n, KEPT)
+    weights[:, 0] = 1.0
+    poses = Candidates(known, weights, centres, torch.zeros(n))
+    statistics = sums_of(images, poses, GRID, 10.0)
+    volume = voxelize(mixture, GRID)
+    gain = -float(QuadraticForm(statistics, BOX)(volume))
+    s = true_slices(rotations, volume)
+    seen = observed(images.values, images.precisions, POINTS, centres[:, None], torch.zeros(n, 1))
+    slices = torch.cat([s.real, s.imag], 1)
+    wanted = float(log_likelihoods(seen, slices)[:, 0].diagonal().sum())
+    assert gain == pytest.approx(wanted, rel=2e-3)
+    assert statistics.n_images == n
+
+
+def test_the_other_hand_gives_the_same_images() -> None:
+    mixture = molecule()
+    rotations = random_poses(5, generator()).rotations
+    other = true_slices(mirrored(rotations), voxelize(_mirror(mixture), GRID))
+    torch.testing.assert_close(
+        other, true_slices(rotations, voxelize(mixture, GRID)), atol=0.05, rtol=1e-3
+    )
+    torch.testing.assert_close(torch.linalg.det(mirrored(rotations)), torch.ones(5).double())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"starts": 0}, {"starts": 1, "carried": 2}, {"shift": -1.0}, {"contrast": "grey"}]
+)
+def test_settings_name_what_is_wrong(wrong: dict) -> None:
+    with pytest.raises(SettingsError, match=next(iter(wrong)) if len(wrong) == 1 else "carried"):
+        AbinitSettings(**wrong)

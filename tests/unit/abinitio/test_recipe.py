@@ -1,0 +1,143 @@
+"""The search for poses as a whole, on few images and in few steps."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from planted import BOX, PIXEL_SIZE, simulate_clean
+
+from cryosplat.abinitio import AbinitSettings, FoundPoses, find_poses
+from cryosplat.abinitio._first import FirstLevel
+from cryosplat.abinitio._second import SecondLevel
+from cryosplat.errors import InputError
+from cryosplat.io.checkpoint import CheckpointFile
+from cryosplat.io.mrc import StackFile, write_stack
+from cryosplat.io.star import read_star, write_star
+from cryosplat.particles import read_particles
+
+ONE = AbinitSettings(starts=1, carried=1)
+work = importlib.import_module("cryosplat.abinitio._work")
+
+
+@pytest.fixture(scope="module")
+def star(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 images of a cluster of Gaussians, in a table without angles, origins and half-sets."""
+    folder = tmp_path_factory.mktemp("abinit")
+    path = simulate_clean(folder / "set", 300)
+    tables = read_star(path)
+    kept = [c for c in tables["particles"] if "Angle" not in c and "Origin" not in c]
+    tables["particles"] = tables["particles"][[*kept, "rlnDefocusAngle"]].drop(
+        columns="rlnRandomSubset", errors="ignore"
+    )
+    write_star(path.parent / "unposed.star", tables)
+    return path.parent / "unposed.star"
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first(**changes: object) -> FirstLevel:
+        return FirstLevel(**{"steps": 12, "batches": (60, 100), **changes})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(work, "FirstLevel", first)
+    monkeypatch.setattr(work, "SHARPENED", first())
+    monkeypatch.setattr(work, "SecondLevel", lambda: SecondLevel(limits=(5.0, 6.0), everywhere=1))
+
+
+def same(a: FoundPoses, b: FoundPoses) -> bool:
+    return torch.equal(a.particles.poses.rotations, b.particles.poses.rotations) and torch.equal(
+        a.mixtures[0].means, b.mixtures[0].means
+    )
+
+
+def test_a_search_that_was_broken_off_goes_on_bit_for_bit(
+    star: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    particles = read_particles(star, poses="none")
+    torch.set_num_threads(1)
+    whole = find_poses(particles, ONE)
+    assert whole.found and whole.particles.has_half_sets
+    file = CheckpointFile(tmp_path / "poses.checkpoint")
+
+    def broken(*arguments: object) -> None:
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "refined", broken)
+        with pytest.raises(SystemExit):
+            find_poses(particles, ONE, checkpoint=file)
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "first_map", broken)  # is done, and not done again
+        assert same(find_poses(particles, ONE, checkpoint=file), whole)
+    with pytest.raises(InputError, match="seed"):
+        find_poses(particles, AbinitSettings(seed=1, starts=1, carried=1), checkpoint=file)
+
+
+def test_half_sets_do_not_know_of_each_other(star: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other images in half-set 2, and nothing of half-set 1 changes after the first map."""
+    from cryosplat.abinitio import _second
+    from cryosplat.abinitio._images import small_images
+    from cryosplat.progress import SilentProgress
+
+    particles = read_particles(star, poses="none")
+    g = torch.Generator().manual_seed(0)
+    images = small_images(particles, 32, g, SilentProgress())
+    rows = torch.arange(len(images))
+    first, second = (images.select(rows[rows % 2 == h]) for h in (0, 1))
+    start = work.first_map(images, torch.zeros(300, 2), 0.1, work.FirstLevel(), g).mixture
+    # the FSC decides how far both look: held, it is the only thing that they share
+    monkeypatch.setattr(
+        _second, "fourier_shell_correlation", lambda a, b: torch.ones(17, dtype=torch.float64)
+    )
+    centres = torch.zeros(150, 2), torch.zeros(150, 2)
+
+    def run(other):
+        generators = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
+        level = SecondLevel(limits=(5.0, 6.0), everywhere=1)
+        return _second.refined((first, other), start, centres, 0.1, level, generators)[0]
+
+    one, another = run(second), run(second.inverted())
+    assert torch.equal(one[0].mixture.means, another[0].mixture.means)
+    assert torch.equal(one[0].poses.rotations, another[0].poses.rotations)
+    assert not torch.equal(one[1].mixture.means, another[1].mixture.means)
+
+
+def test_noise_has_no_structure(star: Path, tmp_path: Path) -> None:
+    tables = read_star(star)
+    n = len(tables["particles"])
+    noise = np.random.default_rng(0).normal(size=(n, BOX, BOX)).astype(np.float32)
+    write_stack(tmp_path / "noise.mrcs", noise, PIXEL_SIZE)
+    tables["particles"]["rlnImageName"] = [f"{i + 1:06d}@noise.mrcs" for i in range(n)]
+    write_star(tmp_path / "noise.star", tables)
+    particles = read_particles(tmp_path / "noise.star", poses="none")
+    found = find_poses(particles, ONE)
+    assert not found.found and {note.code for note in found.notes} == {"no-structure"}
+
+
+def test_round_blobs_have_no_structure(star: Path, tmp_path: Path) -> None:
+    """What looks the same from everywhere gains over noise, but tells no orientation."""
+    tables = read_star(star)
+    n = len(tables["particles"])
+    x = np.arange(BOX) - BOX // 2
+    blob = np.exp(-0.5 * (x[:, None] ** 2 + x**2) / 9.0)
+    noise = np.random.default_rng(1).normal(size=(n, BOX, BOX))
+    write_stack(tmp_path / "blobs.mrcs", (0.4 * blob + noise).astype(np.float32), PIXEL_SIZE)
+    tables["particles"]["rlnImageName"] = [f"{i + 1:06d}@blobs.mrcs" for i in range(n)]
+    write_star(tmp_path / "blobs.star", tables)
+    found = find_poses(read_particles(tmp_path / "blobs.star", poses="none", ctf="none"), ONE)
+    assert not found.found
+    assert found.scores[0].gain > 1.0
+
+
+def test_too_few_particles_are_refused(star: Path) -> None:
+    with pytest.raises(InputError, match="at least 200"):
+        find_poses(read_particles(star, poses="none")[:50], ONE)
+
+
+def test_tables_without_poses_say_what_to_do(star: Path) -> None:
+    with pytest.raises(InputError, match="--abinit"):
+        read_particles(star)
+    assert StackFile(star.parent / "particles.mrcs").n_images == 300

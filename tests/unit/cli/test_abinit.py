@@ -1,0 +1,95 @@
+"""``cryosplat abinit``: what it writes, and what it says where nothing is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from fake_runs import Outcome
+from planted import simulate_clean
+
+import cryosplat.abinitio
+from cryosplat import GaussianMixture, RunFolder, read_map, read_particles
+from cryosplat.abinitio import AbinitSettings, FoundPoses, Score, Snapshot
+from cryosplat.io.star import read_star
+from cryosplat.notes import Note
+from cryosplat.particles import Particles
+from cryosplat.poses import random_poses
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def star(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate_clean(tmp_path_factory.mktemp("cli") / "set", 20)
+
+
+@pytest.fixture
+def fake_search(monkeypatch: pytest.MonkeyPatch) -> list[FoundPoses]:
+    """A search that finds random poses, or nothing where the seed is 13."""
+    made: list[FoundPoses] = []
+
+    def search(particles: Particles, settings: AbinitSettings, *others: object) -> FoundPoses:
+        assert torch.equal(particles.poses.rotations[3], torch.eye(3).double())
+        g = torch.Generator().manual_seed(settings.seed)
+        n, nothing = len(particles), settings.seed == 13
+        mixture = GaussianMixture(
+            10.0 * torch.randn(9, 3, generator=g), torch.full((9, 3), 9.0),
+            torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(9, 1), torch.ones(9),
+        )  # fmt: skip
+        halves = torch.arange(n).remainder(2).add(1).to(torch.int8)
+        posed = replace(particles, poses=random_poses(n, g, 4.0), half_sets=halves)
+        code, severity = ("no-structure", "alarm") if nothing else ("hand-unknown", "note")
+        found = FoundPoses(
+            particles if nothing else posed, not nothing, (mixture, mixture),
+            torch.linspace(1.0, 0.0, 17, dtype=torch.float64), 32, 20.0, torch.full((n,), 0.5),
+            (Score(5.0, 1.0, 0.1, 50),), 0, (Snapshot("step 50", torch.rand(16, 16, 16)),),
+            settings, (Note(code, severity, "Words."),), {"total": 1.0},
+        )  # fmt: skip
+        made.append(found)
+        return found
+
+    monkeypatch.setattr(cryosplat.abinitio, "find_poses", search)
+    return made
+
+
+def test_poses_maps_and_a_report_are_written(
+    cli: Cli, star: Path, tmp_path: Path, fake_search: list[FoundPoses]
+) -> None:
+    done = cli("abinit", star, "-o", tmp_path / "run", "--starts", 1)
+    assert done.code == 0, done.err
+    run = RunFolder(tmp_path / "run")
+    back = read_particles(run.particles)
+    wanted = fake_search[0].particles
+    torch.testing.assert_close(back.poses.rotations, wanted.poses.rotations, atol=1e-6, rtol=0)
+    assert torch.equal(back.half_sets, wanted.half_sets)
+    assert (read_star(run.particles)["particles"]["rlnMaxValueProbDistribution"] == 0.5).all()
+    assert read_map(run.map).data.shape == (24, 24, 24)
+    summary = run.read_summary()
+    assert summary.abinit is not None and summary.abinit.found
+    assert summary.abinit.growth == ["step 50"]
+    page = run.report.read_text("utf-8")
+    assert "The growing map" in page and "--hand flip" in page
+    assert "cryosplat reconstruct" in done.out
+
+
+def test_nothing_found_is_an_alarm_without_poses(
+    cli: Cli, star: Path, tmp_path: Path, fake_search: list[FoundPoses]
+) -> None:
+    done = cli("abinit", star, "-o", tmp_path / "run", "--seed", 13)
+    assert done.code == 1, done.err
+    run = RunFolder(tmp_path / "run")
+    assert not run.particles.exists() and not run.map.exists()
+    assert run.report.exists() and "no structure" in run.report.read_text("utf-8")
+
+
+def test_options_are_checked(cli: Cli, star: Path, tmp_path: Path) -> None:
+    done = cli("abinit", star, "-o", tmp_path / "run", "--hand", "left")
+    assert done.code == 2 and "'flip'" in done.err
+    done = cli("abinit", star, "-o", tmp_path / "run", "--starts", 0)
+    assert done.code == 2 and "starts" in done.err
+    done = cli("abinit", star, "-o", tmp_path / "run", "--resume")
+    assert done.code == 2 and "nothing to resume" in done.err
