@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..settings import ReconstructionSettings
 
 IMAGES = "Image solver (with --solver images)"
-OPTIONS = {"batch_size": "--batch", "shape": "--isotropic"}
+OPTIONS = {"batch_size": "--batch", "shape": "--isotropic", "particle_weights": "--weights"}
 """Options of the image solver that are not called as their setting."""
 
 
@@ -26,6 +26,13 @@ class Solver(StrEnum):
 
     STATISTICS = "statistics"
     IMAGES = "images"
+
+
+class Weights(StrEnum):
+    """How much single particles count."""
+
+    AUTO = "auto"
+    EQUAL = "equal"
 
 
 class Preset(StrEnum):
@@ -95,6 +102,13 @@ class FitOptions:
             help="Fit to the statistics of all particles (default) or to batches of images."
         ),
     ] = None
+    weights: Annotated[
+        Weights | None,
+        typer.Option(
+            help="Weight and scale each particle by its half-set's map where that improves the "
+            "half-map FSC (default), or count all alike."
+        ),
+    ] = None
     seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed. Default: 0.")] = None
     device: Device = None
     preset: Annotated[
@@ -140,6 +154,7 @@ class FitOptions:
                 "contrast": None if self.invert is None else "dark" if self.invert else "bright",
                 "solver": self.solver and self.solver.value, "symmetry": self.symmetry,
                 "device": self.device and self.device.value,
+                "particle_weights": self.weights and self.weights.value,
             },
             {
                 "epochs": self.epochs, "batch_size": self.batch_size, "rate": self.rate,
@@ -166,7 +181,7 @@ def settings_from(
         paper = ReconstructionSettings.paper(settings.gaussians)
         settings = replace(
             settings, gaussians=paper.gaussians, start=paper.start, solver=paper.solver,
-            images=paper.images,
+            particle_weights=paper.particle_weights, images=paper.images,
         )  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     settings = replace(settings, **given)

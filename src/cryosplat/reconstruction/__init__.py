@@ -2,14 +2,16 @@
 
 from ._controls import Controls
 from ._data import HalfSet, Polarity
+from ._examples import Examples
 from ._fits import Fitted
 from ._quality import Quality
 from ._starting import Start
 from ._subject import Maps
+from ._worth import Worth
 from .recipe import reconstruct
 from .values import Reconstruction
 
 __all__ = [
-    "Controls", "Fitted", "HalfSet", "Maps", "Polarity", "Quality", "Reconstruction", "Start",
-    "reconstruct",
+    "Controls", "Examples", "Fitted", "HalfSet", "Maps", "Polarity", "Quality", "Reconstruction",
+    "Start", "Worth", "reconstruct",
 ]  # fmt: skip

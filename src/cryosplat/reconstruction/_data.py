@@ -123,10 +123,13 @@ def accumulated(
     progress: Progress,
     symmetry: str = "C1",
     device: torch.device | str = "cpu",
+    weights: Tensor | None = None,
 ) -> Halves:
     """Statistics of both half-sets in one pass; ``sets`` as `held_out_sets` gives them."""
     with progress.stage("accumulating statistics", len(sets), "images") as stage:
-        parts = accumulate(batches, sets, 4, grid, noise, stage.advance, symmetry, device=device)
+        parts = accumulate(
+            batches, sets, 4, grid, noise, stage.advance, symmetry, weights, device
+        )  # fmt: skip
     return HalfSet(parts[0], parts[1]), HalfSet(parts[2], parts[3])
 
 

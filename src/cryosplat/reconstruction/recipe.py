@@ -33,6 +33,7 @@ from ._data import (
     polarity_of,
     with_half_sets,
 )
+from ._examples import examples_of
 from ._fits import Parts, fitted_side, fitted_to_statistics
 from ._grey_scales import matched
 from ._identity import digest_of_half_sets, held_out_sets
@@ -42,6 +43,7 @@ from ._recorder import Recorder
 from ._screening import Screen
 from ._starting import Start, mixtures_to_start_from
 from ._subject import Maps, Subject
+from ._worth import worth_of
 from .values import Reconstruction
 
 
@@ -107,6 +109,27 @@ def reconstruct(
     left_out, screened = screen.left_out, screen.notes(particles)
     for note in screened:
         progress.say(str(note)) if note.severity == "note" else progress.warn(str(note))
+    worth = None
+    if settings.particle_weights == "auto":
+        with clock("weights"):
+            worth = worth_of(particles, voxels, polarity.sign, grid, noise, left_out, told)
+    if worth is not None and worth.matters:
+        with clock("accumulate"):
+            own = worth.applied(particles)
+            again = accumulated(
+                screen.watch(own.batches()), sets, grid, ready, told, settings.symmetry, device,
+                worth.weights,
+            )  # fmt: skip
+            again = _upright(again, polarity)
+        with clock("baseline"):
+            others = _baseline(again, told)
+        worth = worth.compared(others, voxels, grid)
+        if worth.used:
+            particles, halves, voxels = own, again, others
+            left_out = (~worth.kept).nonzero().squeeze(1)
+    weighed = [] if worth is None else worth.notes()
+    for note in weighed:
+        told.say(str(note))
     side = fitted_side(voxels.full, grid)
     parts = Parts((halves[0] + halves[1], *halves), side, earlier, clock)
     if settings.solver == "images":
@@ -131,6 +154,11 @@ def reconstruct(
         comparison, controls = control(subject, comparison, parts, fitted, remarks, told)
     with clock("local resolution, directions, errors"):
         quality = quality_of(subject, fitted.mixtures[0], comparison)
+    examples = None
+    if worth is not None:
+        with clock("weights"):
+            seen = maps.half1, maps.half2
+            examples = examples_of(particles, worth, seen, polarity.sign, grid, noise)
     for note in controls.notes:
         if note.severity != "note":
             progress.warn(f"{note.text} Remedy: {note.remedy}")
@@ -139,9 +167,9 @@ def reconstruct(
         grid=grid, noise=noise, polarity=polarity, halves=halves,
         n_held_out=[half.held_out.n_images for half in halves],
         fitted=fitted, fitted_side=side, maps=maps, voxels=voxels, mask=mask, masks=masked,
-        comparison=comparison, controls=controls, quality=quality,
+        comparison=comparison, controls=controls, quality=quality, worth=worth, examples=examples,
         notes=tuple(by_severity(
-            [*controls.notes, *screened, *particles.notes, *told.notes]
+            [*controls.notes, *screened, *weighed, *particles.notes, *told.notes]
         )),
         timings=clock.seconds | {"total": clock.total()}, peak_memory=peak_memory(),
         device=device_title(device),

@@ -16,9 +16,11 @@ from ..settings import ReconstructionSettings
 from ..validation.comparison import Comparison
 from ._controls import Controls
 from ._data import Halves, Polarity
+from ._examples import Examples
 from ._fits import Fitted
 from ._quality import Quality
 from ._subject import Maps
+from ._worth import Worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,8 @@ class Reconstruction:
     and how they came about; ``maps`` of them on ``grid``, ``voxels``: the baseline; ``mask``: that
     of the masked FSC, one of ``masks``, under which the half-map FSC is given; ``notes``: alarms
     first; ``timings``: seconds of each stage, and "total"; ``peak_memory`` in bytes; ``device`` by
-    name.
+    name; ``worth``: weights and scales of the particles, the scales in their CTFs where they were
+    used, and ``examples`` of them, None where the data could not say.
     """
 
     settings: ReconstructionSettings
@@ -57,6 +60,8 @@ class Reconstruction:
     timings: dict[str, float]
     peak_memory: int
     device: str
+    worth: Worth | None = None
+    examples: Examples | None = None
 
     @property
     def mixtures(self) -> list[GaussianMixture]:

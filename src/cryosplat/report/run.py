@@ -11,6 +11,7 @@ from ._directions import directional_panel, views_panel
 from ._fits import gaussians_panel, held_out_panel, uncertainty_panel
 from ._growth import growth_panel
 from ._quality import guinier_panel, local_panel, model_panel, residues_panel
+from ._worth import examples_panel, weights_panel
 from .chimerax import write_chimerax
 from .evidence import Evidence, Panel
 from .figures import convergence_figure, fsc_figure, slices_figure
@@ -83,6 +84,7 @@ def _chapters(run: Evidence) -> list[Chapter]:
     return [
         Chapter("Poses from nothing", _present(growth_panel(run))),
         Chapter("Resolution", resolution),
+        Chapter("Particles", _present(weights_panel(run), examples_panel(run))),
         Chapter("Controls", _present(*controls, held_out_panel(run))),
         Chapter(
             "Where it is good",

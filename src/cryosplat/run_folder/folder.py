@@ -95,7 +95,11 @@ class RunFolder:
     log = _File("log.txt")
     """What was said during the run, with times."""
     particles = _File("particles.star")
-    """The particles with what the run gave them, half-sets or poses; absent where that is nothing."""
+    """The particles with what the run gave them: half-sets, poses, weights; absent for nothing."""
+    kept_particles = _File("particles_kept.star")
+    """The particles whose weight is at least a half; only where weights were used."""
+    examples = _File("examples.mrcs")
+    """The best and the worst images, each with its projection and what remains."""
     growth = _File("growth.mrcs")
     """Projections of the growing map; only where poses were found from nothing."""
 

@@ -225,6 +225,25 @@ class Provenance(Part):
     machine: dict[str, str | int] = {}
 
 
+class Worth(Part):
+    """What the particles are worth: weights and scales, by their own half-set's map."""
+
+    used: bool
+    """Whether the map was made with them."""
+    kept: int
+    """Particles of a weight of at least a half."""
+    shares: list[Number] = []
+    """Of images that hold the particle, in each half-set."""
+    spreads: list[Number] = []
+    """Standard deviation of the scales in each half-set, their errors taken off."""
+    odds: Rows = []
+    """Histogram: lower end in nats, width, particles; the ends hold all beyond them."""
+    scales: Rows = []
+    """Histogram of the kept particles' scales: lower end, width, particles."""
+    examples: list[tuple[str, int, Number, Number]] = []
+    """Name, row, weight and scale of the images in examples.mrcs, the best first, the worst last."""
+
+
 class RunSummary(Part):
     """All numbers, settings and circumstances of a run."""
 
@@ -276,6 +295,7 @@ class RunSummary(Part):
     agreement: Agreement | None = None
     independence: Independence | None = None
     symmetry_control: SymmetryControl | None = None
+    worth: Worth | None = None
     guinier: Guinier | None = None
     local_resolution: LocalResolution | None = None
     uncertainty: Uncertainty | None = None

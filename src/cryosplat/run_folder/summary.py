@@ -13,6 +13,7 @@ from ..maps.fsc import resolution
 from ..maps.mask_checks import resolutions_by_mask
 from ..provenance import provenance
 from ..reconstruction import Controls, Quality, Reconstruction
+from ._worth import worth_summary
 from .schema import (
     Agreement,
     Contrast,
@@ -66,6 +67,7 @@ def summary_of(result: Reconstruction, curves: Mapping[str, Tensor]) -> RunSumma
         device=result.device,
         settings=result.settings.to_dict(),
         provenance=Provenance.model_validate(provenance()),
+        worth=worth_summary(result),
         **result.fitted.summary,
         **_controls(result.controls, grid),
         **_quality(result.quality, result.settings.model),

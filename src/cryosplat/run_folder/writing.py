@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
-from ..io.mrc import write_map
+from ..io.mrc import write_map, write_stack
 from ..io.ply import write_ply
 from ..maps.fsc import fourier_shell_correlation
 from ..maps.model_fit import ResidueFit
@@ -34,8 +35,7 @@ def write_run(folder: RunFolder, result: Reconstruction, truth: Tensor | None = 
     curves = curves_of(result)
     if truth is not None:
         curves[MEASURED] = fourier_shell_correlation(result.maps.full, truth)
-    if result.drew_half_sets:
-        write_particles(result.particles, folder.particles)
+    _write_particles(folder, result)
     _write_maps(folder, result, truth)
     _write_gaussians(folder, result)
     if result.quality.model is not None:
@@ -46,6 +46,23 @@ def write_run(folder: RunFolder, result: Reconstruction, truth: Tensor | None = 
     folder.write_fsc_xml(frequencies, values[DEPOSITED], f"FSC {DEPOSITED}")
     folder.write_summary(summary_of(result, curves))
     return folder.commit()
+
+
+def _write_particles(folder: RunFolder, result: Reconstruction) -> None:
+    """The particles as they were used, where the run knows more of them than their file."""
+    worth, particles = result.worth, result.particles
+    if worth is not None and worth.used:
+        table = particles.table.assign(
+            cryosplatWeight=worth.weights.numpy().round(4),
+            cryosplatScale=worth.scales.numpy().round(4),
+        )
+        particles = replace(particles, table=table)
+        write_particles(particles[worth.kept], folder.kept_particles)
+    if result.drew_half_sets or particles is not result.particles:
+        write_particles(particles, folder.particles)
+    if result.examples is not None and len(result.examples.index):
+        pictures = result.examples.pictures.flatten(0, 1).numpy().astype(np.float32)
+        write_stack(folder.examples, pictures, result.grid.pixel_size)
 
 
 def _write_maps(folder: RunFolder, result: Reconstruction, truth: Tensor | None) -> None:

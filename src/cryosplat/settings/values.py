@@ -118,7 +118,9 @@ class ReconstructionSettings:
     the control that fits everything a second time; ``mask``: file of the mask of the FSC, None to find
     one; ``model``: file of an atomic model to compare the map with; ``symmetry``: the point group of
     the map, about RELION's axes, as `symmetry_name` takes it; ``device`` that statistics and fits are
-    computed on, "auto" for the CUDA device where there is one.
+    computed on, "auto" for the CUDA device where there is one;
+    ``particle_weights``: whether each particle counts by its posterior and with its own scale, where
+    the half-maps agree better so, or all count alike.
 
     Raises
     ------
@@ -140,6 +142,7 @@ class ReconstructionSettings:
     model: str | None = setting(None, file().or_none())
     symmetry: str = setting("C1", point_group())
     device: Literal["auto", "cpu", "cuda"] = setting("auto", choice("auto", "cpu", "cuda"))
+    particle_weights: Literal["auto", "equal"] = setting("auto", choice("auto", "equal"))
     images: ImageSchedule = ImageSchedule()
 
     def __post_init__(self) -> None:
@@ -153,7 +156,7 @@ class ReconstructionSettings:
         """CryoSplat's setting (section 4): random start, one image a step, 30,000 Gaussians."""
         return ReconstructionSettings(
             gaussians=gaussians or PAPER_GAUSSIANS, start="random", seed=seed, solver="images",
-            images=ImageSchedule.paper(),
+            particle_weights="equal", images=ImageSchedule.paper(),
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
