@@ -22,6 +22,7 @@ from cryosplat.progress import Progress, SilentProgress
 from cryosplat.reconstruction import (
     Controls,
     Fitted,
+    FoundSolvent,
     HalfSet,
     Maps,
     Polarity,
@@ -83,7 +84,7 @@ def fake_reconstruct(
         grid=grid, noise=NoiseModel((torch.ones(grid.n_shells).double(),), True),
         polarity=Polarity("bright", "bright", 20.0), halves=_halves(particles), n_held_out=[1, 1],
         fitted=Fitted(mixtures, {"members": 1, "choices": ["made up"] * 3, "trials": [TRIAL] * 3}),
-        fitted_side=BOX, maps=Maps(*volumes[:3]), voxels=Maps(*volumes[3:6]),
+        fitted_side=BOX, solvent=FoundSolvent(), maps=Maps(*volumes[:3]), voxels=Maps(*volumes[3:6]),
         mask=volumes[6].abs().clamp(max=1.0), masks={"auto": masked}, comparison=comparison,
         controls=_controls(note), quality=_quality(volumes, curve, grid, particles),
         notes=(note,), timings={"accumulate": 1.5, "fit halves": 2.5, "total": 4.5},

@@ -16,7 +16,7 @@ choose_kernel_cache()
 
 if TYPE_CHECKING:
     from .errors import CryosplatError, InputError, OutputError, SettingsError
-    from .formation import MixtureProjector, VolumeProjector, form_images
+    from .formation import MixtureProjector, SolvatedProjector, VolumeProjector, form_images
     from .grid import Grid
     from .io.mrc import read_map, write_map
     from .io.ply import read_ply, write_ply
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from .run_folder import RunFolder, read_start, write_run
     from .settings import ReconstructionSettings
     from .simulation import SimulationSettings, mixture_from_atoms, phantom, simulate_particles
+    from .solvent import Solvent
     from .splatting import project, voxelize
     from .statistics import Statistics
 
 _MODULES = {
     "errors": ("CryosplatError", "InputError", "OutputError", "SettingsError"),
-    "formation": ("MixtureProjector", "VolumeProjector", "form_images"),
+    "formation": ("MixtureProjector", "SolvatedProjector", "VolumeProjector", "form_images"),
     "grid": ("Grid",),
     "io.mrc": ("read_map", "write_map"),
     "io.ply": ("read_ply", "write_ply"),
@@ -53,6 +54,7 @@ _MODULES = {
     "simulation": (
         "SimulationSettings", "mixture_from_atoms", "phantom", "simulate_particles",
     ),
+    "solvent": ("Solvent",),
     "splatting": ("project", "voxelize"),
     "statistics": ("Statistics",),
     "maps.fsc": ("fourier_shell_correlation", "resolution"),
@@ -78,6 +80,8 @@ __all__ = [
     "SettingsError",
     "SilentProgress",
     "SimulationSettings",
+    "SolvatedProjector",
+    "Solvent",
     "Statistics",
     "VolumeProjector",
     "ctf",

@@ -4,7 +4,8 @@ An image is ``X(k) = C(k) exp(i odd(k) - 2 pi i k.c) V(A^T M k)``: a central sli
 transform, moved to the particle's centre ``c = -shift`` and multiplied by the contrast transfer
 function and the phases of odd aberrations (Penczek 2010; Zivanov et al. 2020; RELION's conventions
 as in `poses` and `optics`; M is the magnification's matrix). All but the slice is
-`optics.response`; a `Projector` makes the slices, of a voxel map or of a mixture of Gaussians.
+`optics.response`; a `Projector` makes the slices, of a voxel map or of a mixture of Gaussians, and
+a `SolvatedProjector` those of a molecule in water.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .grid import Grid
 from .mixture import GaussianMixture
 from .optics import Optics, form, seen_rotations
 from .poses import Poses
+from .solvent import Response, image_frequencies
 from .splatting import project
 
 
@@ -79,6 +81,19 @@ class VolumeProjector:
         steps = 2.0 * ratio * poses.rotations[:, :2].to(device, torch.float64)
         radii = gridding.band(steps, box_size, 2 * d).clamp_max(0.5 * d / ratio)
         return gridding.slices(self._transform, steps, radii, box_size)
+
+
+class SolvatedProjector:
+    """The slices of a molecule in solvent: those of ``projector`` times the solvent's H(s)."""
+
+    def __init__(self, projector: Projector, solvent: Response) -> None:
+        self._projector, self._solvent = projector, solvent
+
+    def slices(self, poses: Poses, pixel_size: float, box_size: int) -> Tensor:
+        """Transforms of the projections, as `Projector.slices`."""
+        slices = self._projector.slices(poses, pixel_size, box_size)
+        frequencies = image_frequencies(Grid(box_size, pixel_size), slices.device)
+        return slices * self._solvent(frequencies)
 
 
 def form_images(projector: Projector, poses: Poses, optics: Optics, box_size: int) -> Tensor:

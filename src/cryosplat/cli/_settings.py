@@ -78,6 +78,13 @@ class FitOptions:
             help="Protein is dark (or bright) in the images. Default: detected from the data.",
         ),
     ] = None
+    solvent: Annotated[
+        bool | None,
+        typer.Option(
+            "--solvent/--no-solvent",
+            help="Model the water around the molecule where the data show it. Default: --solvent.",
+        ),
+    ] = None
     steps: Annotated[
         int | None,
         typer.Option(metavar="N", help="Steps per fit. Default: chosen by cross-validation."),
@@ -153,6 +160,7 @@ class FitOptions:
                 "model": self.model and str(self.model), "quick": self.quick or None,
                 "contrast": None if self.invert is None else "dark" if self.invert else "bright",
                 "solver": self.solver and self.solver.value, "symmetry": self.symmetry,
+                "solvent": None if self.solvent is None else "auto" if self.solvent else "none",
                 "device": self.device and self.device.value,
                 "particle_weights": self.weights and self.weights.value,
             },
@@ -181,7 +189,7 @@ def settings_from(
         paper = ReconstructionSettings.paper(settings.gaussians)
         settings = replace(
             settings, gaussians=paper.gaussians, start=paper.start, solver=paper.solver,
-            particle_weights=paper.particle_weights, images=paper.images,
+            particle_weights=paper.particle_weights, solvent=paper.solvent, images=paper.images,
         )  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     settings = replace(settings, **given)

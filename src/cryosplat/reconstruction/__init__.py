@@ -5,6 +5,7 @@ from ._data import HalfSet, Polarity
 from ._examples import Examples
 from ._fits import Fitted
 from ._quality import Quality
+from ._solvent import FoundSolvent
 from ._starting import Start
 from ._subject import Maps
 from ._worth import Worth
@@ -12,6 +13,6 @@ from .recipe import reconstruct
 from .values import Reconstruction
 
 __all__ = [
-    "Controls", "Examples", "Fitted", "HalfSet", "Maps", "Polarity", "Quality", "Reconstruction",
-    "Start", "Worth", "reconstruct",
+    "Controls", "Examples", "Fitted", "FoundSolvent", "HalfSet", "Maps", "Polarity", "Quality",
+    "Reconstruction", "Start", "Worth", "reconstruct",
 ]  # fmt: skip

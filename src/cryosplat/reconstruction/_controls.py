@@ -151,7 +151,11 @@ def _substitute_noise(
         )
     if subject.polarity.sign < 0.0:
         halves = [half.inverted() for half in halves]
-    maps = [voxelize(m, grid).detach() for m in refit(Again(read, noise, halves), progress)]
+    solvent = subject.solvent
+    if solvent:
+        halves = [half.seen_through(solvent) for half in halves]
+    mixtures = refit(Again(read, noise, halves), progress)
+    maps = [solvent.shown(voxelize(m, grid).detach(), grid) for m in mixtures]
     fsc = fourier_shell_correlation(maps[0] * subject.mask, maps[1] * subject.mask)
     return Substitution(shell, fsc)
 

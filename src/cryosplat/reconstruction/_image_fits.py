@@ -24,6 +24,7 @@ from ..noise import NoiseModel
 from ..particles import Particles
 from ..progress import Progress
 from ..settings import ReconstructionSettings
+from ..solvent import VACUUM, Solvent
 from ..statistics import QuadraticForm, Statistics
 from ._checkpoint import resumable
 from ._data import HalfSet
@@ -34,7 +35,12 @@ START_SCALE = 1.0  # pixels
 
 
 def image_data(
-    particles: Particles, grid: Grid, noise: NoiseModel, sign: float, left_out: Tensor
+    particles: Particles,
+    grid: Grid,
+    noise: NoiseModel,
+    sign: float,
+    left_out: Tensor,
+    solvent: Solvent = VACUUM,
 ) -> ImageData:
     """The particles as the solver reads them; ``sign`` -1 turns dark protein bright.
 
@@ -48,7 +54,7 @@ def image_data(
     sizes = torch.stack([boxes, particles.optics.of_group("pixel_size")], 1)
     kinds = sizes.unique(dim=0, return_inverse=True)[1]
     half_sets = without(left_out, particles.half_sets, 0)
-    return ImageData(particles.batches, half_sets, grid, noise, sign, name, kinds)
+    return ImageData(particles.batches, half_sets, grid, noise, sign, name, kinds, solvent)
 
 
 def fitted_to_images(

@@ -17,7 +17,7 @@ from ..mixture import GaussianMixture
 from ..poses import Poses
 from ..symmetry import equivalent
 from ..validation.comparison import HALF_MAPS, Comparison
-from ._subject import Subject
+from ._subject import Maps, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,11 @@ class Quality:
     model: ModelFit | None
 
 
-def quality_of(subject: Subject, mixture: GaussianMixture, comparison: Comparison) -> Quality:
-    """How good the maps are; ``mixture`` is that of all particles."""
+def quality_of(
+    subject: Subject, mixture: GaussianMixture, molecules: Maps, comparison: Comparison
+) -> Quality:
+    """How good the maps are; ``mixture`` is that of all particles, ``molecules`` are the maps as they
+    are without solvent."""
     grid, mask, settings = subject.grid, subject.mask, subject.settings
     full, half1, half2 = subject.maps
     headline = comparison.headline
@@ -54,7 +57,7 @@ def quality_of(subject: Subject, mixture: GaussianMixture, comparison: Compariso
         directional=directional_fsc(half1, half2, mask, grid),
         views=view_distribution(poses),
         sampling=sampling_score(poses.rotations),
-        uncertainty=mixture_uncertainty(mixture, half1, half2, grid),
+        uncertainty=mixture_uncertainty(mixture, molecules.half1, molecules.half2, grid),
         model=None if settings.model is None else map_model_fsc(full, mask, grid, settings.model),
     )
 

@@ -12,6 +12,7 @@ from ..grid import Grid
 from ..noise import NoiseModel
 from ..particles import Particles
 from ..settings import ReconstructionSettings
+from ..solvent import Solvent
 from ..validation.independence import Fingerprints
 from ._data import Polarity
 
@@ -26,7 +27,8 @@ class Maps(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """``maps`` of mixtures and ``voxels`` of the baseline on ``grid``, protein bright.
+    """``maps`` of mixtures, seen through the ``solvent``, and ``voxels`` of the baseline on ``grid``,
+    protein bright.
 
     ``left_out``: positions of particles that do not count; ``mask`` of the FSC; ``fingerprints``
     of all images; ``device``: where statistics and fits are computed.
@@ -43,3 +45,4 @@ class Subject:
     mask: Tensor
     fingerprints: Fingerprints
     device: torch.device
+    solvent: Solvent

@@ -1,4 +1,4 @@
-"""The recipe, read from top to bottom: half-sets, statistics, fits, baseline, FSC, controls."""
+"""The recipe, read from top to bottom: half-sets, statistics, solvent, fits, FSC, controls."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ from ._image_fits import fitted_to_images, image_data
 from ._quality import quality_of
 from ._recorder import Recorder
 from ._screening import Screen
+from ._solvent import FoundSolvent, found_solvent
 from ._starting import Start, mixtures_to_start_from
 from ._subject import Maps, Subject
 from ._worth import worth_of
@@ -57,10 +58,11 @@ def reconstruct(
 ) -> Reconstruction:
     """Fit mixtures to both half-sets and to all particles, and judge the maps.
 
-    The fits of the two half-sets share the noise model, the contrast sign and the side of the
-    fitted cube, and nothing else; their voxel baselines also share the Wiener penalty, and all the
-    mask in which the FSC is measured. Nothing is written but the ``checkpoint``, where one is given:
-    fits that were broken off go on from it. ``start``: what `run_folder.read_start` reads of the run
+    The fits of the two half-sets share the noise model, the contrast sign, the two numbers of the
+    solvent and the side of the fitted cube, and nothing else; their voxel baselines also share the
+    Wiener penalty, and all the mask in which the FSC is measured. Nothing is written but the
+    ``checkpoint``, where one is given: fits that were broken off go on from it. ``start``: what
+    `run_folder.read_start` reads of the run
     in ``settings.start``.
 
     Raises
@@ -131,13 +133,19 @@ def reconstruct(
     for note in weighed:
         told.say(str(note))
     side = fitted_side(voxels.full, grid)
-    parts = Parts((halves[0] + halves[1], *halves), side, earlier, clock)
+    found = FoundSolvent()
+    if settings.solvent == "auto":
+        with clock("solvent"):
+            found = found_solvent(halves, settings.symmetry, settings.seed, told)
+    solvent, pure = found.solvent, found.seen(halves)
+    parts = Parts((pure[0] + pure[1], *pure), side, earlier, clock)
     if settings.solver == "images":
-        data = image_data(particles, grid, noise, polarity.sign, left_out)
+        data = image_data(particles, grid, noise, polarity.sign, left_out, solvent)
         fitted = fitted_to_images(parts, data, settings, told, journal)
     else:
         fitted = fitted_to_statistics(parts, settings, told, journal)
-    maps = Maps(*(voxelize(mixture, grid).detach() for mixture in fitted.mixtures))
+    molecules = Maps(*(voxelize(mixture, grid).detach() for mixture in fitted.mixtures))
+    maps = Maps(*(solvent.shown(molecule, grid) for molecule in molecules))
 
     with clock("validation"):
         generator = torch.Generator().manual_seed(settings.seed)
@@ -147,13 +155,13 @@ def reconstruct(
         masked = masked_fscs(maps.half1, maps.half2, masks, generator)
     subject = Subject(
         particles, left_out, noise, polarity, grid, settings, maps, voxels, mask, fingerprints,
-        device,
+        device, solvent,
     )  # fmt: skip
     with clock("controls"):
         remarks = [] if user_mask is None else remarks_on(mask, masked["user"], maps.full, grid)
         comparison, controls = control(subject, comparison, parts, fitted, remarks, told)
     with clock("local resolution, directions, errors"):
-        quality = quality_of(subject, fitted.mixtures[0], comparison)
+        quality = quality_of(subject, fitted.mixtures[0], molecules, comparison)
     examples = None
     if worth is not None:
         with clock("weights"):
@@ -166,10 +174,11 @@ def reconstruct(
         settings=settings, particles=particles, drew_half_sets=drew_half_sets, half_sets=half_sets,
         grid=grid, noise=noise, polarity=polarity, halves=halves,
         n_held_out=[half.held_out.n_images for half in halves],
-        fitted=fitted, fitted_side=side, maps=maps, voxels=voxels, mask=mask, masks=masked,
+        fitted=fitted, fitted_side=side, solvent=found, maps=maps, voxels=voxels, mask=mask,
+        masks=masked,
         comparison=comparison, controls=controls, quality=quality, worth=worth, examples=examples,
         notes=tuple(by_severity(
-            [*controls.notes, *screened, *weighed, *particles.notes, *told.notes]
+            [*controls.notes, *screened, *weighed, *particles.notes, *told.notes, *found.notes()]
         )),
         timings=clock.seconds | {"total": clock.total()}, peak_memory=peak_memory(),
         device=device_title(device),

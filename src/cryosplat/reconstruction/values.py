@@ -19,6 +19,7 @@ from ._data import Halves, Polarity
 from ._examples import Examples
 from ._fits import Fitted
 from ._quality import Quality
+from ._solvent import FoundSolvent
 from ._subject import Maps
 from ._worth import Worth
 
@@ -31,7 +32,8 @@ class Reconstruction:
     with the grey scale of each pixel size in their CTFs; ``half_sets``: a digest of them;
     ``halves``: the statistics of both half-sets, protein bright, of which ``n_held_out`` particles
     were held out; ``fitted``: mixtures [full, half 1, half 2] in a cube of ``fitted_side`` voxels,
-    and how they came about; ``maps`` of them on ``grid``, ``voxels``: the baseline; ``mask``: that
+    and how they came about; ``solvent`` that the images show them in; ``maps`` of them, seen
+    through it, on ``grid``, ``voxels``: the baseline; ``mask``: that
     of the masked FSC, one of ``masks``, under which the half-map FSC is given; ``notes``: alarms
     first; ``timings``: seconds of each stage, and "total"; ``peak_memory`` in bytes; ``device`` by
     name; ``worth``: weights and scales of the particles, the scales in their CTFs where they were
@@ -49,6 +51,7 @@ class Reconstruction:
     n_held_out: list[int]
     fitted: Fitted
     fitted_side: int
+    solvent: FoundSolvent
     maps: Maps
     voxels: Maps
     mask: Tensor

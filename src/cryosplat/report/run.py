@@ -11,6 +11,7 @@ from ._directions import directional_panel, views_panel
 from ._fits import gaussians_panel, held_out_panel, uncertainty_panel
 from ._growth import growth_panel
 from ._quality import guinier_panel, local_panel, model_panel, residues_panel
+from ._solvent import solvent_panel
 from ._worth import examples_panel, weights_panel
 from .chimerax import write_chimerax
 from .evidence import Evidence, Panel
@@ -93,8 +94,8 @@ def _chapters(run: Evidence) -> list[Chapter]:
         Chapter(
             "The map and its Gaussians",
             _present(
-                guinier_panel(run), gaussians_panel(run), uncertainty_panel(run),
-                model_panel(run), residues_panel(run),
+                guinier_panel(run), solvent_panel(run), gaussians_panel(run),
+                uncertainty_panel(run), model_panel(run), residues_panel(run),
             ),
         ),
     ]  # fmt: skip

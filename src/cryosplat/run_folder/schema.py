@@ -53,6 +53,24 @@ class Contrast(Part):
     """By how many the data say so; negative for dark."""
 
 
+class Solvent(Part):
+    """The solvent that images show the molecule in: ``H(s) = 1 - k exp(-B s^2 / 4)``.
+
+    ``map.mrc`` shows H times the molecule, ``gaussians.ply`` is the molecule itself.
+    """
+
+    contrast: Number = None
+    """k; 0 in vacuum."""
+    contrast_error: Number = None
+    b_factor: Number = None
+    """B in square Angstrom."""
+    b_factor_error: Number = None
+    half_sets: Rows = []
+    """k and B that each half-set found."""
+    gain: Number = None
+    """Share by which unseen particles are more likely with it; null where nothing was looked for."""
+
+
 class NoiseSubstitution(Part):
     """The control that fits images whose phases were replaced by noise."""
 
@@ -262,6 +280,7 @@ class RunSummary(Part):
     """Digest of which particle is in which half-set."""
     symmetry: str = "C1"
     contrast: Contrast | None = None
+    solvent: Solvent | None = None
     normalised: bool | None = None
     """Whether each image was normalised by its own background."""
     resolution: Number = None

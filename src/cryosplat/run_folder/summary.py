@@ -12,7 +12,7 @@ from ..grid import Grid
 from ..maps.fsc import resolution
 from ..maps.mask_checks import resolutions_by_mask
 from ..provenance import provenance
-from ..reconstruction import Controls, Quality, Reconstruction
+from ..reconstruction import Controls, FoundSolvent, Quality, Reconstruction
 from ._worth import worth_summary
 from .schema import (
     Agreement,
@@ -21,6 +21,7 @@ from .schema import (
     NoiseSubstitution,
     Provenance,
     RunSummary,
+    Solvent,
 )
 
 THRESHOLDS = 0.5, 0.143
@@ -45,6 +46,7 @@ def summary_of(result: Reconstruction, curves: Mapping[str, Tensor]) -> RunSumma
             preferred=polarity.preferred,
             standard_deviations=polarity.standard_deviations,
         ),
+        solvent=_solvent(result.solvent),
         normalised=result.noise.normalise,
         resolution=headline.angstrom,
         resolution_at_nyquist=headline.at_nyquist,
@@ -71,6 +73,18 @@ def summary_of(result: Reconstruction, curves: Mapping[str, Tensor]) -> RunSumma
         **result.fitted.summary,
         **_controls(result.controls, grid),
         **_quality(result.quality, result.settings.model),
+    )
+
+
+def _solvent(found: FoundSolvent) -> Solvent:
+    solvent, halves = found.solvent, found.halves
+    return Solvent(
+        contrast=solvent.contrast,
+        contrast_error=found.contrast_error if halves else None,
+        b_factor=solvent.b_factor,
+        b_factor_error=found.b_factor_error if halves else None,
+        half_sets=[[half.contrast, half.b_factor] for half in halves],
+        gain=found.gain,
     )
 
 

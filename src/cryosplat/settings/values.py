@@ -112,7 +112,8 @@ class ReconstructionSettings:
     ``gaussians``: their number in the whole map, None to let held-out particles choose; ``start``:
     first positions from the statistics of the data, at random, or the folder of an earlier run of
     the same half-sets; ``contrast``: how the molecule looks in the images, "auto" to let the data
-    decide; ``seed`` of every random choice; ``steps`` of each fit, None to let held-out particles
+    decide; ``solvent``: "none" takes the molecule to be in vacuum, as CryoSplat does, "auto" lets the
+    data decide; ``seed`` of every random choice; ``steps`` of each fit, None to let held-out particles
     choose; ``held_out``: the share of each half-set that chooses; ``solver``: descent on the
     statistics of all particles, or on mini-batches of images as ``images`` says; ``quick``: leave out
     the control that fits everything a second time; ``mask``: file of the mask of the FSC, None to find
@@ -131,6 +132,7 @@ class ReconstructionSettings:
     gaussians: int | None = setting(None, whole(8, MOST_GAUSSIANS).or_none())
     start: str = setting("statistics", folder_or("statistics", "random"))
     contrast: Literal["auto", "bright", "dark"] = setting("auto", choice("auto", "bright", "dark"))
+    solvent: Literal["auto", "none"] = setting("auto", choice("auto", "none"))
     seed: int = setting(0, whole(0))
     steps: int | None = setting(None, whole(1, MOST_STEPS).or_none())
     held_out: float = setting(
@@ -156,7 +158,7 @@ class ReconstructionSettings:
         """CryoSplat's setting (section 4): random start, one image a step, 30,000 Gaussians."""
         return ReconstructionSettings(
             gaussians=gaussians or PAPER_GAUSSIANS, start="random", seed=seed, solver="images",
-            particle_weights="equal", images=ImageSchedule.paper(),
+            particle_weights="equal", solvent="none", images=ImageSchedule.paper(),
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:

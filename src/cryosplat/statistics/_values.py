@@ -14,6 +14,7 @@ from .. import fourier
 from ..errors import InputError, SettingsError
 from ..grid import Grid
 from ..io.arrays import read_arrays, write_arrays
+from ..solvent import Response, filtered, padded_frequencies
 from ._identity import Identity
 
 FORMAT = 1  # of the file, raised when older files can no longer be read
@@ -134,6 +135,16 @@ class Statistics:
     def inverted(self) -> Statistics:
         """The statistics of the same images with their contrast inverted."""
         return replace(self, backprojection=-self.backprojection)
+
+    def seen_through(self, response: Response) -> Statistics:
+        """The statistics for the map before a radial ``response`` H: ``b -> H b``, ``K -> H^2 K``.
+
+        ``L(V)`` of the result is ``L(H V)`` of these, exactly so for a V that lies farther inside the
+        box than H reaches.
+        """
+        gain = response(padded_frequencies(self.grid, self.transfer.device)).to(self.transfer)
+        b = filtered(self.backprojection, self.grid, response)
+        return replace(self, backprojection=b, transfer=self.transfer * gain.square())
 
     def downsampled(self, box_size: int) -> Statistics:
         """The same problem on ``box_size`` voxels of the same box: Fourier-cropped, exact.

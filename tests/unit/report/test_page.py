@@ -214,3 +214,16 @@ def test_the_page_fits_phone_desktop_and_two_sheets(full: RunFolder) -> None:
         assert sheets == 2
         assert page.problems == []
         assert all(url.startswith(("file:", "data:")) for url in page.asked)
+
+
+def test_water_is_drawn_where_there_is_any(tmp_path: Path, small_pictures: None) -> None:
+    folder = plain_run(tmp_path / "wet")
+    water = {"contrast": 0.93, "contrast_error": 0.01, "b_factor": 2000.0, "b_factor_error": 50.0,
+             "half_sets": [[0.92, 1950.0], [0.94, 2050.0]], "gain": 0.2}  # fmt: skip
+    change_summary(folder, solvent=water)
+    write_report(folder)
+    assert "k 0.93 ± 0.01, B 2,000 ± 50" in _text(folder)
+    assert folder.figures.joinpath("solvent.svg").exists()
+    change_summary(folder, solvent={"contrast": 0.0, "b_factor": 0.0})
+    write_report(folder)
+    assert "Water" not in _text(folder)

@@ -17,6 +17,7 @@ from ...grid import Grid
 from ...noise import NoiseModel
 from ...optics import Optics, ctf, recorded, seen_rotations
 from ...poses import Poses
+from ...solvent import VACUUM, Solvent
 
 POOL_BYTES = 2**27  # of images that wait in memory, in random order
 BLOCK_BYTES = 2**22  # of neighbouring images that are read together
@@ -30,9 +31,9 @@ class ImageData:
 
     ``read`` yields the particles with the given positions, in any order, a block at a time, e.g.
     `Particles.batches`. ``half_sets`` (n,): 1 or 2; particles of set 0 are not used. ``grid`` is the
-    map's. ``sign`` multiplies the images: -1 where protein is dark. ``name`` says which particle a
-    position is, for messages. ``kinds`` (n,) numbers what has one box and one pixel size, from 0;
-    None where all images have.
+    map's. ``sign`` multiplies the images: -1 where protein is dark; they show the map through
+    ``solvent``. ``name`` says which particle a position is, for messages. ``kinds`` (n,) numbers what
+    has one box and one pixel size, from 0; None where all images have.
     """
 
     read: Callable[[Tensor], Iterable[Batch]]
@@ -42,6 +43,7 @@ class ImageData:
     sign: float = 1.0
     name: Callable[[int], str] = "particle {} (counted from 0)".format
     kinds: Tensor | None = None
+    solvent: Solvent = VACUUM
 
     def used(self) -> Tensor:
         """Positions of the particles in use; raises `InputError` where a half-set has none."""

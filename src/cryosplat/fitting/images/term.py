@@ -19,6 +19,7 @@ from ... import fourier
 from ...grid import Grid
 from ...mixture import GaussianMixture
 from ...optics import residuals_
+from ...solvent import VACUUM, Solvent, image_frequencies
 from ...splatting import project
 from ._rendering import Render, without_aliases
 from .data import ImageData, Observed, Order, planned, pools
@@ -39,15 +40,17 @@ def equal_precision(level: float, n_groups: int) -> Precision:
 class ImageLikelihood:
     """``1/2 sum_i sum_k |Y_i(k) - H_i(k) X_i(k)|^2 / s_i^2(|k|)`` of images X rendered for n particles.
 
-    H is CTF and shift, s^2 the noise variance that ``precision`` is the inverse of; k runs over both
-    members of every Friedel pair below the Nyquist frequencies of the image and of ``grid``, the
-    map's. The sum over all images is `Statistics.energy` plus `QuadraticForm` of the same map.
+    H is CTF, shift and the response of the ``solvent``, s^2 the noise variance that ``precision`` is
+    the inverse of; k runs over both members of every Friedel pair below the Nyquist frequencies of the
+    image and of ``grid``, the map's. The sum over all images is `Statistics.energy` plus
+    `QuadraticForm` of the same map.
     """
 
-    def __init__(self, grid: Grid, precision: Precision) -> None:
-        self.grid = grid
+    def __init__(self, grid: Grid, precision: Precision, solvent: Solvent = VACUUM) -> None:
+        self.grid, self.solvent = grid, solvent
         self._precision_of = precision
         self._precisions: dict[tuple[int, torch.device], Tensor] = {}
+        self._responses: dict[tuple[Grid, torch.device], Tensor] = {}
         self._counts: dict[Grid, int] = {}
 
     def __call__(self, images: Tensor, observed: Observed) -> Tensor:
@@ -71,6 +74,13 @@ class ImageLikelihood:
         if key not in self._precisions:
             self._precisions[key] = self._precision_of(box_size).to(device)
         return self._precisions[key]
+
+    def response(self, grid: Grid, device: torch.device) -> Tensor | None:
+        """H of the solvent on the transforms of images on ``grid``, float32; None for vacuum."""
+        key = grid, device
+        if self.solvent and key not in self._responses:
+            self._responses[key] = self.solvent(image_frequencies(grid, device))
+        return self._responses.get(key)
 
 
 class ImageTerm:
@@ -97,7 +107,9 @@ class ImageTerm:
         self.met: list[tuple[int, float, int]] = []
         self._data, self._order = data, order
         self._render = without_aliases(render, data.grid.pixel_size)
-        self._likelihood = ImageLikelihood(data.grid, precision or data.noise.precision)
+        self._likelihood = ImageLikelihood(
+            data.grid, precision or data.noise.precision, data.solvent
+        )
         self._plan = planned(data, order)
         self._begins = list(accumulate((part.n_batches for part in self._plan), initial=0))
         last = {part.epoch: end for part, end in zip(self._plan, self._begins[1:], strict=True)}
@@ -144,11 +156,14 @@ class _Residual(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, term: ImageLikelihood, observed: Observed) -> Tensor:
         grid = observed.grid
         spectra = fourier.transform(images.detach(), 2)
+        solvent = term.response(grid, images.device)
+        if solvent is not None:
+            spectra *= solvent
         losses = residuals_(
             spectra, observed.transforms, observed.poses.shifts, observed.optics,
             term.precision(grid.box_size, images.device), term.radius(grid),
         )  # fmt: skip
-        ctx.save_for_backward(spectra)
+        ctx.save_for_backward(spectra if solvent is None else spectra.mul_(solvent))
         return losses.sum()
 
     @staticmethod
