@@ -16,6 +16,7 @@ from ._images import SmallImages
 from ._slices import slices_at, transform_of, value_at
 
 KEPT = 8  # orientations of each image
+CHUNKED = 10_000  # images at a time
 CROSS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
 """Where centres are looked for, in steps about the present ones."""
 F32 = np.float32
@@ -108,6 +109,12 @@ def searched_near(
 
     About each of them, and at it, six are tried, turned about three axes that are drawn at random.
     """
+    if len(images) > CHUNKED:
+        parts = torch.arange(len(images)).split(CHUNKED)
+        return _joined([
+            searched_near(images.select(p), template, known.select(p), angle, step, generator)
+            for p in parts
+        ])  # fmt: skip
     m = images.columns(template.limit)
     points = images.points[:m].float()
     tried = _around(known.rotations, angle, generator)

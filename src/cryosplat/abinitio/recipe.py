@@ -22,11 +22,12 @@ from ..progress import Progress, SilentProgress
 from ..splatting import voxelize
 from . import _second
 from ._centring import centred
+from ._contrast import contrast_of
 from ._first import FirstLevel
 from ._images import SmallImages, small_images
 from ._second import Half
 from ._work import Branch, Start, Work
-from .values import AbinitSettings, FoundPoses
+from .values import AbinitSettings, Contrast, FoundPoses
 
 FEWEST = 200  # particles
 HELD_OUT, MOST_HELD_OUT = 0.1, 1000  # of the particles; images
@@ -59,8 +60,10 @@ def find_poses(
     generator = torch.Generator().manual_seed(settings.seed)
     particles = _with_new_half_sets(particles, generator)
     images = small_images(particles, _second.BOX, generator, progress)
-    images = images.inverted() if settings.contrast == "dark" else images
     deviation = (settings.shift or max(LEAST_SHIFT, SHIFT * images.side)) / images.side
+    contrast = contrast_of(images, centred(images, deviation), settings.contrast, generator)
+    progress.say(f"Protein is {contrast.used} in the images.")
+    images = images.inverted() if contrast.used == "dark" else images
     journal = NOWHERE if checkpoint is None else _journal(checkpoint, images, settings)
     held = torch.zeros(len(images), dtype=torch.bool)
     n_held = min(max(round(HELD_OUT * len(images)), FEWEST // 4), MOST_HELD_OUT)
@@ -71,20 +74,22 @@ def find_poses(
     for number in range(settings.starts):
         sharp = bool(starts) and max(s.score.gain for s in starts) < INFORMED
         starts.append(work.start(number, settings.seed, sharp, journal, progress))
-    best = max(starts, key=lambda s: s.score.gain)
+        starts.sort(key=lambda s: -s.score.gain)
+        if len(starts) > 1 and _indistinguishable(starts[1], starts[0]):
+            break
+    best = starts[0]
     timings = {"first maps": time.perf_counter() - begin}
     timings["total"] = timings["first maps"]
     if not best.score.found:
-        return _nothing(particles, work, starts, settings, timings)
+        return _nothing(particles, work, starts, settings, contrast, timings)
 
-    carried = sorted(starts, key=lambda s: -s.score.gain)[: settings.carried]
-    carried = [s for s in carried if _indistinguishable(s, best)]
+    carried = [s for s in starts[: settings.carried] if _indistinguishable(s, best)]
     branches = [work.carry(s, settings.seed, journal, progress) for s in carried]
     branch = max(branches, key=lambda p: p.score.gain)
     halves = work.finish(branch, settings.seed, progress)
     timings["total"] = time.perf_counter() - begin
     timings["half-sets"] = timings["total"] - timings["first maps"]
-    return _result(particles, work, starts, branch, halves, settings, timings)
+    return _result(particles, work, starts, branch, halves, settings, contrast, timings)
 
 
 def _indistinguishable(start: Start, best: Start) -> bool:
@@ -92,6 +97,10 @@ def _indistinguishable(start: Start, best: Start) -> bool:
     difference = (best.gains - start.gains).double()
     doubt = float(difference.std()) / math.sqrt(len(difference))
     return start is best or float(difference.mean()) <= max(3.0 * doubt, 0.1)
+
+
+def _in_order(starts: list[Start]) -> list[Start]:
+    return sorted(starts, key=lambda s: s.number)
 
 
 def _with_new_half_sets(particles: Particles, generator: torch.Generator) -> Particles:
@@ -109,9 +118,9 @@ def _journal(store: Store, images: SmallImages, settings: AbinitSettings) -> Jou
 
 def _nothing(
     particles: Particles, work: Work, starts: list[Start], settings: AbinitSettings,
-    timings: dict[str, float],
+    contrast: Contrast, timings: dict[str, float],
 ) -> FoundPoses:  # fmt: skip
-    best = max(starts, key=lambda s: s.score.gain)
+    best = starts[0]
     score = best.score
     note = Note(
         "no-structure", "alarm",
@@ -125,13 +134,15 @@ def _nothing(
         particles, False, (best.first.mixture, best.first.mixture),
         torch.zeros(grid.n_shells, dtype=torch.float64), grid.box_size,
         work.images.side / FirstLevel().limits[1], torch.zeros(len(particles)),
-        tuple(s.score for s in starts), best.number, best.history, settings, (note,), timings,
+        tuple(s.score for s in _in_order(starts)), best.number, best.history, settings, contrast,
+        (note,), timings,
     )  # fmt: skip
 
 
 def _result(
     particles: Particles, work: Work, starts: list[Start], branch: Branch,
-    halves: tuple[Half, Half], settings: AbinitSettings, timings: dict[str, float],
+    halves: tuple[Half, Half], settings: AbinitSettings, contrast: Contrast,
+    timings: dict[str, float],
 ) -> FoundPoses:  # fmt: skip
     n, side = len(particles), work.images.side
     rotations = torch.empty(n, 3, 3, dtype=torch.float64)
@@ -154,8 +165,8 @@ def _result(
     return FoundPoses(
         replace(particles, poses=Poses(_proper(rotations), shifts)), True, mixtures, fsc,
         grid.box_size, side / FirstLevel().limits[1], significance,
-        tuple(s.score for s in starts), branch.start.number,
-        (*branch.start.history, *branch.history), settings, (note,), timings,
+        tuple(s.score for s in _in_order(starts)), branch.start.number,
+        (*branch.start.history, *branch.history), settings, contrast, (note,), timings,
     )  # fmt: skip
 
 

@@ -19,17 +19,18 @@ from ..particles import Particles
 class AbinitSettings:
     """How poses are sought.
 
-    ``starts``: first maps, each from other random numbers; the best ``carried`` of those that
-    the data cannot tell apart go on to the next level. ``shift``: deviation of the particles' centres
-    along each axis in Angstrom, by default 8 or, if that is more, 4 % of the box. ``contrast``:
-    protein is "bright" or "dark" in the images. ``flip``: give the other hand.
+    ``starts``: first maps, each from other random numbers, at most: no more are made once the two
+    best cannot be told apart. Of those that cannot, the best ``carried`` go on to the next level.
+    ``shift``: deviation of the particles' centres along each axis in Angstrom, by default 8 or, if
+    that is more, 4 % of the box. ``contrast``: protein is "bright" or "dark" in the images; None: as
+    the images show. ``flip``: give the other hand.
     """
 
     seed: int = 0
     starts: int = 3
     carried: int = 2
     shift: float | None = None
-    contrast: Literal["bright", "dark"] = "bright"
+    contrast: Literal["bright", "dark"] | None = None
     flip: bool = False
 
     def __post_init__(self) -> None:
@@ -37,7 +38,7 @@ class AbinitSettings:
             ("starts", 1 <= self.starts <= 100, "1 to 100"),
             ("carried", 1 <= self.carried <= self.starts, "1 to the number of starts"),
             ("shift", self.shift is None or 0.0 < self.shift < 1e4, "Angstrom, above 0"),
-            ("contrast", self.contrast in ("bright", "dark"), "bright or dark"),
+            ("contrast", self.contrast in (None, "bright", "dark"), "bright, dark or None"),
         )
         for name, valid, expected in checks:
             if not valid:
@@ -73,6 +74,16 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Contrast:
+    """How protein looks in the images: as it was ``used``, and as the images have it, ``preferred``
+    by ``standard_deviations`` (negative where that is dark)."""
+
+    used: Literal["bright", "dark"]
+    preferred: Literal["bright", "dark"]
+    standard_deviations: float
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A ``map`` (d, d, d) on the way, of what and after which step."""
 
@@ -102,5 +113,6 @@ class FoundPoses:
     chosen: int
     history: tuple[Snapshot, ...]
     settings: AbinitSettings
+    contrast: Contrast = Contrast("bright", "bright", 0.0)
     notes: tuple[Note, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)

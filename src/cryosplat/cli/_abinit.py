@@ -28,7 +28,7 @@ class AbinitOptions:
         int,
         typer.Option(
             metavar="N", rich_help_panel=PANEL,
-            help="First maps to make, each from other random numbers; the best goes on.",
+            help="First maps to make at most, each from other random numbers; the best goes on.",
         ),
     ] = 3  # fmt: skip
     shift: Annotated[
@@ -47,7 +47,7 @@ class AbinitOptions:
         ),
     ] = "as-found"  # fmt: skip
 
-    def settings(self, seed: int, dark: bool) -> AbinitSettings:
+    def settings(self, seed: int, dark: bool | None) -> AbinitSettings:
         """The settings; raises `SettingsError`."""
         from ..abinitio import AbinitSettings
         from ..errors import SettingsError
@@ -56,7 +56,7 @@ class AbinitOptions:
             raise SettingsError(f"--hand {self.hand}: expected 'as-found' or 'flip'.")
         return AbinitSettings(
             seed=seed, starts=self.starts, carried=min(2, self.starts), shift=self.shift,
-            contrast="dark" if dark else "bright", flip=self.hand == "flip",
+            contrast=None if dark is None else "dark" if dark else "bright", flip=self.hand == "flip",
         )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def with_found_poses(
     from ._console import console_progress
     from ._outcome import ALARM
 
-    contrast = "dark" if settings.contrast == "dark" else "bright"
+    contrast = None if settings.contrast == "auto" else settings.contrast
     wanted = AbinitSettings(seed=settings.seed, contrast=contrast)
     with console_progress(folder.log) as progress:
         found = poses_of(files, folder, wanted, progress)

@@ -45,8 +45,12 @@ def abinit(
     files: ParticleFiles,
     options: AbinitOptions,
     invert: Annotated[
-        bool, typer.Option("--invert", help="Protein is dark in the images.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--invert/--no-invert",
+            help="Protein is dark (or bright) in the images. Default: detected from the data.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was interrupted.")
     ] = False,

@@ -10,14 +10,18 @@ import pytest
 import torch
 from planted import BOX, PIXEL_SIZE, simulate_clean
 
-from cryosplat.abinitio import AbinitSettings, FoundPoses, find_poses
+from cryosplat.abinitio import AbinitSettings, FoundPoses, _second, find_poses
+from cryosplat.abinitio._centring import centred
+from cryosplat.abinitio._contrast import contrast_of
 from cryosplat.abinitio._first import FirstLevel
+from cryosplat.abinitio._images import small_images
 from cryosplat.abinitio._second import SecondLevel
 from cryosplat.errors import InputError
 from cryosplat.io.checkpoint import CheckpointFile
 from cryosplat.io.mrc import StackFile, write_stack
 from cryosplat.io.star import read_star, write_star
 from cryosplat.particles import read_particles
+from cryosplat.progress import SilentProgress
 
 ONE = AbinitSettings(starts=1, carried=1)
 work = importlib.import_module("cryosplat.abinitio._work")
@@ -78,10 +82,6 @@ def test_a_search_that_was_broken_off_goes_on_bit_for_bit(
 
 def test_half_sets_do_not_know_of_each_other(star: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other images in half-set 2, and nothing of half-set 1 changes after the first map."""
-    from cryosplat.abinitio import _second
-    from cryosplat.abinitio._images import small_images
-    from cryosplat.progress import SilentProgress
-
     particles = read_particles(star, poses="none")
     g = torch.Generator().manual_seed(0)
     images = small_images(particles, 32, g, SilentProgress())
@@ -130,6 +130,23 @@ def test_round_blobs_have_no_structure(star: Path, tmp_path: Path) -> None:
     found = find_poses(read_particles(tmp_path / "blobs.star", poses="none", ctf="none"), ONE)
     assert not found.found
     assert found.scores[0].gain > 1.0
+
+
+def test_dark_protein_is_seen(star: Path, tmp_path: Path) -> None:
+    images = StackFile(star.parent / "particles.mrcs").read(np.arange(300))
+    write_stack(tmp_path / "dark.mrcs", -images, PIXEL_SIZE)
+    tables = read_star(star)
+    names = tables["particles"]["rlnImageName"]
+    tables["particles"]["rlnImageName"] = [n.partition("@")[0] + "@dark.mrcs" for n in names]
+    write_star(tmp_path / "dark.star", tables)
+    scores = []
+    for path in (star, tmp_path / "dark.star"):
+        g = torch.Generator().manual_seed(0)
+        seen = small_images(read_particles(path, poses="none"), 32, g, SilentProgress())
+        found = contrast_of(seen, centred(seen, 0.1), None, g)
+        scores.append((found.used, found.standard_deviations))
+    assert scores == [("bright", scores[0][1]), ("dark", -scores[0][1])]
+    assert scores[0][1] > 10.0
 
 
 def test_too_few_particles_are_refused(star: Path) -> None:

@@ -47,7 +47,7 @@ def fake_search(monkeypatch: pytest.MonkeyPatch) -> list[FoundPoses]:
             particles if nothing else posed, not nothing, (mixture, mixture),
             torch.linspace(1.0, 0.0, 17, dtype=torch.float64), 32, 20.0, torch.full((n,), 0.5),
             (Score(5.0, 1.0, 0.1, 50),), 0, (Snapshot("step 50", torch.rand(16, 16, 16)),),
-            settings, (Note(code, severity, "Words."),), {"total": 1.0},
+            settings, notes=(Note(code, severity, "Words."),), timings={"total": 1.0},
         )  # fmt: skip
         made.append(found)
         return found
