@@ -1,6 +1,15 @@
 """Poses from nothing: a first map from small images, by soft assignment to all orientations."""
 
+from ._axes import poses_in_axes
 from .recipe import find_poses
-from .values import AbinitSettings, FoundPoses, Score, Snapshot
+from .values import AbinitSettings, Contrast, FoundPoses, Score, Snapshot
 
-__all__ = ["AbinitSettings", "FoundPoses", "Score", "Snapshot", "find_poses"]
+__all__ = [
+    "AbinitSettings",
+    "Contrast",
+    "FoundPoses",
+    "Score",
+    "Snapshot",
+    "find_poses",
+    "poses_in_axes",
+]

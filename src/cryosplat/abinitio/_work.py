@@ -152,6 +152,13 @@ class Work:
         progress.say(f"From map {start.number + 1}: {score.gain:.2f} nats an unseen image.")
         return Branch(start, mixtures, fsc, score, tuple(history))
 
+    def gain_of(self, mixture: GaussianMixture, branch: Branch, seed: int) -> float:
+        """What the images kept apart gain by ``mixture`` in the place of the branch's."""
+        held, fsc = self.held.nonzero().squeeze(1), branch.fsc
+        generator = generator_of(seed, 4, branch.start.number)
+        found = self._poses(held, mixture, 2.0 * fsc / (1.0 + fsc), SecondLevel(), generator)
+        return float(found.evidence.double().mean())
+
     def finish(self, branch: Branch, seed: int, progress: Progress) -> tuple[Half, Half]:
         """All images of each half-set, the held-out ones too, against the map of their own half."""
         level = SecondLevel()

@@ -21,6 +21,7 @@ from ..poses import Poses
 from ..progress import Progress, SilentProgress
 from ..splatting import voxelize
 from . import _second
+from ._axes import both, note_on, poses_in_axes, symmetric, worth_it
 from ._centring import centred
 from ._contrast import contrast_of
 from ._first import FirstLevel
@@ -146,27 +147,37 @@ def _result(
 ) -> FoundPoses:  # fmt: skip
     n, side = len(particles), work.images.side
     rotations = torch.empty(n, 3, 3, dtype=torch.float64)
-    shifts, significance = torch.empty(n, 2, dtype=torch.float64), torch.empty(n)
+    centres, significance = torch.empty(n, 2, dtype=torch.float64), torch.empty(n)
     for number, half in enumerate(halves):
         rows = (work.half_sets == number + 1).nonzero().squeeze(1)
         rotations[rows] = half.poses.rotations[:, 0].double()
-        shifts[rows] = -half.poses.centres.double() * side
+        centres[rows] = half.poses.centres.double()
         significance[rows] = half.poses.weights[:, 0]
     mixtures = halves[0].mixture, halves[1].mixture
-    if settings.flip:
-        rotations, mixtures = mirrored(rotations), (_mirror(mixtures[0]), _mirror(mixtures[1]))
     grid = Grid(_second.BOX, side / _second.BOX)
-    fsc = fourier_shell_correlation(*(voxelize(mixture, grid) for mixture in mixtures))
-    note = Note(
+    notes = [Note(
         "hand-unknown", "note",
         "The hand of the map is not known: its mirror image explains the images equally well.",
         "If helices turn the wrong way: the same command with --hand flip.",
-    )  # fmt: skip
+    )]  # fmt: skip
+    if settings.symmetry == "auto":
+        group, turned = symmetric(mixtures, grid)
+        before = branch.score.gain
+        gain = work.gain_of(both(turned), branch, settings.seed) if group.name != "C1" else before
+        kept = group.name != "C1" and worth_it(gain, before)
+        notes.append(note_on(group, kept, gain, before))
+        if kept:
+            mixtures = turned
+            rotations, centres = poses_in_axes(rotations, centres, group, grid)
+    if settings.flip:
+        rotations, mixtures = mirrored(rotations), (_mirror(mixtures[0]), _mirror(mixtures[1]))
+    shifts = -centres * side
+    fsc = fourier_shell_correlation(*(voxelize(mixture, grid) for mixture in mixtures))
     return FoundPoses(
         replace(particles, poses=Poses(_proper(rotations), shifts)), True, mixtures, fsc,
         grid.box_size, side / FirstLevel().limits[1], significance,
         tuple(s.score for s in _in_order(starts)), branch.start.number,
-        (*branch.start.history, *branch.history), settings, contrast, (note,), timings,
+        (*branch.start.history, *branch.history), settings, contrast, tuple(notes), timings,
     )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ class AbinitSettings:
     best cannot be told apart. Of those that cannot, the best ``carried`` go on to the next level.
     ``shift``: deviation of the particles' centres along each axis in Angstrom, by default 8 or, if
     that is more, 4 % of the box. ``contrast``: protein is "bright" or "dark" in the images; None: as
-    the images show. ``flip``: give the other hand.
+    the images show. ``flip``: give the other hand. ``symmetry``: "auto" looks for a point group, and
+    turns map and poses to RELION's axes; "C1" does not.
     """
 
     seed: int = 0
@@ -32,6 +33,7 @@ class AbinitSettings:
     shift: float | None = None
     contrast: Literal["bright", "dark"] | None = None
     flip: bool = False
+    symmetry: Literal["C1", "auto"] = "C1"
 
     def __post_init__(self) -> None:
         checks = (
@@ -39,6 +41,7 @@ class AbinitSettings:
             ("carried", 1 <= self.carried <= self.starts, "1 to the number of starts"),
             ("shift", self.shift is None or 0.0 < self.shift < 1e4, "Angstrom, above 0"),
             ("contrast", self.contrast in (None, "bright", "dark"), "bright, dark or None"),
+            ("symmetry", self.symmetry in ("C1", "auto"), "C1 or auto"),
         )
         for name, valid, expected in checks:
             if not valid:
@@ -95,11 +98,12 @@ class Snapshot:
 class FoundPoses:
     """The ``particles`` with poses and half-sets that were found, and the maps that came with them.
 
-    ``mixtures`` of half-set 1 and 2, each from its own images but for the first map, which both began
-    at and whose details end at ``shared_resolution`` (Angstrom). ``fsc`` (shells,) of their maps in a
-    box of ``level`` pixels. ``significance`` (n,): the weight of each image's best pose among those
-    that were looked at last. ``scores`` of all starts, ``chosen`` one of them. Where ``found`` is False
-    the images show no structure, and poses are those of the table.
+    ``mixtures`` of half-set 1 and 2, with the symmetry that was found, each from its own images but
+    for the first map, which both began at and whose details end at ``shared_resolution`` (Angstrom).
+    ``fsc`` (shells,) of their maps in a box of ``level`` pixels. ``significance`` (n,): the weight of
+    each image's best pose among those that were looked at last. ``scores`` of all starts, ``chosen``
+    one of them. Where ``found`` is False the images show no structure, and poses are those of the
+    table.
     """
 
     particles: Particles

@@ -47,6 +47,14 @@ class AbinitOptions:
         ),
     ] = "as-found"  # fmt: skip
 
+    symmetry: Annotated[
+        str,
+        typer.Option(
+            metavar="C1|auto", rich_help_panel=PANEL,
+            help="'auto' looks for a point group, and turns map and poses to RELION's axes.",
+        ),
+    ] = "C1"  # fmt: skip
+
     def settings(self, seed: int, dark: bool | None) -> AbinitSettings:
         """The settings; raises `SettingsError`."""
         from ..abinitio import AbinitSettings
@@ -54,7 +62,14 @@ class AbinitOptions:
 
         if self.hand not in ("as-found", "flip"):
             raise SettingsError(f"--hand {self.hand}: expected 'as-found' or 'flip'.")
+        symmetry = "auto" if self.symmetry == "auto" else "C1"
+        if self.symmetry not in ("auto", "C1"):
+            raise SettingsError(
+                f"--symmetry {self.symmetry}: expected 'auto' or 'C1'. Poses are found without "
+                f"symmetry.\n  Remedy: --symmetry auto, or cryosplat symmetrize afterwards."
+            )
         return AbinitSettings(
+            symmetry=symmetry,
             seed=seed, starts=self.starts, carried=min(2, self.starts), shift=self.shift,
             contrast=None if dark is None else "dark" if dark else "bright", flip=self.hand == "flip",
         )  # fmt: skip

@@ -42,6 +42,7 @@ def _root(
 
 for command in (
     runs.reconstruct, runs.abinit, runs.demo, particles.check, particles.convert, particles.simulate,
-    results.view, results.report, results.postprocess, results.fsc, results.voxelize,
+    results.view, results.report, results.postprocess, results.fsc, results.symmetrize,
+    results.voxelize,
 ):  # fmt: skip
     app.command(cls=Command)(grouped(command))

@@ -100,6 +100,31 @@ def postprocess(
     run_postprocess(run, Wanted(mask, b_factor, out, gaussians, relion_names, emdb))
 
 
+def symmetrize(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="MAP|RUN", help="A map (.mrc), or the folder of a finished run."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="MAP", help="Output map (.mrc).")],
+    symmetry: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|GROUP", help="Point group; 'auto': the largest that half-maps show."
+        ),
+    ] = "auto",
+    particles: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT.star", help="Also write the run's particles with poses in those axes."
+        ),
+    ] = None,
+) -> None:
+    """Turn a map to RELION's axes of its point group, and average it over the group."""
+    from ._symmetrize import run_symmetrize
+
+    run_symmetrize(source, out, symmetry, particles)
+
+
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
 ) -> None:

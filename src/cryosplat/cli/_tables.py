@@ -110,7 +110,9 @@ def print_found_poses(run: RunFolder) -> None:
     if run.report.exists():
         console.print(f"Report     {run.report}", markup=False)
     if found.found:
-        console.print(f"Go on      cryosplat reconstruct {run.particles} -o RUN", markup=False)
+        group = "" if summary.symmetry == "C1" else f" --symmetry {summary.symmetry}"
+        command = f"cryosplat reconstruct {run.particles}{group} -o RUN"
+        console.print(f"Go on      {command}", markup=False)
 
 
 def _resolutions(resolutions: Mapping[str, Mapping[str, float | None]]) -> Table:

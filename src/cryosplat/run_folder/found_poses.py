@@ -68,7 +68,7 @@ def with_significance(particles: Particles, significance: Tensor) -> Particles:
 def _write_gaussians(path: Any, mixture: GaussianMixture) -> None:
     write_ply(
         path, mixture.means.numpy(), mixture.scales.numpy(), mixture.quaternions.numpy(),
-        mixture.amplitudes.numpy(),
+        mixture.amplitudes.numpy(), symmetry=mixture.symmetry,
     )  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def _summary(found: FoundPoses, level: Grid) -> RunSummary:
     at = {str(t): resolution(found.fsc, level, t) for t in THRESHOLDS}
     reached = at["0.143"]
     n_half = torch.bincount(particles.half_sets.long(), minlength=3)[1:].tolist()
+    stored = [sum(map(len, found.mixtures)), *map(len, found.mixtures)]
     told: dict[str, Any] = {}
     if found.found:
         told = {
@@ -91,7 +92,9 @@ def _summary(found: FoundPoses, level: Grid) -> RunSummary:
             "resolution_from": "FSC of two half-maps, each made from the poses that its own images "
             f"took in it; both began at one map, of {found.shared_resolution:.0f} Å",
             "resolutions": {CURVE: {t: value.angstrom for t, value in at.items()}},
-            "gaussians": [sum(map(len, found.mixtures)), *map(len, found.mixtures)],
+            "gaussians": [found.mixtures[0].copies * n for n in stored],
+            "gaussians_stored": stored,
+            "symmetry": found.mixtures[0].symmetry,
             "views": Views.model_validate(view_distribution(particles.poses).summary()),
         }
     scores = [AbinitScore(gain=s.gain, shape=s.shape, doubt=s.doubt) for s in found.scores]

@@ -89,7 +89,27 @@ def test_nothing_found_is_an_alarm_without_poses(
 def test_options_are_checked(cli: Cli, star: Path, tmp_path: Path) -> None:
     done = cli("abinit", star, "-o", tmp_path / "run", "--hand", "left")
     assert done.code == 2 and "'flip'" in done.err
+    done = cli("abinit", star, "-o", tmp_path / "run", "--symmetry", "C3")
+    assert done.code == 2 and "--symmetry auto" in done.err
     done = cli("abinit", star, "-o", tmp_path / "run", "--starts", 0)
     assert done.code == 2 and "starts" in done.err
     done = cli("abinit", star, "-o", tmp_path / "run", "--resume")
     assert done.code == 2 and "nothing to resume" in done.err
+
+
+def test_symmetrize_turns_a_map_and_the_poses_of_its_run(
+    cli: Cli, star: Path, tmp_path: Path, fake_search: list[FoundPoses]
+) -> None:
+    cli("abinit", star, "-o", tmp_path / "run", "--starts", 1)
+    out, turned = tmp_path / "c3.mrc", tmp_path / "c3.star"
+    done = cli(
+        "symmetrize", tmp_path / "run", "-o", out, "--symmetry", "C3", "--particles", turned
+    )  # fmt: skip
+    assert done.code == 0 and "C3" in done.out, done.err
+    volume = torch.from_numpy(read_map(out).data)
+    assert float(volume.std()) > 0.0
+    before, after = read_particles(tmp_path / "run" / "particles.star"), read_particles(turned)
+    turn = before.poses.rotations.transpose(1, 2) @ after.poses.rotations
+    torch.testing.assert_close(turn, turn[:1].expand_as(turn), atol=1e-5, rtol=0)
+    again = cli("symmetrize", tmp_path / "run", "-o", out)
+    assert again.code == 2 and "exists already" in again.err
