@@ -16,6 +16,7 @@ from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction._grey_scales import matched
 from cryosplat.statistics import accumulate
 from cryosplat.validation.baseline import voxel_maps
+from cryosplat.validation.noise_substitution import already_normalised
 
 MAIN, COARSE = Grid(32, 3.0), Grid(24, 4.0)
 
@@ -35,7 +36,8 @@ def _told(particles: Particles, factor: float) -> Particles:
 
 def _matched(particles: Particles) -> Particles | None:
     grid = Grid(particles.box_size, particles.pixel_size)
-    noise = estimate_noise(particles.batches())
+    # as they are: so strong a signal reaches the backgrounds, and those of larger pixels more
+    noise = already_normalised(estimate_noise(particles.batches()))
     halves = accumulate(particles.batches(), particles.half_sets.long() - 1, 2, grid, noise)
     maps = voxel_maps((halves[0], halves[1]))
     return matched(particles, (maps[1], maps[2]), grid, noise, SilentProgress())

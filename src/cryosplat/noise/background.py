@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..fourier import distances, raised_cosine
-from ._outlying import NORMAL
+from ._outlying import NORMAL, SAMPLED
 
 INNER = 0.9  # the background begins at this fraction of half the box, and is whole at 1
 MEAN_LIMIT, LEVEL_LIMIT = 0.2, 0.25  # of backgrounds that count as normalised
@@ -67,7 +67,7 @@ def fitted_background(images: Tensor, circle: float = 0.0) -> Background:
         return Background(mean, mean.new_zeros(len(mean), 2), _positive(pixels.std(1), pixels))
     outside = _outside(d, 0.0, device)
     basis = _planes(d, device)[:, outside].T.to(images.dtype)
-    pixels = images[:, outside]
+    pixels = images.flatten(1).index_select(1, outside.flatten().nonzero().squeeze(1))
     level = pixels.mean(1, keepdim=True)
     if len(basis) < FEWEST_PIXELS:
         zero = pixels.new_zeros(len(pixels), 2)
@@ -76,7 +76,8 @@ def fitted_background(images: Tensor, circle: float = 0.0) -> Background:
     plane = above @ torch.linalg.pinv(basis).T
     rest = above - plane @ basis.T
     deviation = (rest.square().sum(1) / (len(basis) - basis.shape[1])).sqrt()
-    limit = STANDS_OUT * NORMAL * rest.abs().median(1).values
+    step = max(1, rest.shape[1] // SAMPLED)
+    limit = STANDS_OUT * NORMAL * rest[:, ::step].abs().median(1).values
     rows = ((rest.abs().amax(1) > limit) & (limit > 0.0)).nonzero().squeeze(1)
     if len(rows):
         plane[rows], deviation[rows] = _robust(above[rows], basis, rest[rows])

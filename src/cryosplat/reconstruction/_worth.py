@@ -7,6 +7,7 @@ agree better with it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,14 +21,17 @@ from ..notes import Note
 from ..particles import Particles
 from ..progress import Progress
 from ..weighting import gather, judge
+from ._data import Halves
 from ._screening import without
 from ._subject import Maps
 
 FEWEST = 100  # particles of a half-set that say what particles look like
 SAMPLE = 1000  # particles held against the other half-set's map
-FAINTEST = 2.0  # standard deviations that a projection stands out in the median
+FAINTEST = 1.0  # standard deviations that a projection stands out in the median
 LEAST_SPREAD = 0.1  # of scales; what is less changes nothing
 LEAST_SHARE = 0.005  # of images that hold no particle
+ROUNDS = 3
+SETTLED = 0.01  # share of the particles that change sides
 KEPT = 0.5
 """Images of at least this weight are kept where weights cannot be given."""
 NOTHING = 1e-3  # weights below are 0
@@ -37,7 +41,8 @@ LARGEST_GROUP = 1 / 3  # of a half-set, that a micrograph may hold
 @dataclass(frozen=True, slots=True)
 class Worth:
     """Of all n particles: ``weights`` (n,), the posterior of each to hold the particle; ``scales``
-    (n,) of its signal; ``odds`` (n,), the logarithm of the posterior's odds.
+    (n,) of its signal; ``odds`` (n,), the logarithm of the posterior's odds; ``inverted`` (n,) bool:
+    particles that look like the particle with its contrast reversed.
 
     Of both half-sets: the ``shares`` of images with a particle and the ``spreads`` of scales.
     Particles that were left out before have weight 0. ``used``: whether the map was made with them.
@@ -46,6 +51,7 @@ class Worth:
     weights: Tensor
     scales: Tensor
     odds: Tensor
+    inverted: Tensor
     shares: tuple[float, float]
     spreads: tuple[float, float]
     used: bool = False
@@ -68,6 +74,10 @@ class Worth:
             for m in (others, maps)
         )
         return replace(self, used=new > old)
+
+    def is_like(self, other: Worth) -> bool:
+        """Whether hardly a particle changes sides."""
+        return float((self.kept != other.kept).double().mean()) < SETTLED
 
     def notes(self) -> list[Note]:
         """What was found and what was done with it."""
@@ -97,7 +107,54 @@ class Worth:
         return replace(particles, optics=replace(optics, scale=optics.scale * self.scales))
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Particles with scales, their statistics and baseline maps, and their ``worth``.
+
+    ``worth``: None where the data cannot say.
+    """
+
+    worth: Worth | None
+    particles: Particles
+    halves: Halves
+    voxels: Maps
+
+
 def worth_of(
+    particles: Particles,
+    halves: Halves,
+    voxels: Maps,
+    left_out: Tensor,
+    sign: float,
+    noise: NoiseModel,
+    again: Callable[[Particles, Tensor], tuple[Halves, Maps]],
+    progress: Progress,
+) -> Weighed:
+    """Judge the particles by the maps and make these again, as long as the half-maps agree better.
+
+    Better maps judge particles better, which make better maps; each round judges the particles as they
+    are given. ``left_out``: positions of those that do not count; ``sign`` makes maps with
+    protein bright the images'; ``again``: statistics and maps of particles with weights (n,).
+    """
+    first = now = Weighed(None, particles, halves, voxels)
+    grid = halves[0].train.grid
+    for _ in range(ROUNDS):
+        worth = judged(particles, now.voxels, sign, grid, noise, left_out, progress)
+        before = now.worth
+        if before is not None and (worth is None or not worth.matters or worth.is_like(before)):
+            return now
+        if worth is None or not worth.matters:
+            return replace(first, worth=worth)
+        scaled = worth.applied(particles)
+        new_halves, new_voxels = again(scaled, worth.weights)
+        worth = worth.compared(new_voxels, now.voxels, grid)
+        if not worth.used:
+            return replace(first, worth=worth) if before is None else now
+        now = Weighed(worth, scaled, new_halves, new_voxels)
+    return now
+
+
+def judged(
     particles: Particles,
     voxels: Maps,
     sign: float,
@@ -127,19 +184,20 @@ def worth_of(
     n = len(particles)
     weights, scales = torch.zeros(n, dtype=torch.float64), torch.ones(n, dtype=torch.float64)
     odds = torch.full_like(weights, -torch.inf)
+    inverted = torch.zeros(n, dtype=torch.bool)
     found = []
     for side in (0, 1):
         mine = evidence.select(torch.isin(evidence.index, members[side]))
         found.append(judge(mine, reliability, own, _groups(particles, mine.index)))
         weights[mine.index], scales[mine.index] = found[-1].weights, found[-1].scales
-        odds[mine.index] = found[-1].odds
+        odds[mine.index], inverted[mine.index] = found[-1].odds, found[-1].inverted
     if min(float(one.strengths.median()) for one in found) < FAINTEST:
         return None
     spreads = found[0].spread, found[1].spread
     if max(spreads) <= LEAST_SPREAD:
         scales.fill_(1.0)
     weights = torch.where(weights < NOTHING, 0.0, weights)
-    return Worth(weights, scales, odds, (found[0].share, found[1].share), spreads)
+    return Worth(weights, scales, odds, inverted, (found[0].share, found[1].share), spreads)
 
 
 def _groups(particles: Particles, index: Tensor) -> Tensor | None:

@@ -113,21 +113,21 @@ def reconstruct(
         progress.say(str(note)) if note.severity == "note" else progress.warn(str(note))
     worth = None
     if settings.particle_weights == "auto":
-        with clock("weights"):
-            worth = worth_of(particles, voxels, polarity.sign, grid, noise, left_out, told)
-    if worth is not None and worth.matters:
-        with clock("accumulate"):
-            own = worth.applied(particles)
-            again = accumulated(
-                screen.watch(own.batches()), sets, grid, ready, told, settings.symmetry, device,
-                worth.weights,
+
+        def again(scaled: Particles, weights: torch.Tensor):
+            batches = screen.watch(scaled.batches())
+            found = accumulated(
+                batches, sets, grid, ready, told, settings.symmetry, device, weights
             )  # fmt: skip
-            again = _upright(again, polarity)
-        with clock("baseline"):
-            others = _baseline(again, told)
-        worth = worth.compared(others, voxels, grid)
-        if worth.used:
-            particles, halves, voxels = own, again, others
+            found = _upright(found, polarity)
+            return found, _baseline(found, told)
+
+        with clock("weights"):
+            now = worth_of(
+                particles, halves, voxels, left_out, polarity.sign, noise, again, told
+            )  # fmt: skip
+        worth, particles, halves, voxels = now.worth, now.particles, now.halves, now.voxels
+        if worth is not None and worth.used:
             left_out = (~worth.kept).nonzero().squeeze(1)
     weighed = [] if worth is None else worth.notes()
     for note in weighed:
@@ -147,6 +147,8 @@ def reconstruct(
     molecules = Maps(*(voxelize(mixture, grid).detach() for mixture in fitted.mixtures))
     maps = Maps(*(solvent.shown(molecule, grid) for molecule in molecules))
 
+    if worth is not None and worth.used:  # the controls look at particles of reversed contrast
+        left_out = (~(worth.kept | worth.inverted)).nonzero().squeeze(1)
     with clock("validation"):
         generator = torch.Generator().manual_seed(settings.seed)
         masks = named_masks(maps.full, grid, user_mask)

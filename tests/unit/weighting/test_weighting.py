@@ -107,6 +107,40 @@ def test_clean_sets_weigh_one(generator: torch.Generator) -> None:
     assert found.spread < 0.05 and float((found.scales - 1.0).abs().max()) < 0.1
 
 
+def test_a_noise_level_taken_wrong_does_not_make_junk(generator: torch.Generator) -> None:
+    """Of every tenth particle the noise is 8 % stronger than its background told."""
+    n = 1000
+    evidence = _planted(n, torch.zeros(n), torch.ones(n), generator, 8.0)
+    factor = torch.where(torch.arange(n) % 10 == 0, 1.08, 1.0)[:, None]
+    louder = replace(
+        evidence, images=evidence.images * factor**2, products=evidence.products * factor
+    )
+    found = _judged(louder)
+    assert float(found.weights.min()) > 0.9 and found.share > 0.99
+
+
+def test_particles_in_reverse_are_told_from_junk(generator: torch.Generator) -> None:
+    n = 900
+    kind = torch.arange(n) % 9
+    junk = torch.where(kind < 2, kind + 1, 0)
+    scale = torch.where(kind == 2, -1.0, 1.0)
+    found = _judged(_planted(n, junk, scale, generator, 8.0))
+    assert float(found.inverted[kind == 2].double().mean()) > 0.95
+    assert not bool(found.inverted[kind > 2].any())
+    assert float(found.inverted[kind < 2].double().mean()) < 0.05
+    assert float(found.weights[kind == 2].max()) < 0.1
+
+
+def test_images_of_a_strong_signal_are_kept(generator: torch.Generator) -> None:
+    n = 800
+    true = torch.where(torch.arange(n) % 40 == 0, 4.0, 1.0)
+    evidence = _planted(n, torch.zeros(n), true, generator, 8.0)
+    found = _judged(evidence)
+    assert float(found.weights[true > 1.0].min()) > 0.9
+    ratio = float(found.scales[true > 1.0].mean() / found.scales[true == 1.0].mean())
+    assert ratio == pytest.approx(4.0, rel=0.15)
+
+
 def test_scales_are_found_and_shrunk_by_their_errors(generator: torch.Generator) -> None:
     n = 1000
     true = (0.4 * torch.randn(n, generator=generator)).exp()
