@@ -17,7 +17,7 @@ from ..particles import Particles, split_half_sets
 from ..progress import Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics, accumulate
-from ..validation.polarity import polarity_score
+from ..validation.polarity import fitted_polarity, polarity_score
 
 NOISE_SAMPLE = 1000  # images
 LEAST_NOISE_SAMPLE = 50  # of each optics group
@@ -135,10 +135,13 @@ def accumulated(
 
 def polarity_of(halves: Halves, settings: ReconstructionSettings, progress: Progress) -> Polarity:
     """Whether protein is bright or dark in the images, by the data or as the settings say."""
-    whole = halves[0].whole() + halves[1].whole()
-    if whole.grid.box_size > CONTRAST_BOX:
-        whole = whole.downsampled(CONTRAST_BOX)
-    score = polarity_score(QuadraticForm(whole, whole.grid.box_size))
+    coarse = [_coarse(half.whole()) for half in halves]
+    whole = coarse[0] + coarse[1]
+    scores = (
+        polarity_score(QuadraticForm(whole, whole.grid.box_size)),
+        fitted_polarity(coarse[0], coarse[1]),
+    )
+    score = max(scores, key=abs)
     found: Literal["bright", "dark"] = "dark" if score < 0.0 else "bright"
     used = found if settings.contrast == "auto" else settings.contrast
     decided = "from the data" if settings.contrast == "auto" else "as given"
@@ -154,3 +157,8 @@ def polarity_of(halves: Halves, settings: ReconstructionSettings, progress: Prog
             "protein or --no-invert for bright protein."
         )
     return Polarity(used, found, score)
+
+
+def _coarse(statistics: Statistics) -> Statistics:
+    box = statistics.grid.box_size
+    return statistics.downsampled(CONTRAST_BOX) if box > CONTRAST_BOX else statistics
