@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from cryosplat.fitting import Store
 from cryosplat.grid import Grid
@@ -23,11 +24,11 @@ from cryosplat.reconstruction import (
     Controls,
     Fitted,
     FoundSolvent,
-    HalfSet,
     Maps,
     Polarity,
     Quality,
     Reconstruction,
+    Residual,
     Start,
 )
 from cryosplat.settings import ReconstructionSettings
@@ -82,9 +83,10 @@ def fake_reconstruct(
     return Reconstruction(
         settings=settings, particles=particles, drew_half_sets=not given, half_sets="0" * 64,
         grid=grid, noise=NoiseModel((torch.ones(grid.n_shells).double(),), True),
-        polarity=Polarity("bright", "bright", 20.0), halves=_halves(particles), n_held_out=[1, 1],
+        polarity=Polarity("bright", "bright", 20.0), halves=_halves(particles),
         fitted=Fitted(mixtures, {"members": 1, "choices": ["made up"] * 3, "trials": [TRIAL] * 3}),
-        fitted_side=BOX, solvent=FoundSolvent(), maps=Maps(*volumes[:3]), voxels=Maps(*volumes[3:6]),
+        fitted_side=BOX, solvent=FoundSolvent(), residual=_residual(curve),
+        maps=Maps(*volumes[:3]), voxels=Maps(*volumes[3:6]),
         mask=volumes[6].abs().clamp(max=1.0), masks={"auto": masked}, comparison=comparison,
         controls=_controls(note), quality=_quality(volumes, curve, grid, particles),
         notes=(note,), timings={"accumulate": 1.5, "fit halves": 2.5, "total": 4.5},
@@ -100,11 +102,15 @@ def _mixture(k: int, generator: torch.Generator) -> GaussianMixture:
     return GaussianMixture(torch.randn(k, 3, generator=generator), scales, turns, torch.ones(k))
 
 
-def _halves(particles: Particles) -> tuple[HalfSet, HalfSet]:
+def _halves(particles: Particles) -> tuple[Statistics, Statistics]:
     none = Statistics.zero(Grid(8, 1.0))
     sizes = (int((particles.half_sets == half).sum()) for half in (1, 2))
-    first, second = (HalfSet(replace(none, n_images=n), none) for n in sizes)
+    first, second = (replace(none, n_images=n) for n in sizes)
     return first, second
+
+
+def _residual(curve: Tensor) -> Residual:
+    return Residual(0.1 * curve, 9.0 - curve, 0.05 * curve)
 
 
 def _controls(note: Note) -> Controls:

@@ -132,6 +132,18 @@ def shells(shape: tuple[int, ...], device: Device = None) -> Tensor:
     return torch.floor(squared_radii(shape, device).sqrt() + 0.5).long()
 
 
+def at_radii(of_shells: Tensor, radii: Tensor) -> Tensor:
+    """Values per shell (n,) at ``radii`` in Fourier voxels, by straight lines; the last one beyond.
+
+    In the type and on the device of ``radii``.
+    """
+    last = len(of_shells) - 1
+    values = of_shells.to(radii)
+    below = radii.clamp_max(last).floor().long().clamp_max(max(last - 1, 0))
+    share = (radii.clamp_max(last) - below).clamp(0.0, 1.0)
+    return torch.lerp(values[below], values[(below + 1).clamp_max(last)], share)
+
+
 def friedel_counts(box_size: int, device: Device = None) -> Tensor:
     """How many voxels of the full transform each column of the half stands for: 1 or 2, float64.
 

@@ -19,6 +19,7 @@ from problems import (
 )
 from torch import Tensor
 
+from cryosplat import fourier
 from cryosplat.batch import Batch
 from cryosplat.grid import Grid
 from cryosplat.noise import NoiseModel
@@ -258,6 +259,32 @@ def test_the_line_search_finds_the_minimum_along_a_map(generator: torch.Generato
     at = [float(form(volume * best * factor)) for factor in (0.9, 1.0, 1.1)]
     assert at[1] < at[0] and at[1] < at[2]
     assert at[0] == pytest.approx(at[2], rel=tolerances.QUADRATIC_FORM)
+
+
+def test_a_penalty_adds_the_weighted_power_of_the_map(generator: torch.Generator) -> None:
+    """``1/2 sum_k P(|k|) |V(k)|^2`` over the padded box, where every other frequency is the cube's."""
+    form = QuadraticForm(
+        statistics_of([random_batch(4, (EVEN,), generator)], GRID, noise_model((EVEN,))), 12
+    )
+    volume = _volume(form.grid, generator).float()
+    penalty = torch.linspace(0.0, 3.0, 7).double() * float(form.transfer.max())
+    padded = torch.zeros(24, 24, 24, dtype=torch.float64)
+    padded[:12, :12, :12] = volume
+    power = torch.fft.fftn(padded).abs().square() / padded.numel()
+    k = torch.fft.fftfreq(24).double() * 24
+    radii = (k[:, None, None] ** 2 + k[:, None] ** 2 + k**2).sqrt() / 2.0
+    added = 0.5 * (fourier.at_radii(penalty, radii) * power).sum()
+    found = form.with_penalty(penalty)(volume) - form(volume)
+    assert float(found) == pytest.approx(float(added), rel=tolerances.QUADRATIC_FORM)
+
+
+def test_what_is_beyond_a_map_is_what_adding_to_it_changes(generator: torch.Generator) -> None:
+    form = QuadraticForm(
+        statistics_of([random_batch(4, (EVEN,), generator)], GRID, noise_model((EVEN,))), 12
+    )
+    known, more = (_volume(form.grid, generator).float() for _ in range(2))
+    expected = float(form(known + more) - form(known))
+    assert float(form.beyond(known)(more)) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("side", [12, 17])

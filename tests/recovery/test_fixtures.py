@@ -21,7 +21,7 @@ from cryosplat.noise import NoiseModel, estimate_noise
 from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
 from cryosplat.progress import SilentProgress
-from cryosplat.reconstruction._data import HalfSet, polarity_of
+from cryosplat.reconstruction._data import polarity_of
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate, shell_means, solve
@@ -172,8 +172,6 @@ def test_particles_of_empiar_10076_are_dark(table: str, shared: Path) -> None:
     )
     noise = estimate_noise(particles.batches())
     grid = Grid(40, particles.box_size * particles.pixel_size / 40)
-    first, second = (HalfSet(s, Statistics.zero(grid)) for s in accumulate(
-        particles.batches(), torch.arange(7) % 2, 2, grid, noise
-    ))  # fmt: skip
+    first, second = accumulate(particles.batches(), torch.arange(7) % 2, 2, grid, noise)
     polarity = polarity_of((first, second), ReconstructionSettings(), SilentProgress())
     assert polarity.used == polarity.preferred == "dark"

@@ -238,3 +238,11 @@ def test_other_layouts_and_directions_are_refused() -> None:
         fourier.crop(spectrum, 10, 2)
     with pytest.raises(SettingsError, match="pad: box_size is 6, expected at least 8"):
         fourier.pad(spectrum, 6, 2)
+
+
+def test_values_of_shells_are_read_between_them_by_straight_lines() -> None:
+    curve = torch.tensor([4.0, 2.0, 3.0])
+    radii = torch.tensor([0.0, 0.5, 1.0, 1.25, 2.0, 9.0], dtype=torch.float64)
+    expected = torch.tensor([4.0, 3.0, 2.0, 2.25, 3.0, 3.0], dtype=torch.float64)
+    torch.testing.assert_close(fourier.at_radii(curve, radii), expected)
+    torch.testing.assert_close(fourier.at_radii(curve[:1], radii), torch.full_like(radii, 4.0))

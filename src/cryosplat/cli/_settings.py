@@ -55,7 +55,7 @@ class FitOptions:
     ] = None
     gaussians: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Number of Gaussians. Default: chosen by cross-validation."),
+        typer.Option(metavar="N", help="Number of Gaussians. Default: what the particles inform."),
     ] = None
     symmetry: Annotated[
         str | None,
@@ -87,7 +87,7 @@ class FitOptions:
     ] = None
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Steps per fit. Default: chosen by cross-validation."),
+        typer.Option(metavar="N", help="Steps per fit. Default: until it has converged."),
     ] = None
     mask: Annotated[
         Path | None,

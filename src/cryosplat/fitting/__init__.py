@@ -5,16 +5,14 @@ from ._journal import NOWHERE, Journal, Stopped, Store
 from ._marching import even, march
 from ._parameters import Encoding, Learner
 from ._schedule import Schedule
-from ._selection import Choice, Selection
 from ._start import density, effective_voxels, paper_start, start_at_random, start_in_density
 from ._statistics import StatisticsTerm, fit
-from ._watchers import BestSoFar, History, Moment, Resumable, Watcher, counted, out_of_reach
+from ._watchers import BestSoFar, History, Moment, Resumable, Watcher, counted
 from .images import Epoch, ImageData, ImageFit, ImageTerm, Order, fit_images
 
 __all__ = [
     "NOWHERE",
     "BestSoFar",
-    "Choice",
     "DataTerm",
     "Encoding",
     "Epoch",
@@ -29,7 +27,6 @@ __all__ = [
     "Order",
     "Resumable",
     "Schedule",
-    "Selection",
     "StatisticsTerm",
     "Stopped",
     "Store",
@@ -43,7 +40,6 @@ __all__ = [
     "fit",
     "fit_images",
     "march",
-    "out_of_reach",
     "paper_start",
     "start_at_random",
     "start_in_density",

@@ -15,7 +15,7 @@ from ..statistics import QuadraticForm
 from ._descend import Fit, descend
 from ._journal import NOWHERE, Journal
 from ._schedule import Schedule
-from ._watchers import BestSoFar, History, Moment, Watcher, out_of_reach
+from ._watchers import BestSoFar, History, Moment, Watcher
 
 PATIENCE = 4  # looks at held-out particles without gain
 SCALE_SPREAD = 0.2
@@ -66,21 +66,18 @@ def fit(
     schedule: Schedule,
     held_out: QuadraticForm | None = None,
     *,
-    beat: float = -math.inf,
     watchers: Sequence[Watcher] = (),
     journal: Journal = NOWHERE,
 ) -> Fit:
     """Fit a mixture to the statistics in ``form``, beginning at ``start`` (see `descend`).
 
     The history holds likelihood gains, ``-L(V)``. With ``held_out`` the mixture with the highest
-    held-out one is returned, and the descent ends once that has not risen for four looks, or could
-    not reach ``beat``.
+    held-out one is returned, and the descent ends once that has not risen for four looks.
     """
     term = StatisticsTerm(form, held_out)
     history = History(schedule.check_every, term.gains)
     if held_out is None:
         return descend(term, start, schedule, [history, *watchers], journal=journal)
     best = BestSoFar(history, PATIENCE)
-    reach = out_of_reach(history, beat, schedule.last)
-    found = descend(term, start, schedule, [history, best, reach, *watchers], journal=journal)
+    found = descend(term, start, schedule, [history, best, *watchers], journal=journal)
     return Fit(best.mixtures, best.step, found.history)

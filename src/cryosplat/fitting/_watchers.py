@@ -10,8 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 from ..errors import NotFiniteError
 from ..mixture import TENSORS, GaussianMixture
 
-FEWEST_STEPS = 15  # before a trial may be given up
-
 Row = tuple[int, float, float]
 """A step, the gain on what is fitted, and the gain on what is held out (NaN where nothing is)."""
 
@@ -133,21 +131,6 @@ class BestSoFar:
     def resume(self, state: Mapping[str, Any]) -> None:
         self.step, self.gain = state["step"], state["gain"]
         self.mixtures = tuple(GaussianMixture(**tensors) for tensors in state["mixtures"])
-
-
-def out_of_reach(history: History, beat: float, last: int) -> Watcher:
-    """Ends a descent whose held-out gain, at its present rate, stays below ``beat`` to the end.
-
-    The gain is taken to be concave in the steps.
-    """
-
-    def watch(now: Moment) -> bool:
-        if now.step < FEWEST_STEPS or not history.looked_at(now):
-            return False
-        (before, _, lower), (step, _, higher) = history.rows[-2:]
-        return higher + max(higher - lower, 0.0) / (step - before) * (last - step) < beat
-
-    return watch
 
 
 def counted(advance: Callable[[int], None], per_step: float = 1.0) -> Watcher:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..fitting import density, effective_voxels
 from ..grid import Grid
 from ..maps.fsc import MaskedFsc, fourier_shell_correlation
 from ..maps.mask_checks import mask_remarks, tightness_remark
@@ -17,9 +16,9 @@ from ..mixture import GaussianMixture
 from ..notes import Note
 from ..progress import Progress
 from ..splatting import voxelize
-from ..statistics import QuadraticForm, accumulate
+from ..statistics import accumulate
 from ..validation.agreement import SAMPLE, Agreement, particle_agreement
-from ..validation.comparison import VOXELS, Comparison
+from ..validation.comparison import VOXELS, Comparison, cross_fsc
 from ..validation.findings import Evidence, diagnose, has_signal
 from ..validation.independence import noise_correlation
 from ..validation.noise_substitution import (
@@ -29,7 +28,8 @@ from ..validation.noise_substitution import (
     substitution_shell,
 )
 from ..validation.symmetry_check import SymmetryCheck
-from ._fits import VOXELS_PER_GAUSSIAN, Again, Fitted, Parts
+from ._fits import Again, Fitted
+from ._plan import Parts, suggested_number
 from ._screening import without
 from ._subject import Subject
 from ._symmetry import look_at_symmetry
@@ -78,7 +78,6 @@ def control(
     Returns the comparison as it is after the controls. With a start from an earlier run, or with
     ``quick``, there is no noise substitution: the fits could not be made again as they were.
     """
-    choices = fitted.choices
     settings = subject.settings
     agreement = _look_at_particles(subject, progress)
     symmetry = look_at_symmetry(subject.particles, settings.symmetry, settings.seed, progress)
@@ -96,12 +95,13 @@ def control(
         agreement,
         subject.fingerprints.share_in_both(subject.particles.half_sets),
         _noise_correlation(subject),
-        choices[1].history if choices else (),
-        choices[1].gaussians if choices else None,
-        _suggested(parts) if subject.settings.gaussians is not None else None,
+        fitted.histories[1] if fitted.histories else (),
+        fitted.plans[1].gaussians if fitted.plans else None,
+        suggested_number(parts) if subject.settings.gaussians is not None else None,
         remarks,
         symmetry,
         bool(subject.noise.circles),
+        cross_fsc(subject.mixtures, subject.voxels, subject.mask),
     )
     return comparison, Controls(
         diagnose(evidence), agreement, evidence.shared_images, evidence.noise_correlation, substitution,
@@ -120,12 +120,6 @@ def remarks_on(mask: Tensor, found: MaskedFsc, volume: Tensor, grid: Grid) -> li
     """What is wrong with a mask that the user gave, by its shape and by its FSC."""
     tight = tightness_remark(found, grid)
     return mask_remarks(mask, volume, grid) + ([] if tight is None else [tight])
-
-
-def _suggested(parts: Parts) -> int:
-    """How many Gaussians one fit of half-set 1 would begin with, were none given."""
-    form = QuadraticForm(parts.sets[1].whole(), parts.side)
-    return round(effective_voxels(density(form)) / VOXELS_PER_GAUSSIAN)
 
 
 def _substitute_noise(
@@ -152,10 +146,11 @@ def _substitute_noise(
     if subject.polarity.sign < 0.0:
         halves = [half.inverted() for half in halves]
     solvent = subject.solvent
-    if solvent:
-        halves = [half.seen_through(solvent) for half in halves]
-    mixtures = refit(Again(read, noise, halves), progress)
+    seen = [half.seen_through(solvent) for half in halves] if solvent else halves
+    mixtures = refit(Again(read, noise, seen), progress)
     maps = [solvent.shown(voxelize(m, grid).detach(), grid) for m in mixtures]
+    if subject.residual is not None:
+        maps = subject.residual.added(maps, halves, subject.support)
     fsc = fourier_shell_correlation(maps[0] * subject.mask, maps[1] * subject.mask)
     return Substitution(shell, fsc)
 

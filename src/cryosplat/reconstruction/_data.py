@@ -25,29 +25,10 @@ LARGEST_NOISE_SAMPLE = 10_000  # of all groups together
 NOISE_SAMPLE_BYTES = 2**28  # of one group's images, which are in memory together
 CONTRAST_BOX = 40  # pixels are enough to tell bright from dark
 CONTRAST_DOUBT = 4.0  # standard deviations
-FEWEST_PARTICLES = 2  # in each half-set: one to fit, one held out
+FEWEST_PARTICLES = 2  # in each half-set
 
 
-@dataclass(frozen=True, slots=True)
-class HalfSet:
-    """The statistics of one half-set, in what is fitted and what is held out."""
-
-    train: Statistics
-    held_out: Statistics
-
-    def whole(self) -> Statistics:
-        """All particles of the half-set."""
-        return self.train + self.held_out
-
-    def __add__(self, other: HalfSet) -> HalfSet:
-        return HalfSet(self.train + other.train, self.held_out + other.held_out)
-
-    def inverted(self) -> HalfSet:
-        """The statistics of the images with their sign changed."""
-        return HalfSet(self.train.inverted(), self.held_out.inverted())
-
-
-Halves = tuple[HalfSet, HalfSet]
+Halves = tuple[Statistics, Statistics]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +98,7 @@ def _noise_samples(group: Tensor, box_sizes: Sequence[int]) -> Iterator[Tensor]:
 
 def accumulated(
     batches: Iterable[Batch],
-    sets: Tensor,
+    half_sets: Tensor,
     grid: Grid,
     noise: NoiseModel,
     progress: Progress,
@@ -125,17 +106,18 @@ def accumulated(
     device: torch.device | str = "cpu",
     weights: Tensor | None = None,
 ) -> Halves:
-    """Statistics of both half-sets in one pass; ``sets`` as `held_out_sets` gives them."""
-    with progress.stage("accumulating statistics", len(sets), "images") as stage:
-        parts = accumulate(
-            batches, sets, 4, grid, noise, stage.advance, symmetry, weights, device
+    """Statistics of both ``half_sets`` (n,), 1 or 2, in one pass."""
+    with progress.stage("accumulating statistics", len(half_sets), "images") as stage:
+        sets = half_sets.long() - 1
+        first, second = accumulate(
+            batches, sets, 2, grid, noise, stage.advance, symmetry, weights, device
         )  # fmt: skip
-    return HalfSet(parts[0], parts[1]), HalfSet(parts[2], parts[3])
+    return first, second
 
 
 def polarity_of(halves: Halves, settings: ReconstructionSettings, progress: Progress) -> Polarity:
     """Whether protein is bright or dark in the images, by the data or as the settings say."""
-    coarse = [_coarse(half.whole()) for half in halves]
+    coarse = [_coarse(half) for half in halves]
     whole = coarse[0] + coarse[1]
     scores = (
         polarity_score(QuadraticForm(whole, whole.grid.box_size)),

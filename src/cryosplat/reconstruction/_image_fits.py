@@ -25,10 +25,10 @@ from ..particles import Particles
 from ..progress import Progress
 from ..settings import ReconstructionSettings
 from ..solvent import VACUUM, Solvent
-from ..statistics import QuadraticForm, Statistics
+from ..statistics import QuadraticForm
 from ._checkpoint import resumable
-from ._data import HalfSet
-from ._fits import PARTS, VOXELS_PER_GAUSSIAN, Again, Fitted, Parts
+from ._fits import PARTS, Again, Fitted
+from ._plan import VOXELS_PER_GAUSSIAN, Parts
 from ._screening import without
 
 START_SCALE = 1.0  # pixels
@@ -76,14 +76,13 @@ def fitted_to_images(
 
     def refit(again: Again, progress: Progress) -> list[GaussianMixture]:
         substitute = replace(data, read=again.read, noise=again.noise)
-        none = Statistics.zero(data.grid).to(again.halves[0].backprojection.device)
-        halves = [HalfSet(half, none) for half in again.halves]
-        others = replace(parts, sets=(halves[0] + halves[1], *halves))
+        first, second = again.halves
+        others = replace(parts, sets=(first + second, first, second))
         found = _fitted(others, substitute, settings, progress, journal.of("images again"))
         return [mixture.to("cpu") for mixture in found.mixtures[1:]]
 
     summary = {"members": 1, "choices": [words] * 3, "epochs": epochs}
-    return Fitted(mixtures, summary, (), None if parts.earlier else refit)
+    return Fitted(mixtures, summary, refit=None if parts.earlier else refit)
 
 
 def _fitted(
@@ -107,16 +106,16 @@ def starts_for_images(
     data: ImageData, parts: Parts, settings: ReconstructionSettings
 ) -> list[GaussianMixture]:
     """First mixtures for all particles and each half-set; the halves know nothing of each other."""
-    device = parts.sets[0].train.backprojection.device
+    device = parts.sets[0].backprojection.device
     if parts.earlier is not None:
         return [mixture.to(device) for mixture in parts.earlier]
     if settings.start == "random":
         generator = torch.Generator().manual_seed(settings.seed)
-        k = settings.gaussians or _number(QuadraticForm(parts.sets[0].whole(), parts.side))
+        k = settings.gaussians or _number(QuadraticForm(parts.sets[0], parts.side))
         return [paper_start(data, k, generator, settings.symmetry).to(device) for _ in PARTS]
     starts: list[GaussianMixture] = []
     for number, part in enumerate(parts.sets):
-        form = QuadraticForm(part.whole(), parts.side)
+        form = QuadraticForm(part, parts.side)
         drawn = starts[0].copies * len(starts[0]) if starts else 0
         k = settings.gaussians or drawn or _number(form)
         generator = torch.Generator().manual_seed(settings.seed + number)

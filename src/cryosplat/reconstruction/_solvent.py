@@ -27,7 +27,7 @@ from ..progress import Progress
 from ..solvent import VACUUM, Solvent, filtered
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, Statistics
-from ._data import HalfSet, Halves
+from ._data import Halves
 
 USUAL = Solvent(0.93, 2000.0)
 CONTRAST_SPREAD, LOG_B_SPREAD = 1.5, 0.7  # of the prior, in logit(k) and ln(B)
@@ -85,10 +85,7 @@ class FoundSolvent:
         """The statistics of both halves for the molecule itself."""
         if not self.solvent:
             return halves
-        first, second = (
-            HalfSet(h.train.seen_through(self.solvent), h.held_out.seen_through(self.solvent))
-            for h in halves
-        )
+        first, second = (half.seen_through(self.solvent) for half in halves)
         return first, second
 
 
@@ -128,7 +125,7 @@ def _encoded(solvent: Solvent) -> Tensor:
 
 def found_solvent(halves: Halves, symmetry: str, seed: int, progress: Progress) -> FoundSolvent:
     """The solvent that the particles of both halves prefer to vacuum, or vacuum."""
-    coarse = [_coarse(half.whole()) for half in halves]
+    coarse = [_coarse(half) for half in halves]
     found, gains = [], []
     with progress.stage("looking for solvent", 4, "fits") as stage:
         for number, (own, other) in enumerate((coarse, coarse[::-1])):

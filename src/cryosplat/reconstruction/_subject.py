@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,23 +14,17 @@ from ..settings import ReconstructionSettings
 from ..solvent import Solvent
 from ..validation.independence import Fingerprints
 from ._data import Polarity
-
-
-class Maps(NamedTuple):
-    """Maps (d, d, d) of all particles and of each half-set."""
-
-    full: Tensor
-    half1: Tensor
-    half2: Tensor
+from ._maps import Maps
+from ._residual import Residual
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """``maps`` of mixtures, seen through the ``solvent``, and ``voxels`` of the baseline on ``grid``,
-    protein bright.
+    """``maps``, as the images show them, and ``voxels`` of the baseline on ``grid``, protein bright.
 
-    ``left_out``: positions of particles that do not count; ``mask`` of the FSC; ``fingerprints``
-    of all images; ``device``: where statistics and fits are computed.
+    ``mixtures``: the maps of the Gaussians alone, seen through the ``solvent``, to which the ``residual`` is added within
+    ``support``; ``left_out``: positions of particles that do not count; ``mask`` of the FSC;
+    ``fingerprints`` of all images; ``device``: where statistics and fits are computed.
     """
 
     particles: Particles
@@ -41,6 +34,9 @@ class Subject:
     grid: Grid
     settings: ReconstructionSettings
     maps: Maps
+    mixtures: Maps
+    residual: Residual | None
+    support: Tensor
     voxels: Maps
     mask: Tensor
     fingerprints: Fingerprints

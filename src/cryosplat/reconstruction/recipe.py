@@ -10,7 +10,7 @@ from ..devices import device_of, device_title
 from ..fitting import Store
 from ..grid import Grid
 from ..maps.fsc import masked_fscs
-from ..maps.mask import named_masks
+from ..maps.mask import named_masks, soft_mask
 from ..maps.mask_checks import read_mask
 from ..maps.model_fit import read_model
 from ..notes import by_severity
@@ -34,16 +34,20 @@ from ._data import (
     with_half_sets,
 )
 from ._examples import examples_of
-from ._fits import Parts, fitted_side, fitted_to_statistics
+from ._fits import fitted_to_statistics
 from ._grey_scales import matched
-from ._identity import digest_of_half_sets, held_out_sets
+from ._identity import digest_of_half_sets
 from ._image_fits import fitted_to_images, image_data
+from ._maps import Maps
+from ._plan import Parts, fitted_side
+from ._prior import prior_of
 from ._quality import quality_of
 from ._recorder import Recorder
+from ._residual import completed
 from ._screening import Screen
 from ._solvent import FoundSolvent, found_solvent
 from ._starting import Start, mixtures_to_start_from
-from ._subject import Maps, Subject
+from ._subject import Subject
 from ._worth import worth_of
 from .values import Reconstruction
 
@@ -59,11 +63,11 @@ def reconstruct(
     """Fit mixtures to both half-sets and to all particles, and judge the maps.
 
     The fits of the two half-sets share the noise model, the contrast sign, the two numbers of the
-    solvent and the side of the fitted cube, and nothing else; their voxel baselines also share the
-    Wiener penalty, and all the mask in which the FSC is measured. Nothing is written but the
-    ``checkpoint``, where one is given: fits that were broken off go on from it. ``start``: what
-    `run_folder.read_start` reads of the run
-    in ``settings.start``.
+    solvent, the side of the fitted cube, the number of Gaussians and a prior of one number a shell,
+    and nothing else; their voxel baselines also share the Wiener penalty, what is added of their
+    residuals one weight a shell and a mask, and all the mask in which the FSC is measured. Nothing is
+    written but the ``checkpoint``, where one is given: fits that were broken off go on from it.
+    ``start``: what `run_folder.read_start` reads of the run in ``settings.start``.
 
     Raises
     ------
@@ -88,13 +92,12 @@ def reconstruct(
         read_model(Path(settings.model))  # what is wrong with it is better said now than in the end
     with clock("noise"):
         noise = measured_noise(particles, told)
-    sets, _ = held_out_sets(particles, settings.held_out, generator)
     fingerprints, screen, polarity = Fingerprints(), Screen(noise), None
 
     for is_first in (True, False):  # images of several pixel sizes may need a second pass
         with clock("accumulate"):
             batches = screen.watch(fingerprints.watch(particles.batches()))
-            ready = already_normalised(noise)
+            ready, sets = already_normalised(noise), particles.half_sets
             halves = accumulated(batches, sets, grid, ready, told, settings.symmetry, device)
         with clock("contrast"):
             polarity = polarity or polarity_of(halves, settings, told)
@@ -132,20 +135,26 @@ def reconstruct(
     weighed = [] if worth is None else worth.notes()
     for note in weighed:
         told.say(str(note))
-    side = fitted_side(voxels.full, grid)
     found = FoundSolvent()
     if settings.solvent == "auto":
         with clock("solvent"):
             found = found_solvent(halves, settings.symmetry, settings.seed, told)
     solvent, pure = found.solvent, found.seen(halves)
-    parts = Parts((pure[0] + pure[1], *pure), side, earlier, clock)
+    with clock("prior"):
+        support = soft_mask(voxels.full, grid)
+        side, prior = fitted_side(support, grid), prior_of(voxels, support, grid, settings.seed)
+    parts = Parts((pure[0] + pure[1], *pure), side, prior, earlier, clock)
     if settings.solver == "images":
         data = image_data(particles, grid, noise, polarity.sign, left_out, solvent)
         fitted = fitted_to_images(parts, data, settings, told, journal)
     else:
         fitted = fitted_to_statistics(parts, settings, told, journal)
-    molecules = Maps(*(voxelize(mixture, grid).detach() for mixture in fitted.mixtures))
-    maps = Maps(*(solvent.shown(molecule, grid) for molecule in molecules))
+    with clock("residual"):
+        molecules = Maps(*(voxelize(mixture, grid).detach() for mixture in fitted.mixtures))
+        maps = shown = Maps(*(solvent.shown(molecule, grid) for molecule in molecules))
+        residual = None
+        if settings.solver == "statistics":  # fits to images stay what they are: Gaussians alone
+            maps, residual = completed(shown, halves, voxels, support)
 
     if worth is not None and worth.used:  # the controls look at particles of reversed contrast
         left_out = (~(worth.kept | worth.inverted)).nonzero().squeeze(1)
@@ -156,8 +165,8 @@ def reconstruct(
         comparison = compare(maps, voxels, mask, grid, generator)
         masked = masked_fscs(maps.half1, maps.half2, masks, generator)
     subject = Subject(
-        particles, left_out, noise, polarity, grid, settings, maps, voxels, mask, fingerprints,
-        device, solvent,
+        particles, left_out, noise, polarity, grid, settings, maps, shown, residual, support,
+        voxels, mask, fingerprints, device, solvent,
     )  # fmt: skip
     with clock("controls"):
         remarks = [] if user_mask is None else remarks_on(mask, masked["user"], maps.full, grid)
@@ -175,10 +184,9 @@ def reconstruct(
     return Reconstruction(
         settings=settings, particles=particles, drew_half_sets=drew_half_sets, half_sets=half_sets,
         grid=grid, noise=noise, polarity=polarity, halves=halves,
-        n_held_out=[half.held_out.n_images for half in halves],
-        fitted=fitted, fitted_side=side, solvent=found, maps=maps, voxels=voxels, mask=mask,
-        masks=masked,
-        comparison=comparison, controls=controls, quality=quality, worth=worth, examples=examples,
+        fitted=fitted, fitted_side=side, solvent=found, residual=residual, maps=maps, voxels=voxels,
+        mask=mask, masks=masked, comparison=comparison, controls=controls, quality=quality,
+        worth=worth, examples=examples,
         notes=tuple(by_severity(
             [*controls.notes, *screened, *weighed, *particles.notes, *told.notes, *found.notes()]
         )),
@@ -194,5 +202,5 @@ def _upright(halves: Halves, polarity: Polarity) -> Halves:
 
 def _baseline(halves: Halves, progress: Progress) -> Maps:
     with progress.stage("voxel baseline", 5, "maps") as stage:
-        maps = voxel_maps((halves[0].whole(), halves[1].whole()), stage.advance)
+        maps = voxel_maps(halves, stage.advance)
     return Maps(*(volume.cpu() for volume in maps))

@@ -18,9 +18,10 @@ from ._controls import Controls
 from ._data import Halves, Polarity
 from ._examples import Examples
 from ._fits import Fitted
+from ._maps import Maps
 from ._quality import Quality
+from ._residual import Residual
 from ._solvent import FoundSolvent
-from ._subject import Maps
 from ._worth import Worth
 
 
@@ -30,14 +31,14 @@ class Reconstruction:
 
     ``particles``: with the half-sets that were used, drawn by the run where ``drew_half_sets``, and
     with the grey scale of each pixel size in their CTFs; ``half_sets``: a digest of them;
-    ``halves``: the statistics of both half-sets, protein bright, of which ``n_held_out`` particles
-    were held out; ``fitted``: mixtures [full, half 1, half 2] in a cube of ``fitted_side`` voxels,
-    and how they came about; ``solvent`` that the images show them in; ``maps`` of them, seen
-    through it, on ``grid``, ``voxels``: the baseline; ``mask``: that
-    of the masked FSC, one of ``masks``, under which the half-map FSC is given; ``notes``: alarms
-    first; ``timings``: seconds of each stage, and "total"; ``peak_memory`` in bytes; ``device`` by
-    name; ``worth``: weights and scales of the particles, the scales in their CTFs where they were
-    used, and ``examples`` of them, None where the data could not say.
+    ``halves``: the statistics of both half-sets, protein bright; ``fitted``: mixtures [full, half 1,
+    half 2] in a cube of ``fitted_side`` voxels, and how they came about; ``solvent`` that the images
+    show them in; ``maps`` of them, seen through it, on ``grid``, completed by a ``residual`` (None
+    where they are the Gaussians alone); ``voxels``: the baseline; ``mask``: that of the masked FSC,
+    one of ``masks``, under which the half-map FSC is given; ``notes``: alarms first; ``timings``:
+    seconds of each stage, and "total"; ``peak_memory`` in bytes; ``device`` by name; ``worth``:
+    weights and scales of the particles, the scales in their CTFs where they were used, and
+    ``examples`` of them, None where the data could not say.
     """
 
     settings: ReconstructionSettings
@@ -48,10 +49,10 @@ class Reconstruction:
     noise: NoiseModel
     polarity: Polarity
     halves: Halves
-    n_held_out: list[int]
     fitted: Fitted
     fitted_side: int
     solvent: FoundSolvent
+    residual: Residual | None
     maps: Maps
     voxels: Maps
     mask: Tensor

@@ -1,12 +1,10 @@
-"""Panels about the fit: held-out likelihood, the Gaussians themselves, and their uncertainty."""
+"""Panels about the fit: likelihood of unseen particles, the Gaussians, and their uncertainty."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..appearance import BLACK, BLUE, GREEN, VERMILION
@@ -18,31 +16,21 @@ SHOWN = 0.4
 """Share of the last steps whose likelihoods set the range of the picture."""
 
 
-def held_out_panel(run: Evidence) -> Panel | None:
-    """Likelihood of unseen particles against steps, and against the number of Gaussians."""
+def unseen_panel(run: Evidence) -> Panel | None:
+    """Likelihood of the particles of the other half-set against steps."""
     trials = [_table(trial) for trial in run.summary.get("trials") or []]
     trials = [t[np.isfinite(t[:, 2])] for t in trials]
-    sets = [_table(rows) for rows in run.summary.get("candidates") or []]
     if not any(len(t) for t in trials):
         return None
-    both = any(len(rows) > 1 for rows in sets)
-    path = run.figure("held_out")
-    with panel(path, 3.25 if both else 2.0, rows=len(trials)) as (drawing, axes):
-        if both:
-            x, y, width, height = axes.get_position().bounds
-            gap = 0.46 / drawing.get_figheight()
-            part = (height - gap) / 2
-            axes.set_position((x, y + part + gap, width, part))
-            lower = drawing.add_axes((x, y, width, part))
-            lower.spines[["top", "right"]].set_visible(False)
-            _draw_numbers(lower, sets)
+    path = run.figure("unseen")
+    with panel(path, 2.0, rows=len(trials)) as (drawing, axes):
         _draw_steps(axes, trials)
         legend(drawing, axes)
     return Panel(
-        path, "Control 3: held-out particles",
-        "Likelihood of particles that the fit did not see, in percent from the best: it falls "
-        "once the fit learns noise"
-        + (", and stops rising once there are Gaussians enough. Dots: trials." if both else "."),
+        path, "Control 3: unseen particles",
+        "Likelihood of the other half-set’s particles, which the fit does not see, in percent from "
+        "the best. It decides nothing: where it falls the fit learns noise, where it still rises at "
+        "the end the fit has not arrived.",
     )  # fmt: skip
 
 
@@ -51,51 +39,17 @@ def _draw_steps(axes: Axes, trials: list[NDArray[np.float64]]) -> None:
     for (name, colour), trial in zip(SETS, trials, strict=False):
         if not len(trial):
             continue
-        steps, held_out = trial[:, (0, 2)].T
-        best, loss = _from_best(held_out)
-        axes.plot(steps, loss, color=colour, lw=1.4, label=f"{name}, kept: step {steps[best]:.0f}")
-        axes.plot(steps[best], 0.0, "o", ms=5, mfc="white", mec=colour, mew=1.3, clip_on=False)
+        steps, unseen = trial[:, (0, 2)].T
+        loss = 100.0 * (unseen - unseen.max()) / max(abs(unseen.max()), 1e-30)
+        axes.plot(steps, loss, color=colour, lw=1.4, label=name)
         lowest = min(lowest, 1.3 * float(loss[int(SHOWN * len(loss)) :].min(initial=0.0)))
         last = max(last, float(steps[-1]))
     axes.set_ylim(lowest, -0.06 * lowest)
     axes.set_xlim(0.0, last)
     axes.set_xlabel("step")
-    _label_held_out(axes)
-
-
-def _draw_numbers(axes: Axes, sets: list[NDArray[np.float64]]) -> None:
-    for (_, colour), rows in zip(SETS, sets, strict=False):
-        if not len(rows):
-            continue
-        number, held_out = rows[np.argsort(rows[:, 0])][:, (0, 2)].T
-        best, loss = _from_best(held_out)
-        axes.plot(number, loss, "o", ms=3.5, mfc="none", mec=colour, mew=1.1)
-        axes.plot(number[best], 0.0, "o", ms=5, color=colour, clip_on=False)
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xticks(_round_numbers(low, high))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("Gaussians")
-    _label_held_out(axes)
-
-
-def _label_held_out(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_ylabel("held out (%)")
-
-
-def _from_best(values: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
-    """Index of the best value, and all in percent from it."""
-    best = int(np.argmax(values))
-    return best, 100.0 * (values - values[best]) / max(abs(values[best]), 1e-30)
-
-
-def _round_numbers(low: float, high: float) -> list[float]:
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if math.log10(high / low) < 1.7 else (1, 3)
-    return [m * 10.0**d for d in decades for m in steps if low <= m * 10.0**d <= high]
+    axes.set_ylabel("unseen (%)")
 
 
 def gaussians_panel(run: Evidence) -> Panel | None:

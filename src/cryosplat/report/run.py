@@ -8,7 +8,7 @@ from ..errors import OutputError
 from ..run_folder import RunFolder
 from ._curves import CROSS, RESOLUTION, SUBSTITUTION, TRUTH, fsc_panel
 from ._directions import directional_panel, views_panel
-from ._fits import gaussians_panel, held_out_panel, uncertainty_panel
+from ._fits import gaussians_panel, uncertainty_panel, unseen_panel
 from ._growth import growth_panel
 from ._quality import guinier_panel, local_panel, model_panel, residues_panel
 from ._solvent import solvent_panel
@@ -86,7 +86,7 @@ def _chapters(run: Evidence) -> list[Chapter]:
         Chapter("Poses from nothing", _present(growth_panel(run))),
         Chapter("Resolution", resolution),
         Chapter("Particles", _present(weights_panel(run), examples_panel(run))),
-        Chapter("Controls", _present(*controls, held_out_panel(run))),
+        Chapter("Controls", _present(*controls, unseen_panel(run))),
         Chapter(
             "Where it is good",
             _present(local_panel(run), views_panel(run), directional_panel(run)),
@@ -135,13 +135,12 @@ def _large_figures(run: Evidence) -> None:
 
 
 def _convergence(run: Evidence) -> None:
-    """Likelihood against steps of the trial that chose the steps of the map, where there is one."""
-    if not run.summary.get("trials"):
+    """Likelihood against steps of a fit of half-set 1, where its particles were fitted at once."""
+    if len(run.summary.get("trials") or []) < 2:
         return
-    trial = run.summary["trials"][0]
+    trial = run.summary["trials"][1]
     rows = np.array([[np.nan if v is None else v for v in row] for row in trial])
-    steps, fitted, held_out = rows.astype(float).T
-    if np.isfinite(held_out).any():
-        curves = {"fitted particles": fitted, "held-out particles": held_out}
-        chosen = int(steps[np.nanargmax(held_out)])
-        convergence_figure(run.folder.convergence_figure, steps, curves, chosen=chosen)
+    steps, fitted, unseen = rows.astype(float).T
+    if np.isfinite(unseen).any():
+        curves = {"fitted particles": fitted, "unseen particles": unseen}
+        convergence_figure(run.folder.convergence_figure, steps, curves)

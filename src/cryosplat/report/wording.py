@@ -148,8 +148,6 @@ def data_table(run: Evidence) -> list[tuple[str, str]]:
     rows = [("particles", f"{summary['n_particles']:,}")] if "n_particles" in summary else []
     if summary.get("n_half"):
         rows.append(("half-sets", " + ".join(f"{n:,}" for n in summary["n_half"])))
-    if summary.get("n_held_out"):
-        rows.append(("held out of the trials", " + ".join(f"{n:,}" for n in summary["n_held_out"])))
     rows.append(("box", f"{run.box_size} px of {run.pixel_size:.4g} Å"))
     rows.append(("Nyquist", f"{2 * run.pixel_size:.2f} Å"))
     if "fitted_side" in summary:
@@ -164,6 +162,11 @@ def data_table(run: Evidence) -> list[tuple[str, str]]:
         rows.append(("normalisation", by))
     if summary.get("gaussians"):
         rows.append(("Gaussians: map, halves", ", ".join(f"{n:,}" for n in summary["gaussians"])))
+    carried = run.number("residual", "carried")
+    if math.isfinite(carried):
+        most, where = (run.number("residual", name) for name in ("most", "most_angstrom"))
+        told = f"{100 * carried:.1f} % of the power; most, {100 * most:.0f} %, at {where:.1f} Å"
+        rows.append(("added from voxels", told))
     if summary.get("symmetry", "C1") != "C1":
         first = summary["gaussians_stored"][0]
         rows.append(("symmetry", f"{summary['symmetry']}; {first:,} of the Gaussians are stored"))

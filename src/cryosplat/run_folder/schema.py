@@ -120,6 +120,20 @@ class SymmetryControl(Part):
     rivals: dict[str, Rival]
 
 
+class Residual(Part):
+    """What was added to the Gaussians: the part of the voxel residual that the other half confirms."""
+
+    carried: Number = None
+    """Share of the map's power, mean of the shells that are resolved."""
+    most: Number = None
+    """Largest share in one of these shells."""
+    most_angstrom: Number = None
+    """Where that is."""
+    weights: list[Number] = []
+    """Share of a half-set's residual that is signal, per shell, 0 to 1."""
+    carried_by_shell: list[Number] = []
+
+
 class Guinier(Part):
     """The Guinier plot and what was done to the sharpened map."""
 
@@ -274,8 +288,6 @@ class RunSummary(Part):
     """Angstrom."""
     n_particles: int | None = None
     n_half: list[int] | None = None
-    n_held_out: list[int] | None = None
-    """Particles of each half-set that chose and were fitted in the end only."""
     half_sets: str | None = None
     """Digest of which particle is in which half-set."""
     symmetry: str = "C1"
@@ -304,9 +316,8 @@ class RunSummary(Part):
     """Independent fits whose mean is the map."""
     choices: list[str] | None = None
     trials: list[Rows] | None = None
-    """Step, gain and held-out gain of the trial that chose the steps, three times."""
-    candidates: list[Rows] | None = None
-    """Gaussians, first width in Angstrom and held-out gain of every trial, three times."""
+    """Step, gain and gain on the other half-set of the first fit to all particles and each half-set."""
+    residual: Residual | None = None
     epochs: list[Epoch] | None = None
     notes: list[Note] | None = None
     """What the user should know, alarms first."""

@@ -20,6 +20,7 @@ from .schema import (
     Independence,
     NoiseSubstitution,
     Provenance,
+    Residual,
     RunSummary,
     Solvent,
 )
@@ -37,8 +38,7 @@ def summary_of(result: Reconstruction, curves: Mapping[str, Tensor]) -> RunSumma
         box_size=grid.box_size,
         pixel_size=grid.pixel_size,
         n_particles=len(result.particles),
-        n_half=[half.train.n_images + half.held_out.n_images for half in result.halves],
-        n_held_out=result.n_held_out,
+        n_half=[half.n_images for half in result.halves],
         half_sets=result.half_sets,
         symmetry=result.settings.symmetry,
         contrast=Contrast(
@@ -62,6 +62,7 @@ def summary_of(result: Reconstruction, curves: Mapping[str, Tensor]) -> RunSumma
         gaussians=[m.copies * len(m) for m in mixtures],
         gaussians_stored=[len(m) for m in mixtures],
         smallest_scale_allowed=floor,
+        residual=_residual(result),
         scale_at_floor=float((mixtures[0].scales < 1.05 * floor).float().mean()),
         notes=list(result.notes),
         timings=result.timings,
@@ -85,6 +86,21 @@ def _solvent(found: FoundSolvent) -> Solvent:
         b_factor_error=found.b_factor_error if halves else None,
         half_sets=[[half.contrast, half.b_factor] for half in halves],
         gain=found.gain,
+    )
+
+
+def _residual(result: Reconstruction) -> Residual | None:
+    found, resolved = result.residual, result.comparison.headline.shell
+    if found is None:
+        return None
+    of_resolved = found.carried[1 : max(resolved, 1) + 1]
+    most = int(of_resolved.argmax()) + 1
+    return Residual(
+        carried=float(of_resolved.mean()),
+        most=float(found.carried[most]),
+        most_angstrom=result.grid.side / most,
+        weights=found.weights.tolist(),
+        carried_by_shell=found.carried.tolist(),
     )
 
 

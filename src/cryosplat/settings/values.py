@@ -109,12 +109,12 @@ class ImageSchedule:
 class ReconstructionSettings:
     """How to reconstruct.
 
-    ``gaussians``: their number in the whole map, None to let held-out particles choose; ``start``:
+    ``gaussians``: their number in the whole map, None for as many as the particles inform; ``start``:
     first positions from the statistics of the data, at random, or the folder of an earlier run of
     the same half-sets; ``contrast``: how the molecule looks in the images, "auto" to let the data
     decide; ``solvent``: "none" takes the molecule to be in vacuum, as CryoSplat does, "auto" lets the
-    data decide; ``seed`` of every random choice; ``steps`` of each fit, None to let held-out particles
-    choose; ``held_out``: the share of each half-set that chooses; ``solver``: descent on the
+    data decide; ``seed`` of every random choice; ``steps`` of each fit, None for as many as converge;
+    ``solver``: descent on the
     statistics of all particles, or on mini-batches of images as ``images`` says; ``quick``: leave out
     the control that fits everything a second time; ``mask``: file of the mask of the FSC, None to find
     one; ``model``: file of an atomic model to compare the map with; ``symmetry``: the point group of
@@ -135,9 +135,6 @@ class ReconstructionSettings:
     solvent: Literal["auto", "none"] = setting("auto", choice("auto", "none"))
     seed: int = setting(0, whole(0))
     steps: int | None = setting(None, whole(1, MOST_STEPS).or_none())
-    held_out: float = setting(
-        0.1, number("a share above 0 and at most 0.5", lambda v: 0.0 < v <= 0.5)
-    )
     solver: Literal["statistics", "images"] = setting("statistics", choice("statistics", "images"))
     quick: bool = setting(False, flag())
     mask: str | None = setting(None, file().or_none())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .. import fourier
 from ..errors import SettingsError
 from ..grid import Grid
 from ._convolution import confined, convolve
@@ -41,6 +43,25 @@ class QuadraticForm:
         for name in ("energy", "n_images", "n_frequencies", "linear", "transfer"):
             setattr(total, name, getattr(self, name) + getattr(other, name))
         return total
+
+    def with_penalty(self, penalty: Tensor) -> QuadraticForm:
+        """The form plus ``1/2 sum_k penalty(|k|) |V(k)|^2 / n``, n voxels: a prior on the map's power.
+
+        ``penalty`` (side // 2 + 1,) per shell of the cube, in the units of `shell_means`, as in
+        `solve`; the last shell's value holds in the corners. With the inverse of a shell's expected
+        power of signal the minimum is the most probable map (Scheres 2012, eq. 5).
+        """
+        period, device = len(self.transfer), self.transfer.device
+        radii = fourier.squared_radii((period,) * 3, device).sqrt_().mul_(0.5)
+        penalised = copy(self)
+        penalised.transfer = self.transfer + fourier.at_radii(penalty.to(device), radii).float()
+        return penalised
+
+    def beyond(self, volume: Tensor) -> QuadraticForm:
+        """The form of what is added to a map: ``L(volume + V) - L(volume)`` as a function of V."""
+        remaining = copy(self)
+        remaining.linear = self.linear - self.convolve(volume.detach())
+        return remaining
 
     def convolve(self, volume: Tensor) -> Tensor:
         """``K * V`` on the cube, (side, side, side) float32."""

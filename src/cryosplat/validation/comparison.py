@@ -89,10 +89,7 @@ def compare(
     """
     ours = masked_fsc(maps[1], maps[2], mask, generator)
     base = masked_fsc(voxels[1], voxels[2], mask, generator)
-    cross = 0.5 * (
-        fourier_shell_correlation(maps[1] * mask, voxels[2] * mask)
-        + fourier_shell_correlation(maps[2] * mask, voxels[1] * mask)
-    )
+    cross = cross_fsc(maps, voxels, mask)
     found = _calibrated(maps, voxels, grid)
     curves = {
         "half-maps, unmasked": ours.unmasked,
@@ -107,6 +104,14 @@ def compare(
     }
     none = resolution(torch.zeros(grid.n_shells), grid)
     return _with_headline(Comparison(curves, found.deviation, none, "", ""), grid)
+
+
+def cross_fsc(maps: Sequence[Tensor], voxels: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """FSC of maps [full, half 1, half 2] with the voxels of the other half, mean of both ways."""
+    return 0.5 * (
+        fourier_shell_correlation(maps[1] * mask, voxels[2] * mask)
+        + fourier_shell_correlation(maps[2] * mask, voxels[1] * mask)
+    )
 
 
 def _calibrated(maps: Sequence[Tensor], voxels: Sequence[Tensor], grid: Grid) -> Calibration:

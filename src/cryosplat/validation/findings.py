@@ -43,7 +43,7 @@ CUT_SHELLS = 8
 WHERE_CLEAR = 0.5
 """Voxel half-map FSC above which they are compared; below, three shells say too little."""
 STILL_RISING = 3e-3
-"""Relative gain of held-out likelihood per step at which a fit had not arrived."""
+"""Relative gain of the likelihood of unseen particles per step at which a fit had not arrived."""
 FEW = 0.5
 """Share of the suggested number of Gaussians below which they are called few."""
 INVENTS = 0.143
@@ -61,7 +61,8 @@ class Evidence:
     ``shared_images``, ``noise_correlation``: as in `independence`; ``history``: (step, gain, held-out
     gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit; ``mask_remarks``: what
     is wrong with the mask, each in words; ``symmetry``: what particles say of the one given;
-    ``cut``: images are blank outside a circle, and the lowest shells of all voxel maps share its edge.
+    ``cut``: images are blank outside a circle, and the lowest shells of all voxel maps share its edge;
+    ``gaussians_cross``: the cross-FSC of the Gaussians alone, where the maps are completed by voxels.
     """
 
     grid: Grid
@@ -75,6 +76,7 @@ class Evidence:
     mask_remarks: Sequence[str] = ()
     symmetry: SymmetryCheck | None = None
     cut: bool = False
+    gaussians_cross: Tensor | None = None
 
 
 def diagnose(evidence: Evidence) -> list[Note]:
@@ -163,7 +165,10 @@ def _badly_fitted(evidence: Evidence) -> Iterator[Note]:
         )  # fmt: skip
         return
     first = evidence.grid.n_shells // CUT_SHELLS if evidence.cut else 1
-    worst, shell = _behind_voxels(evidence.comparison, first)
+    cross = evidence.gaussians_cross
+    if cross is None:
+        cross = evidence.comparison.curves[CROSS_MASKED]
+    worst, shell = _behind_voxels(cross, evidence.comparison.curves[VOXELS_MASKED], first)
     if worst >= -WORSE:
         return
     where = f"FSC with the other half's data lower by {-worst:.2f} at {_angstrom(shell, evidence)}"
@@ -194,10 +199,9 @@ def _rise(history: Sequence[tuple[int, float, float]]) -> float | None:
     return (higher - lower) / higher / (step - before)
 
 
-def _behind_voxels(comparison: Comparison, first: int) -> tuple[float, int]:
+def _behind_voxels(cross: Tensor, voxels: Tensor, first: int) -> tuple[float, int]:
     """The worst mean over three shells, from ``first`` on, of cross-FSC minus the voxels' own, and
     its middle shell."""
-    cross, voxels = comparison.curves[CROSS_MASKED], comparison.curves[VOXELS_MASKED]
     lost = (voxels[1:] < WHERE_CLEAR).nonzero()
     last = int(lost[0]) + 1 if len(lost) else len(voxels)
     difference = (cross - voxels)[first:last]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,10 +11,8 @@ from problems import blobs, simulated_batch, statistics_of, white
 from torch import Tensor
 
 from cryosplat.fitting import (
-    Choice,
     Fit,
     Schedule,
-    Selection,
     StatisticsTerm,
     counted,
     density,
@@ -27,7 +24,6 @@ from cryosplat.fitting import (
     start_at_random,
     start_in_density,
 )
-from cryosplat.fitting._selection import FEWEST, MOST, SCALES, WORTH, _climb
 from cryosplat.fitting._start import redraw
 from cryosplat.grid import Grid
 from cryosplat.maps.fsc import fourier_shell_correlation
@@ -224,76 +220,3 @@ def test_marching_from_random_positions_finds_the_map(
     found = fit(form, start, Schedule(steps=40))
     fsc = fourier_shell_correlation(_volume(found), truth)
     assert float(fsc[1:9].min()) > 0.95
-
-
-@pytest.mark.parametrize("at", range(7))
-@pytest.mark.parametrize("top", range(7))
-def test_climbing_finds_the_top_of_a_single_hill(at: int, top: int) -> None:
-    assert _climb(lambda i: -abs(i - top), at, 7) == top
-
-
-def test_climbing_stays_on_a_plateau_and_asks_only_neighbours() -> None:
-    asked: list[int] = []
-    assert _climb(lambda i: asked.append(i) or 0.0, 2, 9) == 2
-    assert set(asked) == {1, 2, 3}
-
-
-def _selection(
-    form: QuadraticForm, unseen: Statistics, steps: int = 10
-) -> tuple[Selection, list[tuple[int, float]]]:
-    asked: list[tuple[int, float]] = []
-    positive = density(form)
-
-    def first(k: int, scale: float, generator: torch.Generator) -> GaussianMixture:
-        asked.append((k, scale))
-        return start_in_density(form, positive, k, scale, generator)
-
-    return Selection(
-        form, QuadraticForm(unseen, 32), Schedule(steps=steps), first, lambda: _seeded(0)
-    ), asked
-
-
-def test_the_selection_takes_what_unseen_particles_prefer(
-    form: QuadraticForm, unseen: Statistics
-) -> None:
-    selection, asked = _selection(form, unseen)
-    choice = selection.choose(60, vary_number=True)
-    best = selection.trials[choice.gaussians, choice.scale]
-    assert choice.steps == max(best.step, 5) and choice.scale in SCALES
-    assert FEWEST <= choice.gaussians <= MOST
-    assert len(asked) == len(set(asked)) == len(selection.trials)
-    # no trial with as many Gaussians or fewer was better, and twice as many were not worth it
-    gains = {key: trial.held_out for key, trial in selection.trials.items()}
-    assert best.held_out == max(g for (k, _), g in gains.items() if k <= choice.gaussians)
-    more = gains[2 * choice.gaussians, choice.scale] - best.held_out
-    assert more <= WORTH * abs(best.held_out)
-
-
-@pytest.mark.parametrize(
-    ("gain_of", "expected"),
-    [
-        pytest.param(lambda k: 1000.0 + min(k, 400), 400, id="saturates"),
-        pytest.param(lambda k: 1000.0 - 0.001 * k, 100, id="one number is as good as the next"),
-        pytest.param(lambda k: -1000.0 - 0.001 * k, 100, id="and worse than no map at all"),
-    ],
-)
-def test_the_number_is_doubled_while_it_is_worth_it(
-    gain_of: Callable[[int], float], expected: int, form: QuadraticForm,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    selection, _ = _selection(form, Statistics.zero(GRID))
-
-    def gain(self: Selection, gaussians: int, scale: float) -> float:
-        found = Fit((), 5, ((5, 0.0, gain_of(gaussians) - abs(scale - 0.9)),))
-        return self.trials.setdefault((gaussians, scale), found).held_out
-
-    monkeypatch.setattr(Selection, "gain", gain)
-    choice = selection.choose(100, vary_number=True)
-    assert (choice.gaussians, choice.scale, choice.steps) == (expected, 0.9, 5)
-
-
-def test_a_given_number_is_kept(form: QuadraticForm, unseen: Statistics) -> None:
-    selection, asked = _selection(form, unseen, steps=5)
-    choice = selection.choose(77, vary_number=False)
-    assert isinstance(choice, Choice) and choice.gaussians == 77
-    assert {k for k, _ in asked} == {77}

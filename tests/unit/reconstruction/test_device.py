@@ -30,7 +30,7 @@ def particles(tmp_path_factory: pytest.TempPathFactory) -> Particles:
 
 def _gains(result: Reconstruction, of: Reconstruction) -> list[float]:
     """What the mixtures' maps gain in likelihood on the statistics ``of`` one run, on the CPU."""
-    halves = [half.whole() for half in of.halves]
+    halves = of.halves
     forms = [QuadraticForm(part, part.grid.box_size) for part in (halves[0] + halves[1], *halves)]
     return [-float(form(volume)) for form, volume in zip(forms, result.maps, strict=True)]
 
@@ -51,7 +51,7 @@ def test_the_maps_are_those_of_the_cpu(
     here = reconstruct(particles, replace(settings, device="cpu"))
     with pretended_device(monkeypatch):
         there = reconstruct(particles, replace(settings, device="cuda"))
-        assert there.halves[0].train.backprojection.device.type != "cpu"
+        assert there.halves[0].backprojection.device.type != "cpu"
         voxels = list(there.voxels)  # back on the CPU
     for found, wanted in zip(voxels, here.voxels, strict=True):
         assert float((found - wanted).norm() / wanted.norm()) < 1e-5

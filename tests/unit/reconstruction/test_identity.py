@@ -1,17 +1,16 @@
-"""Which images are one particle, and whether two sets of particles are the same."""
+"""Whether two sets of particles are the same."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from data_sets import make_data_set
 
 from cryosplat.particles import Particles, read_particles, write_particles
-from cryosplat.reconstruction._identity import digest_of_half_sets, digests, held_out_sets
+from cryosplat.reconstruction._identity import digest_of_half_sets, digests
 
 N = 120
 
@@ -21,43 +20,6 @@ def particles(tmp_path_factory: pytest.TempPathFactory) -> Particles:
     folder = tmp_path_factory.mktemp("set")
     (folder / "a.star").write_text(make_data_set(folder, N).star_rows())
     return read_particles(folder / "a.star")
-
-
-def _sets(particles: Particles, share: float = 0.2, seed: int = 1) -> tuple[np.ndarray, list[int]]:
-    sets, held = held_out_sets(particles, share, torch.Generator().manual_seed(seed))
-    return sets.numpy(), held
-
-
-def test_a_share_of_each_half_set_is_held_out(particles: Particles) -> None:
-    sets, held = _sets(particles, 0.4)
-    assert held == [24, 24] == [int((sets == 1).sum()), int((sets == 3).sum())]
-    assert np.array_equal(sets // 2 + 1, particles.half_sets.numpy())
-    assert not np.array_equal(sets, _sets(particles, 0.4, seed=2)[0])
-
-
-def test_copies_of_a_particle_are_held_out_together(particles: Particles) -> None:
-    """Symmetry expansion lists every image several times, once per orientation."""
-    expanded = particles[torch.arange(N).repeat(4)]
-    sets, held = _sets(expanded)
-    of_image = sets.reshape(4, N)
-    assert bool((of_image == of_image[0]).all())
-    assert held == [52, 52]  # 13 images: 50 rows or a little more
-
-
-@pytest.mark.parametrize("field", ["tilt_particles", "filaments"])
-def test_what_belongs_together_is_held_out_together(field: str, particles: Particles) -> None:
-    unit = np.random.default_rng(3).permutation(N // 6).repeat(6)  # both halves hold some of each
-    sets, held = _sets(replace(particles, **{field: unit}))
-    for half in (0, 1):
-        inside = sets // 2 == half
-        for number in range(N // 6):
-            assert len(set(sets[inside & (unit == number)])) == 1
-    assert all(20 <= n < 23 for n in held)
-
-
-def test_one_large_filament_is_divided(particles: Particles) -> None:
-    whole = replace(particles, filaments=np.zeros(N, np.int64))
-    assert _sets(whole)[1] == [20, 20]
 
 
 def test_the_digest_of_half_sets_follows_images_not_rows(

@@ -12,7 +12,7 @@ from problems import simulated_batch, statistics_of, white
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
 from cryosplat.progress import SilentProgress
-from cryosplat.reconstruction import FoundSolvent, HalfSet
+from cryosplat.reconstruction import FoundSolvent
 from cryosplat.reconstruction._solvent import found_solvent
 from cryosplat.solvent import VACUUM, Solvent
 from cryosplat.splatting import voxelize
@@ -31,15 +31,15 @@ def molecule() -> GaussianMixture:
     return GaussianMixture(means, torch.full((300, 3), 2.5), turns, torch.ones(300))
 
 
-def halves(solvent: Solvent, noise: float = 1.0) -> tuple[HalfSet, HalfSet]:
+def halves(solvent: Solvent, noise: float = 1.0) -> tuple[Statistics, Statistics]:
     """120 images of each half-set, of the molecule in a solvent."""
     volume = solvent.shown(voxelize(molecule(), GRID).float(), GRID)
     volume = volume * 12.0 / float(volume.sum(0).max())
-    generator, none = torch.Generator().manual_seed(9), Statistics.zero(GRID)
+    generator = torch.Generator().manual_seed(9)
 
-    def half() -> HalfSet:
+    def half() -> Statistics:
         batch = simulated_batch(volume, GRID, 120, noise, generator)
-        return HalfSet(statistics_of([batch], GRID, white(GRID)), none)
+        return statistics_of([batch], GRID, white(GRID))
 
     return half(), half()
 
@@ -54,7 +54,7 @@ def test_water_is_found_with_its_error() -> None:
     assert 0.0 < found.b_factor_error < 0.2 * found.solvent.b_factor
     assert only(found.notes(), "solvent-modelled").severity == "note"
     seen = found.seen(halves(WATER))
-    assert seen[0].train.n_images == 120
+    assert seen[0].n_images == 120
 
 
 @pytest.mark.parametrize("noise", [1.0, 30.0])

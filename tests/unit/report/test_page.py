@@ -74,7 +74,7 @@ def test_the_page_shows_every_kind_of_evidence(full: RunFolder) -> None:
     text = _text(full)
     for title in (
         "Half-map FSC", "Control 1: cross-FSC", "Control 2: noise substitution",
-        "Control 3: held-out particles", "Local resolution", "Viewing directions",
+        "Control 3: unseen particles", "Local resolution", "Viewing directions",
         "Resolution by direction", "Guinier plot", "The Gaussians", "Uncertainty of the Gaussians",
         "Map with model", "Residues in the map", "Map, as Gaussians", "Voxel baseline",
         "Data set", "Settings", "How to repeat it", "cryosplat reconstruct a.star -o r",

@@ -1,0 +1,92 @@
+"""What is fitted to statistics, and with how many Gaussians: no more than the particles can inform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import scipy.fft
+from torch import Tensor
+
+from ..fitting import Schedule, density, effective_voxels
+from ..grid import Grid
+from ..mixture import GaussianMixture
+from ..settings import ReconstructionSettings
+from ..statistics import QuadraticForm, Statistics
+from ._clock import Clock
+from ._prior import Prior
+
+MEMBERS = 4  # independent fits whose mean is the map; see docs/decisions
+VOXELS_PER_GAUSSIAN = 4
+FIRST_WIDTH = 0.9  # pixels, where there is a Gaussian for every four voxels
+FEWEST, MOST = 50, 200_000
+
+
+def fitted_side(mask: Tensor, grid: Grid) -> int:
+    """Side in voxels of the cube around the rotation centre that holds the molecule's ``mask``."""
+    inside = (mask > 0.0).nonzero() - grid.centre
+    reach = int(inside.abs().max()) + 2 if len(inside) else grid.centre
+    side = scipy.fft.next_fast_len(2 * reach, real=True)
+    side += side % 2
+    return side if side < 0.95 * grid.box_size else grid.box_size
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is fitted: ``sets`` [all particles, half 1, half 2], in a cube of ``side`` voxels.
+
+    ``prior`` of all three; ``earlier``: mixtures of the three to start from, or None; ``clock`` is
+    told how long it takes.
+    """
+
+    sets: tuple[Statistics, Statistics, Statistics]
+    side: int
+    prior: Prior
+    earlier: list[GaussianMixture] | None
+    clock: Clock
+
+    def penalty(self) -> Tensor:
+        """That of the prior on the cube, for each of the three."""
+        first, second = (QuadraticForm(half, self.side) for half in self.sets[1:])
+        return self.prior.penalty((first, second))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a fit is made with: ``gaussians`` of the whole map, first ``scale`` in pixels, ``steps``."""
+
+    gaussians: int
+    scale: float
+    steps: int
+
+
+def plans_for(parts: Parts, settings: ReconstructionSettings) -> tuple[Plan, Plan, Plan]:
+    """One plan for the map of all particles, and one for both half-sets, so that these compare.
+
+    A Gaussian for every four voxels that the density of all particles fills, and no more than the
+    particles know real numbers of the map; where they are fewer they begin wider.
+    """
+    form = QuadraticForm(parts.sets[0], parts.side)
+    filled = effective_voxels(density(form)) / VOXELS_PER_GAUSSIAN
+    steps = settings.steps or Schedule().steps
+    plans = []
+    for full in (True, False):
+        k = min(filled, parts.prior.coefficients(full))
+        if settings.gaussians is not None:
+            k = settings.gaussians / MEMBERS
+        number = max(1, round(k)) if settings.gaussians else max(FEWEST, min(MOST, round(k)))
+        width = FIRST_WIDTH * max(1.0, filled / number) ** (1 / 3)
+        plans.append(Plan(number, width, steps))
+    return plans[0], plans[1], plans[1]
+
+
+def suggested_number(parts: Parts) -> int:
+    """How many Gaussians one fit of a half-set would have, were none given."""
+    return plans_for(parts, ReconstructionSettings())[1].gaussians
+
+
+def described(plan: Plan, grid: Grid) -> str:
+    """A plan in words."""
+    return (
+        f"{MEMBERS} x {plan.gaussians:,} Gaussians, first {plan.scale * grid.pixel_size:.1f} Å "
+        f"wide, {plan.steps} steps"
+    )

@@ -1,0 +1,62 @@
+"""What the voxel half-maps say before anything is fitted: how much signal there is in every shell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import fourier
+from ..grid import Grid
+from ..maps.fsc import masked_fsc
+from ..statistics import QuadraticForm, shell_means
+from ._maps import Maps
+
+LEAST, MOST = 0.02, 0.9999
+"""Between which an FSC is believed: shells without signal are damped fifty times, not for ever."""
+SMOOTHED_FROM = 4
+"""Shells below have so few coefficients that their FSC falls in steps; from here on means of three."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """One number a shell: ``fsc`` (n_shells,) of the voxel half-maps in a mask of ``voxels`` voxels.
+
+    It is all that the fits of the two half-sets share, beside the mask that it is measured in.
+    """
+
+    grid: Grid
+    fsc: Tensor
+    voxels: float
+
+    def penalty(self, halves: tuple[QuadraticForm, QuadraticForm]) -> Tensor:
+        """The penalty of `QuadraticForm.with_penalty`, the same for both halves and for their sum.
+
+        The inverse of the signal's power, ``information (1 - F) / F`` with the mean information of
+        a half-set (Scheres 2012, eq. 6 and after); (side // 2 + 1,) float64.
+        """
+        side = halves[0].grid.box_size
+        information = torch.from_numpy(sum(shell_means(half) for half in halves) / 2.0)
+        radii = torch.arange(len(information)).double() * (self.grid.box_size / side)
+        fsc = fourier.at_radii(self.fsc, radii)
+        return information * (1.0 - fsc) / fsc
+
+    def coefficients(self, full: bool) -> float:
+        """How many real numbers the particles know of the map: those of each shell that lie in the
+        mask, times the FSC; ``full``: of all particles, otherwise of half of them."""
+        shells = torch.arange(len(self.fsc)).double()
+        known = 2.0 * self.fsc / (1.0 + self.fsc) if full else self.fsc
+        share = self.voxels / self.grid.box_size**3
+        return float((4.0 * math.pi * shells.square() * known).sum()) * share
+
+
+def prior_of(voxels: Maps, mask: Tensor, grid: Grid, seed: int) -> Prior:
+    """The prior that the voxel half-maps give under a soft ``mask``, corrected for the mask."""
+    generator = torch.Generator().manual_seed(seed)
+    found = masked_fsc(voxels.half1, voxels.half2, mask, generator).corrected
+    padded = torch.cat([found[:1], found, found[-1:]])
+    smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3.0
+    fsc = torch.where(torch.arange(len(found)) < SMOOTHED_FROM, found, smooth)
+    return Prior(grid, fsc.nan_to_num(0.0).clamp(LEAST, MOST), float(mask.sum()))
