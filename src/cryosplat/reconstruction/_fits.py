@@ -30,7 +30,7 @@ from ..progress import Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics
 from ._checkpoint import resumable
-from ._plan import MEMBERS, Parts, Plan, described, plans_for
+from ._plan import Parts, Plan, described, plans_for
 
 STRIDE = 99_991  # between the seeds of all particles, half 1 and half 2
 PARTS = "all particles", "half 1", "half 2"
@@ -93,7 +93,7 @@ def fitted_to_statistics(
             mixtures.append(mixture)
             histories.append(history)
     summary = {
-        "members": MEMBERS if parts.earlier is None else 1,
+        "members": plans[0].members if parts.earlier is None else 1,
         "choices": words,
         "trials": [[list(row) for row in history] for history in histories],
     }
@@ -135,7 +135,7 @@ class _Part:
         other = None if unseen is None else QuadraticForm(unseen, self.side)
         form = plain.with_penalty(self.penalty)
         schedule = Schedule(steps=self.plan.steps)
-        members = MEMBERS if first is None else 1
+        members = self.plan.members if first is None else 1
         positive = cache(lambda: density(plain))
 
         def start(member: int, journal: Journal) -> GaussianMixture:

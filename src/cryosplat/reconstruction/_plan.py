@@ -15,7 +15,7 @@ from ..statistics import QuadraticForm, Statistics
 from ._clock import Clock
 from ._prior import Prior
 
-MEMBERS = 4  # independent fits whose mean is the map; see docs/decisions
+MEMBERS = 4  # independent fits at most, whose mean is the map; see docs/decisions
 VOXELS_PER_GAUSSIAN = 4
 FIRST_WIDTH = 0.9  # pixels, where there is a Gaussian for every four voxels
 FEWEST, MOST = 50, 200_000
@@ -52,8 +52,10 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a fit is made with: ``gaussians`` of the whole map, first ``scale`` in pixels, ``steps``."""
+    """What the fits of one part are made with: how many ``members``, ``gaussians`` of the whole map in
+    each, first ``scale`` in pixels, ``steps``."""
 
+    members: int
     gaussians: int
     scale: float
     steps: int
@@ -63,19 +65,21 @@ def plans_for(parts: Parts, settings: ReconstructionSettings) -> tuple[Plan, Pla
     """One plan for the map of all particles, and one for both half-sets, so that these compare.
 
     A Gaussian for every four voxels that the density of all particles fills, and no more than the
-    particles know real numbers of the map; where they are fewer they begin wider.
+    particles know real numbers of the map; where they are fewer they begin wider. A number that was
+    given is divided into as many fits as such numbers go into it.
     """
     form = QuadraticForm(parts.sets[0], parts.side)
     filled = effective_voxels(density(form)) / VOXELS_PER_GAUSSIAN
     steps = settings.steps or Schedule().steps
     plans = []
     for full in (True, False):
-        k = min(filled, parts.prior.coefficients(full))
-        if settings.gaussians is not None:
-            k = settings.gaussians / MEMBERS
-        number = max(1, round(k)) if settings.gaussians else max(FEWEST, min(MOST, round(k)))
+        number = max(FEWEST, min(MOST, round(min(filled, parts.prior.coefficients(full)))))
+        members, wanted = MEMBERS, settings.gaussians
+        if wanted is not None:
+            members = max(1, min(MEMBERS, wanted // number))
+            number = round(wanted / members)
         width = FIRST_WIDTH * max(1.0, filled / number) ** (1 / 3)
-        plans.append(Plan(number, width, steps))
+        plans.append(Plan(members, number, width, steps))
     return plans[0], plans[1], plans[1]
 
 
@@ -87,6 +91,6 @@ def suggested_number(parts: Parts) -> int:
 def described(plan: Plan, grid: Grid) -> str:
     """A plan in words."""
     return (
-        f"{MEMBERS} x {plan.gaussians:,} Gaussians, first {plan.scale * grid.pixel_size:.1f} Å "
+        f"{plan.members} x {plan.gaussians:,} Gaussians, first {plan.scale * grid.pixel_size:.1f} Å "
         f"wide, {plan.steps} steps"
     )

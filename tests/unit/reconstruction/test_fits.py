@@ -48,7 +48,7 @@ def test_parts_with_the_same_data_begin_at_different_places(parts: Parts) -> Non
     found = fitted_to_statistics(parts, SETTINGS, SilentProgress())
     full, one, two = (m.means for m in found.mixtures)
     assert not torch.allclose(one, two) and not torch.allclose(full, one)
-    assert len(full) == MEMBERS * 10 and found.refit is not None
+    assert len(full) == 40 and found.refit is not None
     for history in found.histories[1:]:
         assert [step for step, _, _ in history] == [0, 5]
         assert all(unseen == unseen for _, _, unseen in history)
