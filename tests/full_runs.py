@@ -59,7 +59,6 @@ def fill_run(folder: RunFolder, seed: int = 1) -> None:
         "masks": {
             "loose": {"0.5": 6.3, "0.143": 5.2}, "tight": {"0.5": 6.0, "0.143": 4.9},
         },
-        "candidates": _candidates(generator),
         "guinier": _guinier(s, generator),
         "directional": {
             "cfar": 0.71, "scf": 0.93, "axes": axes.tolist(),
@@ -132,15 +131,6 @@ def _sphere(n: int) -> np.ndarray:
 def _counts(generator: np.random.Generator) -> list[int]:
     z = _sphere(800)[:, 2]
     return generator.poisson(1.2 + 5.0 * np.exp(-((np.abs(z) - 0.2) ** 2) / 0.05)).tolist()
-
-
-def _candidates(generator: np.random.Generator) -> list[list[list[float]]]:
-    numbers = [300, 600, 1200, 2400, 4800, 9600]
-    return [
-        [[k, 1.6 + 0.4 * i, 2e4 * (1 - 0.2 / (k / 300) ** 0.8 - 2e-3 * (k > 4000))]
-         for i, k in enumerate(numbers)]
-        for _ in range(3)
-    ]  # fmt: skip
 
 
 def _guinier(s: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import scipy.fft
 from torch import Tensor
 
-from ..fitting import Schedule, density, effective_voxels
+from ..fitting import density, effective_voxels
 from ..grid import Grid
 from ..mixture import GaussianMixture
 from ..settings import ReconstructionSettings
@@ -19,6 +19,7 @@ MEMBERS = 4  # independent fits at most, whose mean is the map; see docs/decisio
 VOXELS_PER_GAUSSIAN = 4
 FIRST_WIDTH = 0.9  # pixels, where there is a Gaussian for every four voxels
 FEWEST, MOST = 50, 200_000
+STEPS = 40  # after which fits under the prior have converged
 
 
 def fitted_side(mask: Tensor, grid: Grid) -> int:
@@ -70,7 +71,7 @@ def plans_for(parts: Parts, settings: ReconstructionSettings) -> tuple[Plan, Pla
     """
     form = QuadraticForm(parts.sets[0], parts.side)
     filled = effective_voxels(density(form)) / VOXELS_PER_GAUSSIAN
-    steps = settings.steps or Schedule().steps
+    steps = settings.steps or STEPS
     plans = []
     for full in (True, False):
         number = max(FEWEST, min(MOST, round(min(filled, parts.prior.coefficients(full)))))

@@ -10,14 +10,12 @@ from torch import Tensor
 
 from .. import fourier
 from ..grid import Grid
-from ..maps.fsc import masked_fsc
+from ..maps.fsc import fourier_shell_correlation
 from ..statistics import QuadraticForm, shell_means
 from ._maps import Maps
 
 LEAST, MOST = 0.02, 0.9999
 """Between which an FSC is believed: shells without signal are damped fifty times, not for ever."""
-SMOOTHED_FROM = 4
-"""Shells below have so few coefficients that their FSC falls in steps; from here on means of three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +50,11 @@ class Prior:
         return float((4.0 * math.pi * shells.square() * known).sum()) * share
 
 
-def prior_of(voxels: Maps, mask: Tensor, grid: Grid, seed: int) -> Prior:
-    """The prior that the voxel half-maps give under a soft ``mask``, corrected for the mask."""
-    generator = torch.Generator().manual_seed(seed)
-    found = masked_fsc(voxels.half1, voxels.half2, mask, generator).corrected
-    padded = torch.cat([found[:1], found, found[-1:]])
-    smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3.0
-    fsc = torch.where(torch.arange(len(found)) < SMOOTHED_FROM, found, smooth)
-    return Prior(grid, fsc.nan_to_num(0.0).clamp(LEAST, MOST), float(mask.sum()))
+def prior_of(voxels: Maps, mask: Tensor, grid: Grid) -> Prior:
+    """The prior that the voxel half-maps give under a soft ``mask``.
+
+    Their FSC is not corrected for what the mask adds to it, which would be a stronger prior: the
+    mean of several fits holds less noise than one, and does better with the weaker.
+    """
+    fsc = fourier_shell_correlation(voxels.half1 * mask, voxels.half2 * mask)
+    return Prior(grid, fsc.clamp(LEAST, MOST), float(mask.sum()))

@@ -3,7 +3,8 @@
 Gaussians V leave a residual in their own data, ``b - K*V``, whose voxel solution R holds signal that
 they missed, and noise. In every shell the voxel map U of the *other* half-set is regressed on both,
 ``U = a V + c R``: its noise is independent of both. ``w = c / a`` is the share of R that is signal: 0
-where the other half says nothing of R for certain, near 1 where Gaussians lag. It gives the power of
+where the other half says nothing of R for certain, and at most the voxels' own FSC, where Gaussians
+say nothing. It gives the power of
 the missed signal, and with it the most probable map around V: the minimum of
 ``L(V + R) + 1/2 sum_k P(|k|) |R(k)|^2 / n`` with ``P = information (1 - w) / w`` (Scheres 2012, eq. 5,
 with V for the prior's mean). Frequencies that the particles see well follow the data, others V.
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier
-from ..maps.fsc import shell_products
+from ..maps.fsc import correlation_of_transforms, shell_products
 from ..statistics import QuadraticForm, Statistics, shell_means, solve
 from ._maps import Maps
 
@@ -79,7 +80,9 @@ def confirmed_weights(
     voxels: tuple[Tensor, Tensor],
     mask: Tensor,
 ) -> Tensor:
-    """The weight w of the residuals ``left``, already in the mask, per shell, 0 to 1; float64.
+    """The weight w of the residuals ``left``, already in the mask, per shell; float64.
+
+    Between 0 and the FSC of the voxels: what Gaussians missed is not more than there is.
 
     All (d, d, d) of half 1 and half 2.
     """
@@ -103,9 +106,10 @@ def confirmed_weights(
     error = (unexplained / alone / number).sqrt()
     believed = (1.0 - (CERTAIN * error / of_left.clamp_min(1e-30)).square()).clamp_min(0.0)
     ratio = believed * of_left.clamp_min(0.0) / of_own.clamp_min(LEAST_OWN * of_left.abs() + 1e-12)
-    weights = ratio * (sizes[0] * sizes[1]).sqrt()
+    agreement = correlation_of_transforms(*other).clamp(0.0, 1.0)
+    weights = (ratio * (sizes[0] * sizes[1]).sqrt()).clamp_min(0.0).minimum(agreement)
     weights[0] = weights[1]
-    return weights.clamp(0.0, 1.0)
+    return weights
 
 
 def _left_over(volume: Tensor, statistics: Statistics, penalty: Tensor, steps: int) -> Tensor:

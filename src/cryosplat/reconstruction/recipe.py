@@ -142,7 +142,7 @@ def reconstruct(
     solvent, pure = found.solvent, found.seen(halves)
     with clock("prior"):
         support = soft_mask(voxels.full, grid)
-        side, prior = fitted_side(support, grid), prior_of(voxels, support, grid, settings.seed)
+        side, prior = fitted_side(support, grid), prior_of(voxels, support, grid)
     parts = Parts((pure[0] + pure[1], *pure), side, prior, earlier, clock)
     if settings.solver == "images":
         data = image_data(particles, grid, noise, polarity.sign, left_out, solvent)
