@@ -23,8 +23,9 @@ class Subject:
     """``maps``, as the images show them, and ``voxels`` of the baseline on ``grid``, protein bright.
 
     ``mixtures``: the maps of the Gaussians alone, seen through the ``solvent``, to which the
-    ``residual`` is added within ``support``; ``left_out``: positions of particles that do not count; ``mask`` of the FSC;
-    ``fingerprints`` of all images; ``device``: where statistics and fits are computed.
+    ``residual`` is added within ``support``; ``left_out``: positions of particles that do not count;
+    ``mask`` of the FSC; ``fingerprints`` of all images; ``device``: where statistics and fits are
+    computed.
     """
 
     particles: Particles
