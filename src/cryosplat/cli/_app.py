@@ -9,6 +9,7 @@ import typer
 from . import _commands_particles as particles
 from . import _commands_results as results
 from . import _commands_runs as runs
+from . import _commands_states as states
 from ._grouped import Command, Group, grouped
 
 EPILOG = """Exit codes: 0 done; 1 done, but an alarm was raised; 2 an error that you can fix; 70 a bug;
@@ -41,7 +42,8 @@ def _root(
 
 
 for command in (
-    runs.reconstruct, runs.abinit, runs.demo, particles.check, particles.convert, particles.simulate,
+    runs.reconstruct, runs.abinit, runs.demo, states.classify, states.motion,
+    particles.check, particles.convert, particles.simulate,
     results.view, results.report, results.postprocess, results.fsc, results.symmetrize,
     results.voxelize,
 ):  # fmt: skip

@@ -7,25 +7,37 @@ from typing import Annotated
 
 import typer
 
-from ._options import (
-    Box,
-    PixelSize,
-    Seed,
-)
+from ._options import Seed
 
 
 def voxelize(
-    gaussians: Annotated[
-        Path, typer.Argument(metavar="GAUSSIANS", help="Gaussians of a run (.ply).")
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="GAUSSIANS|RUN",
+            help="Gaussians (.ply); with --at, a run of classify or motion.",
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="MAP", help="Output map (.mrc).")],
-    box: Box,
-    pixel_size: PixelSize,
+    box: Annotated[
+        int | None,
+        typer.Option("--box", metavar="PX", help="Box size of the map. Default of a run: its own."),
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option("--pixel-size", metavar="Å", help="Pixel size. Default of a run: its own."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z|K", help="State of the run: coordinates, as 0.3 or 0.3,-0.5, or a class."
+        ),
+    ] = None,
 ) -> None:
     """Render Gaussians as a map with any box and pixel size."""
     from ._maps import run_voxelize
 
-    run_voxelize(gaussians, out, box, pixel_size)
+    run_voxelize(source, out, box, pixel_size, at)
 
 
 def fsc(

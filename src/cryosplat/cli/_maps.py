@@ -7,35 +7,66 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from ..errors import OutputError
+from ..errors import OutputError, SettingsError
 from ..grid import Grid
 from ..io.atomic import check_no_input
 from ..io.mrc import write_map
 from ..io.ply import read_ply
 from ..mixture import GaussianMixture
+from ..run_folder import RunFolder
 from ..simulation import band_limited_map
 from ..splatting import voxelize
 
 NARROWEST = 0.39  # pixels: a little below the floor of a fit
 
 
-def run_voxelize(gaussians: Path, out: Path, box: int, pixel_size: float) -> None:
-    """Write the map of the mixture in ``gaussians``.
+def run_voxelize(
+    source: Path, out: Path, box: int | None, pixel_size: float | None, at: str | None
+) -> None:
+    """Write the map of a mixture: of Gaussians in a file, or of a run's state ``at`` some place.
 
     Gaussians too narrow for the pixels are band-limited instead of sampled, so nothing aliases.
     """
     check_map_name("-o", out)
-    check_no_input("-o", out, [gaussians])
+    check_no_input("-o", out, [source])
+    if at is not None:
+        mixture, own = _state(source, at)
+        box, pixel_size = box or own.box_size, pixel_size or own.side / (box or own.box_size)
+    elif box is None or pixel_size is None:
+        raise SettingsError(
+            "voxelize: --box and --pixel-size are needed for a file of Gaussians.\n"
+            "  Remedy: give both, for example those of the particles."
+        )
+    else:
+        mixture = _read(source)
     grid = Grid(box, pixel_size)
-    ply = read_ply(gaussians)
-    arrays = (ply.means, ply.scales, ply.quaternions, ply.amplitudes)
-    mixture = GaussianMixture(*map(torch.from_numpy, arrays), symmetry=ply.symmetry)
     narrow = float(mixture.scales.min()) < NARROWEST * pixel_size
     volume = band_limited_map(mixture, grid) if narrow else voxelize(mixture, grid)
-    write_map(out, volume.numpy(), pixel_size, f"from {gaussians.name}")
+    write_map(out, volume.numpy(), pixel_size, f"from {source.name}")
     Console(highlight=False, soft_wrap=True).print(
         f"{out}: {mixture.copies * len(mixture):,} Gaussians on {box} px of {pixel_size:g} Å"
     )
+
+
+def _read(path: Path) -> GaussianMixture:
+    ply = read_ply(path)
+    arrays = (ply.means, ply.scales, ply.quaternions, ply.amplitudes)
+    return GaussianMixture(*map(torch.from_numpy, arrays), symmetry=ply.symmetry)
+
+
+def _state(run: Path, at: str) -> tuple[GaussianMixture, Grid]:
+    """The mixture of a run's state, and the grid of its maps."""
+    from ..run_folder.states import read_states
+
+    try:
+        place = [float(part) for part in at.split(",")]
+    except ValueError:
+        raise SettingsError(
+            f"--at {at}: expected a coordinate, or several with commas between, or a class's number."
+        ) from None
+    folder = RunFolder(run)
+    summary = folder.read_summary()
+    return read_states(folder, place), Grid(summary.box_size, summary.pixel_size)
 
 
 def check_map_name(option: str, out: Path) -> None:

@@ -27,5 +27,3 @@ Device = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
 ]
-Box = Annotated[int, typer.Option("--box", metavar="PX", help="Box size of the map in pixels.")]
-PixelSize = Annotated[float, typer.Option("--pixel-size", metavar="Å", help="Pixel size.")]

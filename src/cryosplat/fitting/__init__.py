@@ -3,7 +3,7 @@
 from ._descend import DataTerm, Fit, Stream, descend
 from ._journal import NOWHERE, Journal, Stopped, Store
 from ._marching import even, march
-from ._parameters import Encoding, Learner
+from ._parameters import Encoding, Learner, inverse_softplus
 from ._schedule import Schedule
 from ._start import density, effective_voxels, paper_start, start_at_random, start_in_density
 from ._statistics import StatisticsTerm, fit
@@ -39,6 +39,7 @@ __all__ = [
     "even",
     "fit",
     "fit_images",
+    "inverse_softplus",
     "march",
     "paper_start",
     "start_at_random",

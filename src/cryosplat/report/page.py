@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from ..run_folder import write_text
 from . import wording
@@ -36,11 +36,7 @@ class Chapter:
 
 def write_page(run: Evidence, chapters: list[Chapter]) -> None:
     """Write ``report.html``; the figures of ``chapters`` exist already."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"embedded": _embedded, "drawn": _drawn}
-    template = environment.from_string((HERE / "page.html").read_text("utf-8"))
+    template = template_of("page.html")
     target = run.folder.target or run.folder.path
     found = wording.findings(run)
     pictures = surfaces(run)
@@ -72,11 +68,21 @@ def write_page(run: Evidence, chapters: list[Chapter]) -> None:
     write_text(run.folder.report, UNITS.sub("\u00a0\\1", text))
 
 
-def _embedded(tile: Tile) -> str:
+def template_of(name: str) -> Template:
+    """A template of this folder, with what pages are made of."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"embedded": embedded, "drawn": drawn}
+    return environment.from_string((HERE / name).read_text("utf-8"))
+
+
+def embedded(tile: Tile) -> str:
+    """A picture as part of the page."""
     return "data:image/png;base64," + base64.b64encode(tile.png).decode("ascii")
 
 
-def _drawn(panel: Panel) -> str:
+def drawn(panel: Panel) -> str:
     """The panel's SVG as part of the page: without size and style, its names its own."""
     text = panel.path.with_name(panel.path.name + ".svg").read_text("utf-8")
     text = DECLARED.sub("<svg ", text, count=1)

@@ -43,16 +43,16 @@ def surfaces(run: Evidence) -> list[Tile]:
     if volume is None or level <= 0:
         return []
     painted = local_resolution(run)
-    reach = _reach(volume, level)
+    reach = reach_of(volume, level)
     surface = Surface.of(volume, level, reach)
     tiles = []
     for name, view in (("from aside", OBLIQUE), *VIEWS.items()):
         pixels = LARGE if view is OBLIQUE else SMALL
         image = Image.fromarray(surface_picture(surface, view, pixels, painted))
-        png = _png(image)
+        png = as_png(image)
         stem = "surface" if view is OBLIQUE else f"surface_{name[-1]}"
         run.figure(stem).with_suffix(".png").write_bytes(png)
-        tiles.append(_tile(name, png, 2 * reach * run.pixel_size))
+        tiles.append(tile(name, png, 2 * reach * run.pixel_size))
     return tiles
 
 
@@ -75,8 +75,24 @@ def sections(run: Evidence) -> list[tuple[str, list[Tile]]]:
             sums = [_grey(image) for image in _alike([_sum(volume, half, a) for a, _ in PLANES])]
             names = [f"{what} {n}" for what in ("slice", "projection") for _, n in PLANES]
             pictures = zip(names, cuts + sums, strict=True)
-            rows.append((title, [_tile(name, png, side) for name, png in pictures]))
+            rows.append((title, [tile(name, png, side) for name, png in pictures]))
     return rows
+
+
+def grey_tile(caption: str, values: Array, white: float, side: float) -> Tile:
+    """Pixels in grey, black at 0."""
+    grey = np.clip(np.asarray(values, np.float64) / max(white, 1e-12), 0.0, 1.0)
+    return tile(caption, _grey(grey), side)
+
+
+def difference_tile(caption: str, values: Array, largest: float, side: float) -> Tile:
+    """A difference: blue for less, red for more, white for none."""
+    factor = TILE / values.shape[0]
+    grown = ndimage.zoom(np.asarray(values, np.float64) / max(largest, 1e-12), factor, order=1)
+    part = np.clip(np.abs(grown[::-1]), 0.0, 1.0)[..., None]
+    end = np.where(grown[::-1, :, None] > 0, (0.70, 0.09, 0.17), (0.13, 0.40, 0.67))
+    colours = np.round(255 * (1.0 - part + part * end)).astype(np.uint8)
+    return tile(caption, as_png(Image.fromarray(colours)), side)
 
 
 def local_sections(run: Evidence) -> list[Tile]:
@@ -87,24 +103,25 @@ def local_sections(run: Evidence) -> list[Tile]:
     half, level = _half(volume), max(contour_level(volume), 1e-12)
     side = 2 * half * run.pixel_size
     return [
-        _tile(f"slice {name}", _coloured(volume, painted, level, half, axis), side)
+        tile(f"slice {name}", _coloured(volume, painted, level, half, axis), side)
         for axis, name in PLANES
     ]
 
 
-def _tile(caption: str, png: bytes, side: float) -> Tile:
-    """``side``: width of the picture in Angstrom."""
+def tile(caption: str, png: bytes, side: float) -> Tile:
+    """A picture with its scale bar; ``side``: its width in Angstrom."""
     length = max((n for n in BAR_LENGTHS if n <= 0.3 * side), default=BAR_LENGTHS[0])
     return Tile(caption, png, length, length / side)
 
 
-def _png(image: Image.Image) -> bytes:
+def as_png(image: Image.Image) -> bytes:
+    """A picture as a file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _reach(volume: Array, level: float) -> float:
+def reach_of(volume: Array, level: float) -> float:
     """Half the side of the centred cube that holds the surface, in voxels, with a margin."""
     box = volume.shape[0]
     found = np.argwhere(volume >= level) - box // 2
@@ -115,7 +132,7 @@ def _half(volume: Array) -> int:
     """Half the side of the centred cube shown in slices, in voxels."""
     level = contour_level(volume)
     box = volume.shape[0]
-    reach = 1.12 * _reach(volume, level) if level > 0 else box // 2
+    reach = 1.12 * reach_of(volume, level) if level > 0 else box // 2
     return int(min(box // 2, max(8, reach)))
 
 
@@ -138,7 +155,7 @@ def _alike(images: list[Array]) -> list[NDArray[np.float64]]:
 
 
 def _grey(image: NDArray[np.float64]) -> bytes:
-    return _png(Image.fromarray(np.round(255 * _enlarged(image)).astype(np.uint8)))
+    return as_png(Image.fromarray(np.round(255 * _enlarged(image)).astype(np.uint8)))
 
 
 def _enlarged(image: NDArray[np.floating], order: Literal[1, 3] = 3) -> NDArray[np.float64]:
@@ -154,4 +171,4 @@ def _coloured(volume: Array, painted: Painted, level: float, half: int, axis: in
     known = values > 0
     colours = on_scale(np.where(known, values, np.nan), painted.low, painted.high)
     shade = 0.97 * (1.0 - strength) + strength * colours
-    return _png(Image.fromarray(np.round(255 * np.clip(shade, 0, 1)).astype(np.uint8)))
+    return as_png(Image.fromarray(np.round(255 * np.clip(shade, 0, 1)).astype(np.uint8)))

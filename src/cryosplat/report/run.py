@@ -17,6 +17,7 @@ from .chimerax import write_chimerax
 from .evidence import Evidence, Panel
 from .figures import convergence_figure, fsc_figure, slices_figure
 from .page import Chapter, write_page
+from .states import write_states_page
 
 SHOWN = {
     "half-maps, corrected": "Gaussians:\nhalf-maps, masked",
@@ -44,6 +45,9 @@ def write_report(folder: RunFolder) -> None:
         folder.figures.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder.figures}: cannot be made ({error.strerror}).") from error
+    if run.summary.get("states"):
+        write_states_page(run)
+        return
     _large_figures(run)
     write_chimerax(run)
     write_page(run, _chapters(run))

@@ -95,13 +95,21 @@ class RunFolder:
     log = _File("log.txt")
     """What was said during the run, with times."""
     particles = _File("particles.star")
-    """The particles with what the run gave them: half-sets, poses, weights; absent for nothing."""
+    """The particles with what the run gave: half-sets, poses, weights, states; absent for nothing."""
     kept_particles = _File("particles_kept.star")
     """The particles whose weight is at least a half; only where weights were used."""
     examples = _File("examples.mrcs")
     """The best and the worst images, each with its projection and what remains."""
     growth = _File("growth.mrcs")
     """Projections of the growing map; only where poses were found from nothing."""
+    classes = _File("classes")
+    """Folder of the maps and particles of each class."""
+    states = _File("states")
+    """Folder of maps along a coordinate of motion."""
+    mixtures = _File("states.safetensors")
+    """The mixtures of all states, and how they move."""
+    latent = _File("z.pkl")
+    """Coordinates of the particles, or probabilities of their classes, as cryoDRGN has them."""
 
     @property
     def checkpoint(self) -> Path:

@@ -247,6 +247,41 @@ class Abinit(Part):
     """Titles of the pictures of the growing map."""
 
 
+class StatesSummary(Part):
+    """What `classify` or `motion` found."""
+
+    kind: Literal["classes", "motion"]
+    found: bool
+    """Whether there are states, by the half-sets."""
+    cause: str = ""
+    """What speaks against them."""
+    n: int
+    """Classes, or nodes of the coordinates."""
+    shares: list[Number] = []
+    counts: list[int] = []
+    """Particles of which each class is the most probable."""
+    absent: Number = None
+    """Share of the images that hold none of it."""
+    gains: Rows = []
+    """Nats an image over one map, with the error: of each half-set's model on the other's images."""
+    agreement: Number = None
+    """Of the half-sets on what each image shows, 0 to 1."""
+    rival: list[Number] = []
+    """Gain of wrong poses alone, with its error."""
+    scores: Rows = []
+    """Number of classes, gain and error."""
+    resolutions: list[Number] = []
+    """Angstrom at an FSC of 0.143, of the voxel map of each state."""
+    starts: Rows = []
+    """Nats an image that each start of both half-sets came to."""
+    coordinates: int = 0
+    nodes: Rows = []
+    frames: Rows = []
+    """Coordinates of the maps in the folder of states."""
+    half_shares: Rows = []
+    """Shares of the nodes by each half-set."""
+
+
 class Provenance(Part):
     """Where and with what the run was made."""
 
@@ -333,6 +368,7 @@ class RunSummary(Part):
     views: Views | None = None
     model: Model | None = None
     abinit: Abinit | None = None
+    states: StatesSummary | None = None
     timings: dict[str, float] | None = None
     """Seconds."""
     peak_memory_bytes: Number = None

@@ -1,0 +1,48 @@
+"""Commands that tell states apart: names, arguments and options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._options import Overwrite, Threads
+from ._state_options import StateFiles, StateOptions
+
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")]
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")]
+
+
+def classify(
+    out: Out,
+    files: StateFiles,
+    options: StateOptions,
+    number: Annotated[
+        str, typer.Option("--classes", metavar="K|auto", help="Number of classes.")
+    ] = "auto",
+    resume: Resume = False,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Sort particles with known poses into classes, each half-set by itself, with maps and a report."""
+    from ._classify import run_classify
+
+    run_classify(files, out, options.resolved(), number, threads, overwrite, resume)
+
+
+def motion(
+    out: Out,
+    files: StateFiles,
+    options: StateOptions,
+    coordinates: Annotated[
+        int, typer.Option(metavar="1|2|3", help="Number of coordinates of the motion.")
+    ] = 1,
+    resume: Resume = False,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find how a molecule moves, and where each particle is on its way, with maps and a report."""
+    from ._motion import run_motion
+
+    run_motion(files, out, options.resolved(), coordinates, threads, overwrite, resume)

@@ -1,0 +1,63 @@
+"""``cryosplat motion``: how a molecule moves."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from ..run_folder import RunFolder
+from ..run_folder.states import write_motion
+from ..states import StateSettings, binned, move, state_journal, voxel_states
+from ._console import console_progress
+from ._reconstruct import check_checkpoint
+from ._report import draw_report
+from ._state_options import StateFiles
+from ._state_tables import print_verdict
+from ._threads import use_threads
+
+PARTS = 5  # of the particles along the first coordinate, each with a voxel map
+
+
+def run_motion(
+    files: StateFiles,
+    out: Path,
+    settings: StateSettings,
+    coordinates: int,
+    threads: int | None,
+    overwrite: bool,
+    resume: bool,
+) -> RunFolder:
+    """Find the motion of ``files`` and write it to the run folder ``out``."""
+    begin = time.perf_counter()
+    use_threads(threads)
+    with RunFolder.create(out, overwrite) as folder:
+        check_checkpoint(folder.checkpoint, resume, overwrite)
+        particles = files.read()
+        with console_progress(folder.log) as progress:
+            journal = state_journal(
+                folder.checkpoint, particles, settings, {"coordinates": coordinates}, progress
+            )
+            found = move(particles, settings, progress, coordinates=coordinates, journal=journal)
+            halves = found.prepared.particles
+            weights = binned(found.own_coordinate(), halves.half_sets.numpy(), PARTS)
+            grid, maps = voxel_states(halves, weights, found.prepared.polarity.sign, progress)
+            run = write_motion(folder, found, grid, maps, time.perf_counter() - begin)
+            with progress.stage("writing the report", None, "files"):
+                draw_report(run, progress.warn)
+    _print(run)
+    return run
+
+
+def _print(run: RunFolder) -> None:
+    states = run.read_summary().states
+    assert states is not None
+    n = states.coordinates
+    print_verdict(run, f"motion along {n} coordinate{'s' if n > 1 else ''}")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"\nMaps       {run.states}", markup=False)
+    console.print(f"Particles  {run.particles}  (cryosplatCoordinate1 ...)", markup=False)
+    console.print(f"Any state  cryosplat voxelize {run.path} --at 0.3 -o map.mrc", markup=False)
+    console.print(f"Report     {run.report}", markup=False)
+    console.print(f"ChimeraX   chimerax {run.chimerax}", markup=False)

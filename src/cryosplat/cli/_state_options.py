@@ -1,0 +1,55 @@
+"""Options of ``classify`` and ``motion``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._particle_files import PANEL, ParticleFiles
+
+if TYPE_CHECKING:
+    from ..states import StateSettings
+
+
+@dataclass(frozen=True, slots=True)
+class StateFiles(ParticleFiles):
+    """The particles; ``--classes`` is how many classes to look for."""
+
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--from-classes", metavar="K,K", rich_help_panel=PANEL,
+            help="Use only these classes, numbered as in the file.",
+        ),
+    ] = None  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StateOptions:
+    """How states are looked for; None where an option is not given."""
+
+    box: Annotated[
+        int, typer.Option(metavar="PX", help="Box that images are cropped to for the search.")
+    ] = 32
+    starts: Annotated[int, typer.Option(metavar="N", help="Random starts of each half-set.")] = 2
+    gaussians: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Gaussians that the states share. Default: by the density."),
+    ] = None
+    invert: Annotated[
+        bool | None,
+        typer.Option(
+            "--invert/--no-invert",
+            help="Protein is dark (or bright) in the images. Default: detected from the data.",
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0
+
+    def resolved(self) -> StateSettings:
+        """The settings; raises `SettingsError`."""
+        from ..states import StateSettings
+
+        contrast = "auto" if self.invert is None else "dark" if self.invert else "bright"
+        return StateSettings(self.box, self.starts, self.gaussians, contrast, self.seed)

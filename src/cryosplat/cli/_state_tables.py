@@ -1,0 +1,27 @@
+"""What the user reads once states were looked for."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from ..run_folder import RunFolder
+
+
+def print_verdict(run: RunFolder, what: str) -> None:
+    """Whether there are states, and what says so."""
+    summary = run.read_summary()
+    states = summary.states
+    assert states is not None
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    console.print(f"[bold]{what[0].upper() + what[1:] if states.found else 'No states found'}[/]")
+    (first, first_error), (second, second_error) = states.gains
+    console.print(
+        f"Nats an image over one map, on images of the other half-set: {first:.2f} ± "
+        f"{first_error:.2f} and {second:.2f} ± {second_error:.2f}; the half-sets agree by "
+        f"{states.agreement:.2f}."
+    )
+    for note in summary.notes or []:
+        if note.severity != "note":
+            told = f"{note.text} Remedy: {note.remedy}" if note.remedy else note.text
+            console.print(f"! {told}", style="yellow", markup=False)

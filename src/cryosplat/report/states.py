@@ -1,0 +1,247 @@
+"""The page of classes or motion: what was found, what says so, and how the states look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..appearance import contour_level
+from ..run_folder import write_text
+from ._drawing import COLOURS, DASHES, legend, panel
+from .evidence import Evidence, Panel
+from .page import HERE, template_of
+from .pictures import Tile, as_png, difference_tile, grey_tile, reach_of, tile
+from .surface import OBLIQUE, Surface, surface_picture
+
+PICTURE = 420  # pixels
+FILM = 8  # pictures of the filmstrip
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A state on the sheet: its surface, a projection, and how that differs from the others'."""
+
+    title: str
+    surface: Tile | None
+    projection: Tile
+    difference: Tile
+
+
+def write_states_page(run: Evidence) -> None:
+    """Write ``report.html``, figures and a script for ChimeraX of a run of classify or motion."""
+    found = run.section("states")
+    is_motion = found["kind"] == "motion"
+    parts = _maps(run.folder.states if is_motion else run.folder.classes, is_motion)
+    frames = sorted(run.folder.states.glob("frame_??.mrc")) if is_motion else []
+    target = run.folder.target or run.folder.path
+    notes = [note for note in run.summary.get("notes", []) if _severity(note) != "note"]
+    text = template_of("states.html").render(
+        name=target.name,
+        source=Path(str(run.summary.get("particles", ""))).name,
+        program=f"cryosplat {run.section('provenance').get('versions', {}).get('cryosplat', '')}",
+        date=str(run.section("provenance").get("date", ""))[:16].replace("T", " "),
+        style=(HERE / "page.css").read_text("utf-8"),
+        label="Motion" if is_motion else "Classes",
+        headline=_headline(found),
+        reason=_reason(found),
+        facts=_facts(run, found),
+        findings=notes,
+        film=_film(run, frames),
+        sheet_title="Voxel maps along the coordinate" if is_motion else "Classes",
+        sheet=_sheet(run, parts, found),
+        panels=[p for p in (_scores(run, found), _distribution(run, found), _fsc(run)) if p],
+        command=run.section("provenance").get("command", ""),
+    )
+    write_text(run.folder.report, text)
+    write_text(run.folder.chimerax, _chimerax(run, frames or parts))
+
+
+def _severity(note: Any) -> str:
+    return note.severity if hasattr(note, "severity") else note["severity"]
+
+
+def _maps(folder: Path, is_motion: bool) -> list[Path]:
+    return sorted(folder.glob("part_??.mrc" if is_motion else "class_??.mrc"))
+
+
+def _headline(found: dict[str, Any]) -> str:
+    if not found["found"]:
+        return "No states found"
+    if found["kind"] == "motion":
+        n = found["coordinates"]
+        return f"{n} coordinate{'s' if n > 1 else ''} of motion"
+    return f"{found['n']} classes"
+
+
+def _reason(found: dict[str, Any]) -> str:
+    (a, da), (b, db) = found["gains"]
+    gain = (
+        f"Images of the other half-set are better explained than by one map by {a:.2f} ± {da:.2f} and "
+        f"{b:.2f} ± {db:.2f} nats an image"
+    )
+    rival = found.get("rival") or [0.0, 0.0]
+    return (
+        f"{gain}; wrong poses alone would explain {rival[0]:.2f} ± {rival[1]:.2f}. The two half-sets, "
+        f"each by itself, agree by {found.get('agreement') or 0.0:.2f}."
+    )
+
+
+def _facts(run: Evidence, found: dict[str, Any]) -> list[tuple[str, str]]:
+    first, second = run.summary.get("n_half") or (0, 0)
+    return [
+        ("particles", f"{first + second:,}"),
+        ("half-sets", f"{first:,} + {second:,}"),
+        ("images without it", f"{100 * (found.get('absent') or 0.0):.1f} %"),
+        ("box", f"{run.box_size} px of {run.pixel_size:.3g} Å"),
+    ]
+
+
+def _sheet(run: Evidence, paths: list[Path], found: dict[str, Any]) -> list[Shown]:
+    volumes = [run.map(path) for path in paths]
+    maps = [v for v in volumes if v is not None]
+    if not maps:
+        return []
+    mean = np.mean(maps, axis=0)
+    level = contour_level(mean)
+    reach = reach_of(mean, level) if level > 0 else mean.shape[0] / 2
+    centre = mean.shape[0] // 2
+    window = slice(max(0, centre - int(reach)), centre + int(reach))
+    sums = [v.sum(0)[window, window] for v in maps]
+    middle = np.mean(sums, axis=0)
+    largest = float(max(np.abs(s - middle).max() for s in sums)) or 1.0
+    white = float(max(s.max() for s in sums))
+    side = 2 * int(reach) * run.pixel_size
+    shown = []
+    for j, volume in enumerate(maps):
+        shown.append(Shown(
+            _title(found, j), _surface(volume, level, reach, run.pixel_size, "surface"),
+            grey_tile("projection", sums[j], white, side),
+            difference_tile("less the mean of all", sums[j] - middle, largest, side),
+        ))  # fmt: skip
+    return shown
+
+
+def _title(found: dict[str, Any], j: int) -> str:
+    reached = found["resolutions"][j] if j < len(found.get("resolutions", [])) else None
+    told = "" if reached is None else f", {reached:.1f} Å"
+    if found["kind"] == "motion":
+        return f"Part {j + 1}{told}"
+    return f"Class {j + 1}: {100 * found['shares'][j]:.0f} %{told}"
+
+
+def _surface(
+    volume: Array, level: float, reach: float, pixel_size: float, caption: str
+) -> Tile | None:
+    if level <= 0:
+        return None
+    picture = surface_picture(Surface.of(volume, level, reach), OBLIQUE, PICTURE)
+    return tile(caption, as_png(Image.fromarray(picture)), 2 * reach * pixel_size)
+
+
+def _film(run: Evidence, paths: list[Path]) -> list[Tile]:
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, FILM).astype(int)] if paths else []
+    volumes = [v for v in map(run.map, chosen) if v is not None]
+    if not volumes:
+        return []
+    mean = np.mean(volumes, axis=0)
+    level = contour_level(volumes[len(volumes) // 2])
+    reach = reach_of(np.maximum.reduce(volumes), level) if level > 0 else mean.shape[0] / 2
+    names = _coordinates(run, paths, chosen)
+    tiles = (
+        _surface(v, level, reach, run.pixel_size, name)
+        for v, name in zip(volumes, names, strict=True)
+    )
+    return [t for t in tiles if t is not None]
+
+
+def _coordinates(run: Evidence, paths: list[Path], chosen: list[Path]) -> Iterator[str]:
+    frames = run.section("states").get("frames", [])
+    for path in chosen:
+        i = paths.index(path)
+        yield f"{frames[i][0]:+.2f}" if i < len(frames) else path.stem
+
+
+def _scores(run: Evidence, found: dict[str, Any]) -> Panel | None:
+    rows = found.get("scores") or []
+    if len(rows) < 2:
+        return None
+    n, gain, error = np.array(rows, float).T
+    path = run.figure("classes")
+    with panel(path) as (_, axes):
+        axes.errorbar(n, gain, error, color=COLOURS[0], marker="o", ms=3, lw=1.2, capsize=2)
+        axes.axvline(found["n"], color=COLOURS[1], lw=0.8, ls=DASHES[1])
+        axes.set_xlabel("classes")
+        axes.set_ylabel("nats an image over one map")
+    return Panel(
+        path, "How many classes",
+        "By the classes of one half-set on images of the other. The line is the number taken: the "
+        "fewest that no other number is clearly better than.",
+    )  # fmt: skip
+
+
+def _distribution(run: Evidence, found: dict[str, Any]) -> Panel | None:
+    if found["kind"] != "motion" or found.get("coordinates") != 1:
+        return None
+    z = np.array(found["nodes"], float)[:, 0]
+    energy = -np.log(np.clip(np.array(found["shares"], float), 1e-6, None))
+    path = run.figure("distribution")
+    with panel(path, rows=1) as (drawing, axes):
+        axes.plot(z, energy - energy.min(), color=COLOURS[0], marker="o", ms=3, label="all")
+        for half, shares in enumerate(found.get("half_shares", [])):
+            own = -np.log(np.clip(np.array(shares, float), 1e-6, None))
+            axes.plot(
+                z, own - own.min(), color=COLOURS[1 + half], lw=0.9, ls=DASHES[1 + half],
+                label=f"half-set {half + 1}",
+            )  # fmt: skip
+        axes.set_xlabel("coordinate")
+        axes.set_ylabel("-log share")
+        legend(drawing, axes, 3)
+    return Panel(
+        path, "Distribution along the coordinate",
+        "Minus the logarithm of the share of particles at each node: a free energy in kT only as far "
+        "as the coordinate is uniform and all particles were picked. The half-sets show its error, "
+        "and may run the other way.",
+    )  # fmt: skip
+
+
+def _fsc(run: Evidence) -> Panel | None:
+    curves = {name: curve for name, curve in run.curves.items() if name.startswith("state ")}
+    if not curves:
+        return None
+    path = run.figure("fsc")
+    with panel(path, rows=(len(curves) + 2) // 3) as (drawing, axes):
+        for i, (name, curve) in enumerate(curves.items()):
+            style = {"color": COLOURS[i % len(COLOURS)], "ls": DASHES[i // len(COLOURS) % 4]}
+            axes.plot(run.frequencies, curve, lw=1.1, label=name, **style)
+        axes.axhline(0.143, color="#888888", lw=0.6)
+        axes.set_ylim(-0.1, 1.03)
+        axes.set_xlabel("1/Å")
+        axes.set_ylabel("FSC")
+        legend(drawing, axes, 3)
+    return Panel(
+        path, "Half-map FSC of each state",
+        "Voxel maps: each half-set found its states by itself, and its particles counted by them.",
+    )  # fmt: skip
+
+
+def _chimerax(run: Evidence, paths: list[Path]) -> str:
+    """All maps as one series with a slider."""
+    lines = ["# chimerax open_in_chimerax.cxc"]
+    volumes = [v for v in map(run.map, paths) if v is not None]
+    if volumes:
+        level = contour_level(volumes[0])
+        names = " ".join(str(path.relative_to(run.folder.path)) for path in paths)
+        lines += [
+            f"open {names} vseries true",
+            f"volume #1 step 1 style surface level {level:.6g}",
+            "vseries slider #1",
+        ]
+    lines.append("set bgColor white; lighting soft; graphics silhouettes true; view")
+    return "\n".join(lines) + "\n"

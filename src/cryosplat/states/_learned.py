@@ -1,0 +1,69 @@
+"""Starts that are learned one after the other, and the best of them; what is done is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..fitting import Journal
+from ._expectation import Assumptions
+from ._learning import Plan, evidence, learn
+from .models import Model
+from .observations import Observations
+
+
+def kept(
+    journal: Journal, model: Model, learn_it: Callable[[], Assumptions]
+) -> tuple[Model, Assumptions]:
+    """What ``learn_it`` makes of ``model``, or what the journal holds of it already."""
+    saved = journal.load()
+    if saved is None:
+        given = learn_it()
+        journal.finish(
+            {"values": dict(model.values), "shares": given.shares, "absent": given.absent,
+             "spread": given.spread}
+        )  # fmt: skip
+        journal.write()
+        return model, given
+    try:
+        for name, value in model.values.items():
+            if saved["values"][name].shape != value.shape:
+                raise ValueError(f"{name} has another shape")
+            model.values[name] = saved["values"][name].clone()
+        return model, Assumptions(saved["shares"], float(saved["absent"]), float(saved["spread"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"checkpoint: not the state of this search ({error!r}).\n"
+            f"  Remedy: begin anew, without --resume."
+        ) from error
+
+
+def best(
+    starts: Iterable[tuple[Model, Assumptions]],
+    seen: Observations,
+    rows: NDArray,
+    plan: Plan,
+    seed: int,
+    journal: Journal,
+    on_iteration: Callable[[int], None] = lambda n: None,
+) -> tuple[Model, Assumptions, list[float]]:
+    """The start that explains the images ``rows`` best once all are learned, and what each came to.
+
+    All have as many learnable numbers, so no images need to be left out to choose among them.
+    """
+    found: list[tuple[Model, Assumptions]] = []
+    reached: list[float] = []
+    for i, (model, given) in enumerate(starts):
+        # each has its own random numbers, whether or not those before were learned in this run
+        generator = torch.Generator().manual_seed(1000 * seed + i)
+        found.append(
+            kept(journal.of(f"start {i}"), model, lambda m=model, g=given, r=generator: learn(
+                m, g, seen, rows, plan, r, on_iteration
+            ))
+        )  # fmt: skip
+        reached.append(float(evidence(*found[-1], seen, rows).mean()))
+    winner = max(range(len(found)), key=reached.__getitem__)
+    return *found[winner], reached

@@ -1,0 +1,109 @@
+"""Classes and motion found again in images of small mixtures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from problems import no_optics, white
+from scipy.stats import spearmanr
+
+from cryosplat.batch import Batch
+from cryosplat.fitting import Encoding
+from cryosplat.formation import MixtureProjector, form_images
+from cryosplat.grid import Grid
+from cryosplat.mixture import GaussianMixture
+from cryosplat.optics import OpticsGroup
+from cryosplat.poses import random_poses
+from cryosplat.states._expectation import Assumptions, expected, products_with
+from cryosplat.states._learning import Plan, evidence, learn, volumes_of
+from cryosplat.states.coordinates import functions_at, nodes_of, summary_of
+from cryosplat.states.models import Classes, Motion, Single
+from cryosplat.states.observations import Observations, Observer
+
+GRID = Grid(20, 4.0)
+PLAN = Plan(iterations=16, first=150, batch=300)
+N = 360
+
+
+def _molecule() -> GaussianMixture:
+    """A body of 30 Gaussians, and an arm of 10 that sticks out along x."""
+    draw = torch.Generator().manual_seed(5)
+    body = 7.0 * torch.randn(30, 3, generator=draw) - torch.tensor([6.0, 0.0, 0.0])
+    arm = torch.stack([torch.linspace(10.0, 26.0, 10), torch.zeros(10), torch.zeros(10)], 1)
+    means = torch.cat([body, arm])
+    return GaussianMixture(
+        means,
+        torch.full((40, 3), 3.5),
+        torch.tensor([[1.0, 0, 0, 0]]).repeat(40, 1),
+        torch.ones(40),
+    )
+
+
+def _images(mixtures: list[GaussianMixture], noise: float, seed: int) -> Observations:
+    """Image i of mixture i."""
+    generator = torch.Generator().manual_seed(seed)
+    group = OpticsGroup("g", GRID.pixel_size, GRID.box_size, 300e3, 0.0, 1.0)
+    observer = Observer(len(mixtures), GRID, white(GRID, noise))
+    for i, mixture in enumerate(mixtures):
+        poses, optics = random_poses(1, generator), no_optics(1, group)
+        image = form_images(MixtureProjector(mixture), poses, optics, GRID.box_size)
+        image = image + noise * torch.randn(image.shape, generator=generator)
+        observer.add(Batch(torch.tensor([i]), image, poses, optics))
+    return observer.result()
+
+
+def _single(seen: Observations) -> tuple[Single, Assumptions]:
+    encoding = Encoding(GRID.pixel_size, 1.0, 0.4)
+    model = Single(encoding.encode(_molecule()), encoding)
+    rows = np.arange(len(seen))
+    plan = Plan(iterations=6, first=300, batch=300, hottest=1.0)
+    return model, learn(model, Assumptions.even(1), seen, rows, plan, torch.Generator())
+
+
+def _posterior(model, given, seen) -> np.ndarray:
+    found = expected(products_with(seen, np.arange(len(seen)), volumes_of(model, seen)), given)
+    return (found.weights / found.weights.sum(1, keepdim=True)).numpy()
+
+
+def test_an_arm_that_is_there_or_not_makes_two_classes() -> None:
+    whole = _molecule()
+    label = np.arange(N) % 3 == 0
+    short = whole.select(torch.arange(30))
+    seen = _images([short if absent else whole for absent in label], 0.25, 1)
+    one, alone = _single(seen)
+    model = Classes.begun(one.values, one.encoding, 2, torch.Generator().manual_seed(3))
+    rows = np.arange(N)
+    given = learn(model, Assumptions.even(2), seen, rows, PLAN, torch.Generator().manual_seed(4))
+    found = _posterior(model, given, seen).argmax(1).astype(bool)
+    accuracy = max((found == label).mean(), (found != label).mean())
+    assert accuracy > 0.97
+    assert sorted(given.shares.tolist()) == pytest.approx([1 / 3, 2 / 3], abs=0.05)
+    gain = evidence(model, given, seen, rows) - evidence(one, alone, seen, rows)
+    assert float(gain.mean()) > 1.0
+
+
+def test_an_arm_that_turns_is_followed() -> None:
+    whole = _molecule()
+    angle = np.linspace(-0.7, 0.7, N)
+    mixtures = []
+    for a in angle:
+        c, s = float(np.cos(a)), float(np.sin(a))
+        means = whole.means.clone()
+        hinge = torch.tensor([8.0, 0.0, 0.0])
+        turn = torch.tensor([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+        means[30:] = (means[30:] - hinge) @ turn.T + hinge
+        mixtures.append(
+            GaussianMixture(means, whole.scales, whole.quaternions, whole.amplitudes)
+        )  # fmt: skip
+    seen = _images(mixtures, 0.25, 2)
+    one, _ = _single(seen)
+    nodes = nodes_of(1)
+    model = Motion.begun(
+        one.values, one.encoding, functions_at(nodes), 8, torch.Generator().manual_seed(3)
+    )  # fmt: skip
+    rows = np.arange(N)
+    even = Assumptions.even(len(nodes))
+    given = learn(model, even, seen, rows, PLAN, torch.Generator().manual_seed(4))
+    z = summary_of(_posterior(model, given, seen), nodes.double().numpy())[0][:, 0]
+    assert abs(spearmanr(z, angle)[0]) > 0.95
