@@ -33,7 +33,7 @@ class StateOptions:
     box: Annotated[
         int, typer.Option(metavar="PX", help="Box that images are cropped to for the search.")
     ] = 32
-    starts: Annotated[int, typer.Option(metavar="N", help="Random starts of each half-set.")] = 2
+    starts: Annotated[int, typer.Option(metavar="N", help="Random starts of each half-set.")] = 3
     gaussians: Annotated[
         int | None,
         typer.Option(metavar="N", help="Gaussians that the states share. Default: by the density."),
