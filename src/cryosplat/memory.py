@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # mallopt's parameters, from glibc's malloc.h
@@ -22,3 +23,11 @@ def keep_freed_memory() -> bool:
         return False
     # one arena, so that what one thread frees any other can have
     return all([option(_MMAP_MAX, 0), option(_TRIM_THRESHOLD, 2**31 - 1), option(_ARENA_MAX, 1)])
+
+
+def free_memory() -> float:
+    """Bytes of the machine's memory that nobody uses; 0 where the system does not say."""
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError, AttributeError):
+        return 0.0

@@ -33,6 +33,13 @@ class StateOptions:
     box: Annotated[
         int, typer.Option(metavar="PX", help="Box that images are cropped to for the search.")
     ] = 32
+    refine_box: Annotated[
+        int | None,
+        typer.Option(
+            "--refine-box", metavar="PX",
+            help="Then refine the states in a larger box, with more Gaussians. Default: not.",
+        ),
+    ] = None  # fmt: skip
     starts: Annotated[int, typer.Option(metavar="N", help="Random starts of each half-set.")] = 3
     gaussians: Annotated[
         int | None,
@@ -52,4 +59,6 @@ class StateOptions:
         from ..states import StateSettings
 
         contrast = "auto" if self.invert is None else "dark" if self.invert else "bright"
-        return StateSettings(self.box, self.starts, self.gaussians, contrast, self.seed)
+        return StateSettings(
+            self.box, self.starts, self.gaussians, contrast, self.seed, self.refine_box
+        )

@@ -6,12 +6,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..errors import InputError
+from ..run_folder import RunFolder
 from ..viewer.serve import LOOPBACK, serve
 
 
 def run_view(run: Path, host: str, port: int) -> None:
     """Serve the interactive page of ``run`` until Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
+    folder = RunFolder(run)
+    if folder.read_summary().states is not None:
+        raise InputError(
+            f"{run}: holds several states, which the viewer cannot show.\n"
+            f"  Remedy: open {folder.report}, or chimerax {folder.chimerax}"
+        )
 
     def started(url: str) -> None:
         console.print(f"[bold]{url}[/]  Ctrl-C ends it.")

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 
 from ._expectation import Assumptions, expected, products_with
 from ._learning import volumes_of
-from ._preparation import Prepared
 from .models import Model
+from .observations import Observations
 
 
 def posterior(
-    model: Model, given: Assumptions, prepared: Prepared
+    model: Model, given: Assumptions, seen: Observations
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of the states that each image may show (n, J), rows adding up to 1, and that it shows none."""
     with torch.no_grad():
-        products = products_with(prepared.seen, prepared.everyone, volumes_of(model, prepared.seen))
+        products = products_with(seen, np.arange(len(seen)), volumes_of(model, seen))
     weights = expected(products, given).weights
     there = weights.sum(1, keepdim=True)
     # an image that shows nothing may be in any state

@@ -19,7 +19,7 @@ from ..reconstruction import Polarity, measured_noise, polarity_of, with_half_se
 from ..settings import ReconstructionSettings
 from ..statistics import Accumulator, QuadraticForm, Statistics
 from ._expectation import Assumptions, expected, products_with
-from ._learning import Plan, learn, volumes_of
+from ._learning import Plan, evidence, learn, volumes_of
 from .models import Single
 from .observations import Observations, Observer
 from .values import StateSettings
@@ -28,6 +28,7 @@ WIDTH, FLOOR = 1.2, 0.4  # pixels: first width, least scale
 PER_VOXEL = 0.3  # Gaussians for each voxel that the density fills
 FEWEST_GAUSSIANS, MOST_GAUSSIANS = 120, 800
 FEWEST_PARTICLES = 50  # in each half-set
+COOLEST, HOTTEST = 1.5, 8.0  # first temperatures
 SPREADS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)  # of the images' contrast about 1
 SINGLE = Plan(iterations=15, batch=1500, hottest=1.0, decay=0.3)
 
@@ -62,6 +63,12 @@ class Prepared:
     seen: Observations
     rows: tuple[NDArray[np.int64], NDArray[np.int64]]
     ones: tuple[One, One]
+
+    def hottest(self, half: int) -> float:
+        """The temperature to begin at: states differ by a part of what images say at all."""
+        one, rows = self.ones[half], self.rows[half]
+        nats = float(evidence(one.model, one.given, self.seen, rows).mean())
+        return min(max(0.1 * nats, COOLEST), HOTTEST)
 
     @property
     def everyone(self) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from ..notes import Note
 from ..particles import Particles
 from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
+from ._finer import finer, seen_in
 from ._judging import LEAST, SURE, class_agreement, gains, matching, rival_gain
 from ._learned import best, kept
 from ._learning import Plan, evidence, learn
@@ -20,6 +21,7 @@ from ._merging import Stage, merged_down
 from ._posterior import posterior
 from ._preparation import Prepared, prepare
 from .models import Classes
+from .observations import Observations
 from .values import MOST_CLASSES, Gain, States, StateSettings, Verdict
 
 SEARCH = Plan()
@@ -70,7 +72,10 @@ def classify(
     n = classes or _enough(prepared, paths)
     stages = tuple(next(s for s in path if s.n == n) for path in paths)
     full = _of_all(prepared, (stages[0], stages[1]), progress, journal)
-    states = _states(prepared, full, (stages[0], stages[1]))
+    seen = prepared.seen
+    if settings.refine_box is not None:
+        full, seen = _refined(prepared, settings.refine_box, full, progress, journal)
+    states = _states(prepared, full, seen, (stages[0], stages[1]))
     verdict = _verdict(prepared, (stages[0], stages[1]), states, rival, classes)
     return Classification(prepared, states, verdict, scores, (starts[0], starts[1]))
 
@@ -89,6 +94,7 @@ def _searched(
             one, rows = prepared.ones[half], prepared.rows[half]
             seed = 2 * settings.seed + half
             generator = torch.Generator().manual_seed(seed)
+            plan = replace(SEARCH, hottest=prepared.hottest(half))
             begun = [
                 (
                     Classes.begun(one.shared, one.encoding, most, generator),
@@ -97,9 +103,7 @@ def _searched(
                 for _ in range(settings.starts)
             ]
             own = journal.of(f"half-set {half + 1}")
-            model, given, values = best(
-                begun, prepared.seen, rows, SEARCH, seed, own, stage.advance
-            )
+            model, given, values = best(begun, prepared.seen, rows, plan, seed, own, stage.advance)
             assert isinstance(model, Classes)
             paths.append(
                 merged_down(Stage(model, given), prepared.seen, rows, classes or 1, generator)
@@ -156,14 +160,28 @@ def _of_all(
     return Stage(model, given)
 
 
-def _states(prepared: Prepared, full: Stage, stages: tuple[Stage, Stage]) -> States:
+def _refined(
+    prepared: Prepared, box: int, full: Stage, progress: Progress, journal: Journal
+) -> tuple[Stage, Observations]:
+    """The classes of all particles in a larger box, where the images have one."""
+    seen = seen_in(prepared, box, full.n, progress)
+    if seen is None:
+        return full, prepared.seen
+    model, given = finer(full.model, full.given, seen, prepared, progress, journal.of("finer"))
+    assert isinstance(model, Classes)
+    return Stage(model, given), seen
+
+
+def _states(
+    prepared: Prepared, full: Stage, seen: Observations, stages: tuple[Stage, Stage]
+) -> States:
     """Classes in the order of their shares; those of the half-sets in the order of all's."""
     order = np.argsort(-full.given.shares.numpy(), kind="stable")
-    own, absent = posterior(full.model, full.given, prepared)
+    own, absent = posterior(full.model, full.given, seen)
     own = own[:, order]
     by_halves, mixtures = [], []
     for now in stages:
-        found = posterior(now.model, now.given, prepared)[0]
+        found = posterior(now.model, now.given, prepared.seen)[0]
         match = matching(own, found)
         by_halves.append(found[:, match])
         whole = now.model.mixtures()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..grid import Grid
 from ..gridding import sums_bytes
 from ..maps.fsc import masked_fsc, resolution
 from ..maps.mask import soft_mask
+from ..memory import free_memory
 from ..noise import NoiseModel
 from ..particles import Particles, downsampled
 from ..poses import Poses
@@ -69,11 +69,7 @@ def _bytes_of(box: int) -> float:
 
 
 def _free_bytes() -> float:
-    try:
-        free = float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):
-        free = 0.0
-    return max(LEAST_BYTES, SHARE * free)
+    return max(LEAST_BYTES, SHARE * free_memory())
 
 
 def _fitting(particles: Particles) -> Particles:

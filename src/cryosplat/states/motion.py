@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ..notes import Note
 from ..particles import Particles
 from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
+from ._finer import finer, seen_in
 from ._judging import LEAST, SURE, gains, rival_gain
 from ._learned import best, kept
 from ._learning import Plan, evidence, learn
@@ -23,6 +24,7 @@ from ._posterior import posterior
 from ._preparation import Prepared, prepare
 from .coordinates import functions_at, nodes_of, summary_of, turned_to
 from .models import Motion
+from .observations import Observations
 from .values import MOST_COORDINATES, Gain, States, StateSettings, Verdict
 
 ANCHORS = 12
@@ -81,12 +83,17 @@ def move(
     nodes = nodes_of(coordinates)
     found, starts = _searched(prepared, settings, nodes, progress, journal)
     model, given = _of_all(prepared, found, progress, journal)
-    own, absent = posterior(model, given, prepared)
+    seen = prepared.seen
+    if settings.refine_box is not None:
+        model, given, seen = _refined(
+            prepared, settings.refine_box, model, given, progress, journal
+        )
+    own, absent = posterior(model, given, seen)
     at = nodes.double().numpy()
     mean, width = summary_of(own, at)
     by_halves, posteriors, agreement = [], [], []
     for half in found:
-        theirs = posterior(*half, prepared)[0]
+        theirs = posterior(*half, prepared.seen)[0]
         turned, agrees = turned_to(mean, summary_of(theirs, at)[0])
         by_halves.append(turned)
         posteriors.append(theirs)
@@ -118,6 +125,7 @@ def _searched(
             one, rows = prepared.ones[half], prepared.rows[half]
             seed = 2 * settings.seed + half
             generator = torch.Generator().manual_seed(seed)
+            plan = replace(SEARCH, hottest=prepared.hottest(half))
             begun = [
                 (
                     Motion.begun(
@@ -128,7 +136,7 @@ def _searched(
                 for _ in range(settings.starts)
             ]
             model, given, values = best(
-                begun, prepared.seen, rows, SEARCH, seed, journal.of(f"half-set {half + 1}"),
+                begun, prepared.seen, rows, plan, seed, journal.of(f"half-set {half + 1}"),
                 stage.advance,
             )  # fmt: skip
             assert isinstance(model, Motion)
@@ -154,6 +162,19 @@ def _of_all(
             assert isinstance(learned[0], Motion)
             found.append((learned[0], learned[1]))
     return max(found, key=lambda pair: float(evidence(*pair, seen, rows).mean()))
+
+
+def _refined(
+    prepared: Prepared, box: int, model: Motion, given: Assumptions, progress: Progress,
+    journal: Journal,
+) -> tuple[Motion, Assumptions, Observations]:  # fmt: skip
+    """The motion of all particles in a larger box, where the images have one."""
+    seen = seen_in(prepared, box, model.n_states, progress)
+    if seen is None:
+        return model, given, prepared.seen
+    found, given = finer(model, given, seen, prepared, progress, journal.of("finer"))
+    assert isinstance(found, Motion)
+    return found, given, seen
 
 
 def rigid_share(model: Motion) -> float:

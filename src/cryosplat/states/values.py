@@ -22,7 +22,8 @@ class StateSettings:
 
     ``box``: side in pixels that images are cropped to. ``starts``: random ones of each half-set.
     ``gaussians``: shared by all states; by default as many as the density has room for.
-    ``contrast``: protein is "bright" or "dark" in the images, or "auto".
+    ``contrast``: protein is "bright" or "dark" in the images, or "auto". ``refine_box``: side of a
+    larger box in which states that were found are refined.
     """
 
     box: int = 32
@@ -30,15 +31,23 @@ class StateSettings:
     gaussians: int | None = None
     contrast: Literal["auto", "bright", "dark"] = "auto"
     seed: int = 0
+    refine_box: int | None = None
 
     def __post_init__(self) -> None:
         for name, valid, expected in (
             ("box", self.box % 2 == 0 and 16 <= self.box <= 64, "an even number from 16 to 64"),
             ("starts", 1 <= self.starts <= 20, "1 to 20"),
+            (
+                "refine-box",
+                self.refine_box is None
+                or (16 <= self.refine_box <= 128 and self.refine_box % 2 == 0),
+                "an even number from 16 to 128",
+            ),
             ("gaussians", self.gaussians is None or 20 <= self.gaussians <= 20_000, "20 to 20000"),
         ):
             if not valid:
-                raise SettingsError(f"--{name} {getattr(self, name)}: expected {expected}.")
+                given = getattr(self, name.replace("-", "_"))
+                raise SettingsError(f"--{name} {given}: expected {expected}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,19 @@ def few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cryosplat.report.states.PICTURE", 40)
 
 
+def test_states_are_refined_in_a_larger_box(
+    cli: Cli, particles: Path, tmp_path: Path, few_iterations: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finer = importlib.import_module("cryosplat.states._finer")
+    monkeypatch.setattr(finer, "FINER", dataclasses.replace(finer.FINER, iterations=2))
+    monkeypatch.setattr(finer, "LEAST", 1.2)
+    out = tmp_path / "run"
+    small = "--box", 16, *OPTIONS[2:], "--refine-box", 20, "--classes", 2
+    assert cli("classify", particles, "-o", out, *small).code == 0
+    log = RunFolder(out).log.read_text("utf-8")
+    assert "Gaussians at 20 pixels" in log
+
+
 OPTIONS = "--box", 20, "--starts", 1, "--gaussians", 40, "--threads", 1
 
 
@@ -148,6 +161,7 @@ def _interrupted(model: object) -> float:
         (("classify", "--classes", "9"), "1 to 8"),
         (("motion", "--coordinates", "4"), "1 to 3"),
         (("motion", "--box", "33"), "an even number"),
+        (("motion", "--refine-box", "33"), "an even number"),
     ],
 )
 def test_options_out_of_range_are_refused(

@@ -1,0 +1,129 @@
+"""States in a finer box: more Gaussians, drawn from the coarse ones, that behave as they did."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..fitting import Encoding, Journal, inverse_softplus
+from ..grid import Grid
+from ..memory import free_memory
+from ..mixture import GaussianMixture, quaternions_to_matrices
+from ..particles import downsampled
+from ..progress import Progress
+from ..reconstruction import measured_noise
+from ._expectation import Assumptions
+from ._kernels import n_parts
+from ._learned import kept
+from ._learning import Plan, learn
+from ._preparation import FLOOR, Prepared
+from .models import Classes, Model, Motion, Skeleton
+from .observations import Observations, Observer
+
+HEIRS = 7  # of a Gaussian, on average, in a box of twice the side
+MOST_GAUSSIANS = 4000
+FINER = Plan(
+    iterations=18, first=1500, batch=2500, steps=4, hottest=1.0, cooling=0.4, radii=(0.5, 1.0),
+    decay=0.2,
+)  # fmt: skip
+SHARE, LEAST_BYTES = 0.5, 1e9  # of the memory that is free
+LEAST = 1.3  # times the box before, below which nothing is gained
+
+
+def seen_in(prepared: Prepared, box: int, n_states: int, progress: Progress) -> Observations | None:
+    """The images in a larger box, as far as memory has room for ``n_states`` in it.
+
+    None where that is not larger enough.
+    """
+    particles = prepared.particles
+    box = min(box, particles.box_size)
+    room = max(LEAST_BYTES, SHARE * free_memory())
+    while box > prepared.seen.box and memory_of(box, n_states, len(particles)) > room:
+        box -= 4
+    if box < LEAST * prepared.seen.box:
+        progress.say(
+            f"Neither images nor memory have a box to refine in that is much larger than "
+            f"{prepared.seen.box} pixels."
+        )
+        return None
+    small = particles if box == particles.box_size else downsampled(particles, box)
+    grid = Grid(small.box_size, small.pixel_size)
+    observer = Observer(len(small), grid, measured_noise(small, progress))
+    with progress.stage(f"reading images at {box} pixels", len(small), "images") as stage:
+        for batch in small.batches():
+            observer.add(batch)
+            stage.advance(len(batch))
+    seen = observer.result()
+    return seen if prepared.polarity.sign > 0.0 else seen.inverted()
+
+
+def finer(
+    model: Model, given: Assumptions, seen: Observations, prepared: Prepared, progress: Progress,
+    journal: Journal,
+) -> tuple[Model, Assumptions]:  # fmt: skip
+    """The states of all particles in the box of ``seen``, with more Gaussians."""
+    generator = torch.Generator().manual_seed(0)
+    ratio = seen.box / prepared.seen.box
+    heirs = round(HEIRS * (0.5 * ratio) ** 3 * len(model.values["means"]))
+    k = max(len(model.values["means"]), min(MOST_GAUSSIANS, heirs))
+    grown = with_heirs(model, k, seen.pixel_size, generator)
+    with progress.stage(f"{k} Gaussians at {seen.box} pixels", FINER.iterations, "iterations") as s:
+        return kept(
+            journal, grown,
+            lambda: learn(grown, given, seen, prepared.everyone, FINER, generator, s.advance),
+        )  # fmt: skip
+
+
+def with_heirs(model: Model, k: int, pixel: float, generator: torch.Generator) -> Model:
+    """``k`` Gaussians in the place of those of ``model``, for maps of ``pixel`` Angstrom.
+
+    Heavy ones have many heirs, which lie where their parent was and behave as it did.
+    """
+    base = model.shared()
+    total = base.amplitudes.sum()
+    # at even steps of the mass, so that each has as many as it is heavy
+    steps = (torch.arange(k) + torch.rand(1, generator=generator)) / k * total
+    parent = torch.searchsorted(base.amplitudes.cumsum(0), steps).clamp_max(len(base) - 1)
+    chosen = base.select(parent)
+    axes = quaternions_to_matrices(chosen.quaternions)
+    narrower = (len(base) / k) ** (1.0 / 3.0)
+    # what they are narrower by is made up for by their places
+    offsets = chosen.scales * torch.randn(k, 3, generator=generator) * (1 - narrower**2) ** 0.5
+    means = chosen.means + torch.einsum("gij,gj->gi", axes, offsets)
+    narrow = chosen.scales * narrower
+    mixture = GaussianMixture(
+        means, narrow, chosen.quaternions, (total / k).expand(k).clone()
+    )  # fmt: skip
+    encoding = Encoding.of([mixture], pixel, FLOOR)
+    shared = encoding.encode(mixture)
+    if isinstance(model, Classes):
+        return Classes(shared, encoding, _inherited(model, parent, shared["amplitudes"]))
+    assert isinstance(model, Motion)
+    ratio = model.encoding.length / pixel
+    anchors = model.skeleton.anchors * ratio
+    skeleton = Skeleton(anchors, Skeleton.blended(shared["means"], anchors))
+    return Motion(
+        shared, encoding, skeleton, model.basis, model.values["turns"],
+        model.values["moves"] * ratio,
+    )  # fmt: skip
+
+
+def _inherited(model: Classes, parent: Tensor, amplitudes: Tensor) -> Tensor:
+    """Differences that give each heir its parent's amplitude in each class, in proportion."""
+    values = model.values
+    each = functional.softplus(values["amplitudes"][:, None] + values["differences"])
+    relative = each / functional.softplus(values["amplitudes"])[:, None]
+    own = functional.softplus(amplitudes)[:, None] * relative[parent]
+    return inverse_softplus(own.clamp_min(1e-6)) - amplitudes[:, None]
+
+
+def memory_of(box: int, n_states: int, n_images: int) -> float:
+    """Bytes for learning ``n_states`` in a box: images, grids, statistics and their transforms."""
+    side = 2 * box + 4
+    cells = side * side * (box + 4)
+    lanes = 8 * (math.ceil(2 * n_states / 8) + n_parts() * math.ceil(3 * n_states / 8))
+    images = n_images * 0.5 * math.pi * (0.5 * box) ** 2 * 12.0
+    return images + 4.0 * cells * lanes + n_states * 8.0 * box**3 * 24.0
