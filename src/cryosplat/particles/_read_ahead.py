@@ -46,5 +46,6 @@ def read_ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
                 raise value
             yield value  # type: ignore[misc]
     finally:
+        # without waiting for it: where a broken-off iteration is collected as garbage, in any thread
+        # and at any time, that may last for ever
         stopped.set()
-        thread.join()

@@ -176,6 +176,9 @@ def test_leaving_the_loop_early_stops_the_reading_thread(star: Star) -> None:
     batches = read_particles(star()).batches(size=1)
     next(batches)
     batches.close()
+    deadline = time.monotonic() + 5.0
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert threading.active_count() == before
 
 

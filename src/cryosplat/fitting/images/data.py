@@ -273,7 +273,10 @@ def pools(
         found = [Observed.concatenate(blocks) for _, blocks in sorted(read.items(), key=_size)]
         return [block.to(device) for block in found]
 
-    with ThreadPoolExecutor(1, "cryosplat-pool") as thread:
+    # not as a context: where a broken-off iteration is collected as garbage, in any thread and at any
+    # time, waiting for another thread may wait for ever
+    thread = ThreadPoolExecutor(1, "cryosplat-pool")
+    try:
         ahead: Future[list[Observed]] | None = None
         for i, part in enumerate(plan):
             if ahead is None:
@@ -290,6 +293,8 @@ def pools(
                     f"  Likely cause: images of several box or pixel sizes. Remedy: give `kinds`."
                 )
             yield Pool(part, blocks, batches)
+    finally:
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _size(item: tuple[Grid, list[Observed]]) -> tuple[int, float]:
