@@ -206,8 +206,8 @@ def _distribution(run: Evidence, found: dict[str, Any]) -> Panel | None:
     return Panel(
         path, "Distribution along the coordinate",
         "Minus the logarithm of the share of particles at each node: a free energy in kT only as far "
-        "as the coordinate is uniform and all particles were picked. The half-sets show its error, "
-        "and may run the other way.",
+        "as the coordinate is uniform and all particles were picked. The half-sets show its "
+        "error.",
     )  # fmt: skip
 
 

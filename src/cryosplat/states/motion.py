@@ -91,18 +91,20 @@ def move(
     own, absent = posterior(model, given, seen)
     at = nodes.double().numpy()
     mean, width = summary_of(own, at)
-    by_halves, posteriors, agreement = [], [], []
+    by_halves, posteriors, mixtures = [], [], []
     for half in found:
-        theirs = posterior(*half, prepared.seen)[0]
-        turned, agrees = turned_to(mean, summary_of(theirs, at)[0])
-        by_halves.append(turned)
+        theirs, nodes_of_half = posterior(half[0], half[1], prepared.seen)[0], half[0].mixtures()
+        coordinate = summary_of(theirs, at)[0]
+        if coordinates == 1 and np.corrcoef(coordinate[:, 0], mean[:, 0])[0, 1] < 0.0:
+            theirs, coordinate, nodes_of_half = theirs[:, ::-1], -coordinate, nodes_of_half[::-1]
+        by_halves.append(turned_to(mean, coordinate)[0])
         posteriors.append(theirs)
-        agreement.append(agrees)
+        mixtures.append(nodes_of_half)
     _, between = turned_to(by_halves[0], by_halves[1])
     verdict = _verdict(prepared, found, model, rival, max(0.0, between))
     states = States(
-        model.mixtures(), (found[0][0].mixtures(), found[1][0].mixtures()), given.shares.numpy(),
-        own, np.stack(posteriors), absent,
+        model.mixtures(), (mixtures[0], mixtures[1]), given.shares.numpy(), own,
+        np.stack(posteriors), absent,
     )  # fmt: skip
     return Movement(
         prepared, states, verdict, at, mean, width, np.stack(by_halves), model,
