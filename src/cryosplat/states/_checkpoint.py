@@ -11,7 +11,7 @@ from ..fitting import Journal
 from ..io.checkpoint import CheckpointFile
 from ..particles import Particles
 from ..progress import Progress
-from ..reconstruction import digests
+from ..reconstruction.preparing import digests
 from .values import StateSettings
 
 

@@ -14,7 +14,7 @@ from ..memory import free_memory
 from ..mixture import GaussianMixture, quaternions_to_matrices
 from ..particles import downsampled
 from ..progress import Progress
-from ..reconstruction import measured_noise
+from ..reconstruction.preparing import measured_noise
 from ._expectation import Assumptions
 from ._kernels import n_parts
 from ._learned import kept

@@ -15,9 +15,10 @@ from ..grid import Grid
 from ..noise import NoiseModel
 from ..particles import Particles, downsampled
 from ..progress import Progress
-from ..reconstruction import Polarity, measured_noise, polarity_of, with_half_sets
-from ..settings import ReconstructionSettings
+from ..reconstruction import Polarity
+from ..reconstruction.preparing import measured_noise, with_half_sets
 from ..statistics import Accumulator, QuadraticForm, Statistics
+from ..validation.polarity import polarity_score
 from ._expectation import Assumptions, expected, products_with
 from ._learning import Plan, evidence, learn, volumes_of
 from .models import Single
@@ -94,8 +95,7 @@ def prepare(particles: Particles, settings: StateSettings, progress: Progress) -
     grid = Grid(small.box_size, small.pixel_size)
     noise = measured_noise(small, progress)
     seen, statistics = _read(small, grid, noise, progress)
-    told = ReconstructionSettings(contrast=settings.contrast)
-    polarity = polarity_of((statistics[0], statistics[1]), told, progress)
+    polarity = _polarity(statistics, settings, progress)
     if polarity.sign < 0.0:
         seen = seen.inverted()
         statistics = [own.inverted() for own in statistics]
@@ -109,6 +109,21 @@ def prepare(particles: Particles, settings: StateSettings, progress: Progress) -
     return Prepared(
         particles, drew, grid, noise, polarity, seen, (halves[0], halves[1]), (ones[0], ones[1])
     )
+
+
+def _polarity(
+    statistics: list[Statistics], settings: StateSettings, progress: Progress
+) -> Polarity:
+    """Whether protein is bright or dark in the images, by the data or as the settings say."""
+    whole = statistics[0] + statistics[1]
+    score = polarity_score(QuadraticForm(whole, whole.grid.box_size))
+    found = "dark" if score < 0.0 else "bright"
+    used = found if settings.contrast == "auto" else settings.contrast
+    progress.say(
+        f"Protein is {used} in the images; the data say {found}, by {abs(score):.1f} standard "
+        f"deviations."
+    )
+    return Polarity(used, found, score)
 
 
 def _read(

@@ -18,7 +18,7 @@ from ..noise import NoiseModel
 from ..particles import Particles, downsampled
 from ..poses import Poses
 from ..progress import Progress
-from ..reconstruction import measured_noise
+from ..reconstruction.preparing import measured_noise
 from ..statistics import Assignments, Statistics, accumulate
 from ..validation.baseline import voxel_maps
 
