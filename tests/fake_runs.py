@@ -77,7 +77,7 @@ def fake_reconstruct(
     masked = MaskedFsc(curve, curve, torch.zeros_like(curve), curve, grid.n_shells)
     headline = resolution(curve, grid)
     comparison = Comparison(
-        dict.fromkeys(CURVES, curve), torch.zeros_like(curve), headline, "half-map FSC", "Made up."
+        dict.fromkeys(CURVES, curve), torch.zeros_like(curve), headline, "half-maps", "Made up."
     )
     mixtures = [_mixture(k, generator) for k in GAUSSIANS]
     return Reconstruction(

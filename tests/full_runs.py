@@ -197,7 +197,7 @@ def plain_run(path: Path, box: int = 24, pixel: float = 2.5) -> RunFolder:
             "box_size": box, "pixel_size": pixel, "contrast": {"used": "bright"},
             "gaussians": [100, 90, 95], "smallest_scale_allowed": 0.6, "scale_at_floor": 0.25,
             "resolution": 6.5, "resolution_at_nyquist": False,
-            "resolution_from": "cross-FSC with the voxel baseline",
+            "resolution_from": "cross",
             "resolutions": {
                 "half-maps, corrected": {"0.5": 7.7, "0.143": 6.0},
                 "half-map with truth, from cross": {"0.5": 6.5, "0.143": 5.0},

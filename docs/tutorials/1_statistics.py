@@ -9,13 +9,13 @@ lines.
 import torch
 
 import cryosplat as cs
-from cryosplat.fitting import Schedule, density, fit, start_in_density
-from cryosplat.statistics import QuadraticForm, Statistics, accumulate
+from cryosplat.fitting import density, start_in_density
+from cryosplat.simulation import phantom
 
 # Particles of a made-up protein, so that this runs anywhere. Take your own star file instead.
 
 generator, made = torch.Generator().manual_seed(0), cs.SimulationSettings(600, snr=0.2)
-star = cs.simulate_particles(cs.phantom(), cs.Grid(48, 3.2), made, "particles", generator)
+star = cs.simulate_particles(phantom(), cs.Grid(48, 3.2), made, "particles", generator)
 
 # One pass over the images gives the statistics of as many sets as you like. Here the sets are two
 # half-sets, drawn at random.
@@ -24,21 +24,21 @@ particles = cs.read_particles(star)
 grid = cs.Grid(particles.box_size, particles.pixel_size)
 noise = cs.estimate_noise(particles.batches())
 sets = torch.randint(2, (len(particles),), generator=generator)
-halves = accumulate(particles.batches(), sets, 2, grid, noise)
+halves = cs.accumulate(particles.batches(), sets, 2, grid, noise)
 
 # Statistics are values: they add, are saved whole or not at all, and come back as they were.
 
 (halves[0] + halves[1]).save("all.safetensors")
-whole = Statistics.load("all.safetensors")
+whole = cs.Statistics.load("all.safetensors")
 
 
 # A fit needs a quadratic form and a start. It never sees an image.
 
 
-def fitted(statistics: Statistics, seed: int) -> torch.Tensor:
-    form = QuadraticForm(statistics, grid.box_size)
+def fitted(statistics: cs.Statistics, seed: int) -> torch.Tensor:
+    form = cs.QuadraticForm(statistics, grid.box_size)
     start = start_in_density(form, density(form), 1000, 0.9, torch.Generator().manual_seed(seed))
-    return cs.voxelize(fit(form, start, Schedule()).mixture, grid)
+    return cs.voxelize(cs.fit(form, start, cs.Schedule()).mixture, grid)
 
 
 # The FSC of the half-maps, which never met, and the map of all particles.

@@ -9,9 +9,11 @@ import torch
 
 import cryosplat as cs
 from cryosplat.poses import random_poses
+from cryosplat.simulation import phantom
+from cryosplat.splatting import project
 
 grid, generator = cs.Grid(32, 4.8), torch.Generator().manual_seed(0)
-truth = cs.phantom(b_factor=1500.0)
+truth = phantom(b_factor=1500.0)
 truth = cs.GaussianMixture(*(t.float() for t in (
     truth.means, truth.scales, truth.quaternions, truth.amplitudes
 )))  # fmt: skip
@@ -19,7 +21,7 @@ truth = cs.GaussianMixture(*(t.float() for t in (
 # Two hundred views of a known mixture stand for data. A pixel holds the mass on it, whatever the view.
 
 poses = random_poses(200, generator)
-images = cs.project(truth, poses, grid)
+images = project(truth, poses, grid)
 torch.testing.assert_close(
     images.sum((1, 2)), truth.amplitudes.sum().expand(200), rtol=1e-3, atol=0.0
 )
@@ -43,7 +45,7 @@ adam = torch.optim.Adam([
 ])  # fmt: skip
 for _ in range(150):
     some = torch.randperm(200, generator=generator)[:20]
-    loss = (cs.project(model(), poses.select(some), grid) - images[some]).square().mean()
+    loss = (project(model(), poses.select(some), grid) - images[some]).square().mean()
     adam.zero_grad()
     loss.backward()
     adam.step()

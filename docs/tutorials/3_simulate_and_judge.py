@@ -10,8 +10,8 @@ import math
 import torch
 
 import cryosplat as cs
-from cryosplat.fitting import Schedule, density, fit, start_in_density
-from cryosplat.statistics import QuadraticForm, Statistics, accumulate
+from cryosplat.fitting import density, start_in_density
+from cryosplat.simulation import phantom
 
 grid = cs.Grid(32, 4.8)
 
@@ -22,17 +22,17 @@ grid = cs.Grid(32, 4.8)
 def simulated(name: str, degrees: float) -> cs.Particles:
     made = cs.SimulationSettings(400, snr=0.1, angle_error=math.radians(degrees))
     generator = torch.Generator().manual_seed(1)
-    return cs.read_particles(cs.simulate_particles(cs.phantom(), grid, made, name, generator))
+    return cs.read_particles(cs.simulate_particles(phantom(), grid, made, name, generator))
 
 
 # Reconstruct, as in the first tutorial. `cryosplat reconstruct` and the function of that name do more:
 # they choose number and width of the Gaussians, and add controls.
 
 
-def fitted(statistics: Statistics, seed: int) -> torch.Tensor:
-    form = QuadraticForm(statistics, grid.box_size)
+def fitted(statistics: cs.Statistics, seed: int) -> torch.Tensor:
+    form = cs.QuadraticForm(statistics, grid.box_size)
     start = start_in_density(form, density(form), 1000, 0.9, torch.Generator().manual_seed(seed))
-    return cs.voxelize(fit(form, start, Schedule(steps=40)).mixture, grid)
+    return cs.voxelize(cs.fit(form, start, cs.Schedule(steps=40)).mixture, grid)
 
 
 # Judge. From the FSC of two half-maps F follows what the map's FSC with the truth should be,
@@ -44,7 +44,7 @@ promised, measured = {}, {}
 for name, degrees in {"exact": 0.0, "off by 4 degrees": 4.0}.items():
     particles = simulated(name, degrees)
     noise, half = cs.estimate_noise(particles.batches()), particles.half_sets - 1
-    first, second = accumulate(particles.batches(), half, 2, grid, noise)
+    first, second = cs.accumulate(particles.batches(), half, 2, grid, noise)
     halves = cs.fourier_shell_correlation(fitted(first, seed=1), fitted(second, seed=2)).clamp_min(
         0
     )

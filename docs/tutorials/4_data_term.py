@@ -10,14 +10,14 @@ import torch
 from torch.nn.functional import huber_loss, mse_loss
 
 import cryosplat as cs
-from cryosplat.fitting import Schedule, descend
+from cryosplat.simulation import phantom
 
 # Particles of a made-up protein, all in one batch. A tenth of the pixels of every fifth image become
 # specks, twenty standard deviations of the noise bright.
 
 grid, generator = cs.Grid(32, 4.8), torch.Generator().manual_seed(0)
 star = cs.simulate_particles(
-    cs.phantom(), grid, cs.SimulationSettings(200, snr=0.3), "specks", generator
+    phantom(), grid, cs.SimulationSettings(200, snr=0.3), "specks", generator
 )
 batch = next(cs.read_particles(star).batches(size=200))
 specks = torch.rand(40, 32, 32, generator=generator) < 0.1
@@ -50,6 +50,6 @@ start = cs.GaussianMixture(
 )  # fmt: skip
 reached = {}
 for name, loss in {"least squares": mse_loss, "forgiving": huber_loss}.items():
-    mixture = descend(Residuals(loss), start, Schedule(steps=80)).mixture
+    mixture = cs.descend(Residuals(loss), start, cs.Schedule(steps=80)).mixture
     reached[name] = float(cs.fourier_shell_correlation(cs.voxelize(mixture, grid), truth)[8])
     print(f"{name}: FSC with the truth at half of Nyquist {reached[name]:.3f}")

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .arrays import described, real_tensor
+from .errors import SettingsError
 from .optics import Optics
 from .poses import Poses
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Batch:
     """n images of one box size, their poses and their optics.
 
@@ -25,8 +27,21 @@ class Batch:
     poses: Poses
     optics: Optics
 
+    def __post_init__(self) -> None:
+        n = len(self.index)
+        images = real_tensor("Batch", "images", self.images, (n, None, None))
+        object.__setattr__(self, "images", images)
+        if len(self.poses) != n or len(self.optics) != n:
+            raise SettingsError(
+                f"Batch: {len(self.poses)} poses and the optics of {len(self.optics)} particles for "
+                f"{n} images."
+            )
+
     def __len__(self) -> int:
-        return self.index.shape[0]
+        return len(self.index)
+
+    def __repr__(self) -> str:
+        return described("Batch", f"{len(self):,} images of {self.box_size} px")
 
     @property
     def box_size(self) -> int:

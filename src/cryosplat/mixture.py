@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from .arrays import described, one_device, real_tensor, span
 from .errors import SettingsError
+from .io.ply import read_ply, write_ply
 from .symmetry import order_of, rotations_of, symmetry_name
 
 TENSORS = ("means", "scales", "quaternions", "amplitudes")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GaussianMixture:
     """``V(r) = sum_g A_g N(r; mu_g, Sigma_g)``, with normalised Gaussians N (CryoSplat, section 3).
 
@@ -33,15 +38,55 @@ class GaussianMixture:
     symmetry: str = "C1"
 
     def __post_init__(self) -> None:
-        k = self.means.shape[0]
-        expected = {"means": (k, 3), "scales": (k, 3), "quaternions": (k, 4), "amplitudes": (k,)}
-        for field, shape in expected.items():
-            given = tuple(getattr(self, field).shape)
-            if given != shape:
-                raise SettingsError(
-                    f"GaussianMixture: {field} has shape {given}, expected {shape}."
-                )
+        k = None
+        for name, width in zip(TENSORS, (3, 3, 4, None), strict=True):
+            shape = (k,) if width is None else (k, width)
+            tensor = real_tensor("GaussianMixture", name, getattr(self, name), shape)
+            object.__setattr__(self, name, tensor)
+            k = len(tensor)
+        one_device("GaussianMixture", (getattr(self, name) for name in TENSORS))
+        if bool((self.scales.detach() < 0.0).any()):
+            raise SettingsError(
+                f"GaussianMixture: scales are {span(self.scales.detach())} Å, expected standard "
+                f"deviations above 0.\n"
+                f"  Likely cause: logarithms, as files of 3-D Gaussian splatting hold. "
+                f"Remedy: give exp(scales)."
+            )
         object.__setattr__(self, "symmetry", symmetry_name(self.symmetry))
+
+    def __repr__(self) -> str:
+        n = len(self) * self.copies
+        of = "" if self.copies == 1 else f"{self.symmetry}, {len(self):,} stored"
+        widths = span(self.scales.detach())
+        where = "" if self.means.device.type == "cpu" else str(self.means.device)
+        return described(
+            "GaussianMixture", f"{n:,} Gaussians", of, f"scales {widths} Å" if widths else "", where
+        )
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> GaussianMixture:
+        """The mixture in a file that `save` wrote, or in a run's ``gaussians.ply``.
+
+        Raises `InputError` as `io.ply.read_ply` does.
+        """
+        ply = read_ply(path)
+        return GaussianMixture(ply.means, ply.scales, ply.quaternions, ply.amplitudes, ply.symmetry)  # pyright: ignore[reportArgumentType]
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        comments: tuple[str, ...] = (),
+        extra: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
+        """Write the mixture as a PLY file in float32, whole or not at all.
+
+        ``comments`` go into its header, ``extra`` columns (k,) into its rows. Raises `InputError`
+        for values that are not finite or columns that do not fit, and `OutputError`.
+        """
+        means, scales, quaternions, amplitudes = (
+            getattr(self, name).detach().cpu().numpy() for name in TENSORS
+        )
+        write_ply(path, means, scales, quaternions, amplitudes, comments, extra, self.symmetry)
 
     def __len__(self) -> int:
         """How many Gaussians are stored, those of one asymmetric unit."""

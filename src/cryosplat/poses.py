@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from .errors import SettingsError
+from .arrays import described, real_tensor, span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Poses:
     """Poses of n particles: ``rotations`` (n, 3, 3), ``shifts`` (n, 2) as (x, y) in Angstrom."""
 
@@ -30,12 +30,14 @@ class Poses:
     shifts: Tensor
 
     def __post_init__(self) -> None:
-        n = self.rotations.shape[0]
-        if self.rotations.shape != (n, 3, 3) or self.shifts.shape != (n, 2):
-            raise SettingsError(
-                f"Poses: rotations have shape {tuple(self.rotations.shape)} and shifts "
-                f"{tuple(self.shifts.shape)}, expected (n, 3, 3) and (n, 2)."
-            )
+        rotations = real_tensor("Poses", "rotations", self.rotations, (None, 3, 3))
+        shifts = real_tensor("Poses", "shifts", self.shifts, (len(rotations), 2))
+        object.__setattr__(self, "rotations", rotations)
+        object.__setattr__(self, "shifts", shifts)
+
+    def __repr__(self) -> str:
+        largest = f"shifts {span(self.shifts.detach())} Å" if len(self) else ""
+        return described("Poses", f"{len(self):,} orientations", largest)
 
     def __len__(self) -> int:
         return self.rotations.shape[0]

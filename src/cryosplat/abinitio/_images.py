@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import fourier
 from ..batch import Batch
+from ..commands import pasted
 from ..errors import InputError
 from ..noise import estimate_noise
 from ..optics import ISOTROPIC, Optics, weigh
@@ -118,7 +119,7 @@ def small_images(
     if not bool(precisions.sum() > 0.0) or not bool(torch.view_as_real(values).isfinite().all()):
         raise InputError(
             f"{particles.source}: the images hold no usable signal after preparation. "
-            f"Remedy: cryosplat check {particles.source}"
+            f"Remedy: {pasted('cryosplat', 'check', particles.source)}"
         )
     return SmallImages(values, precisions, points, side, box_size)
 

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from ..commands import pasted
 from ..notes import Note
 from ..particles import Particles, StackFaults
 from .values import Item, describe_rows, shortlist
@@ -41,7 +42,7 @@ def _path_item(particles: Particles, faults: StackFaults) -> Item:
 
 def _missing_notes(particles: Particles, faults: StackFaults) -> Iterator[Note]:
     total, n = len(particles.images.stacks), len(particles)
-    drop = f"cryosplat check {particles.source} --fix OUT.star --drop-missing"
+    drop = f"{pasted('cryosplat', 'check', particles.source)} --fix OUT.star --drop-missing"
     if faults.missing:
         rows = sum(faults.missing.values())
         yield Note(
@@ -85,8 +86,8 @@ def _section_notes(particles: Particles, faults: StackFaults) -> Iterator[Note]:
         f"{rows:,} rows ask for images past the end of {len(faults.past_the_end):,} stacks: {name} "
         f"holds {n_images:,} images, {n_rows:,} rows ask for later ones. Extraction was probably "
         f"run again.",
-        f"Use the file that was written with these stacks, or cryosplat check {particles.source} "
-        f"--fix OUT.star --drop-missing",
+        f"Use the file that was written with these stacks, or "
+        f"{pasted('cryosplat', 'check', particles.source)} --fix OUT.star --drop-missing",
     )  # fmt: skip
 
 
@@ -145,6 +146,8 @@ def _header_item(particles: Particles, faults: StackFaults) -> Item:
             f"Find out which is right; use --pixel-size {header[i]:.4g} if it is the header's.",
         ))  # fmt: skip
     sizes = sorted({g.box_size for g in particles.optics.groups})
+    if not any(stack.n_images for stack in images.stacks):
+        return Item("headers", "not read: no stack was found", tuple(findings))
     return Item("headers", f"{', '.join(map(str, sizes))} px, agree with the table"
                 if not findings else f"{', '.join(map(str, sizes))} px", tuple(findings))  # fmt: skip
 

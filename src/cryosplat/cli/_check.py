@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,10 +20,11 @@ from ..checking import (
     unreadable_report,
     write_fixed,
 )
+from ..commands import pasted
 from ..errors import InputError, OutputError, SettingsError
 from ..io.atomic import check_no_input, replacing
 from ..particles import Particles, StackFaults
-from ._console import console_progress, duration
+from ._console import console_progress, duration, plain_console
 from ._outcome import ALARM, USER
 from ._particle_files import ParticleFiles
 from ._threads import use_threads
@@ -72,10 +72,10 @@ def _checked(files: ParticleFiles, outputs: Outputs, trial: bool) -> tuple[Parti
 
 def _fix(particles: Particles, checked: CheckResult, out: Path, drop_missing: bool) -> None:
     n, changes = write_fixed(particles, out, checked, drop_missing)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n{n:,} of {len(particles):,} particles in {out}", markup=False)
+    console = plain_console()
+    console.print(f"\n{n:,} of {len(particles):,} particles in {out}")
     for text in [change.text for change in changes] or ["no corrections were needed"]:
-        console.print(f"  · {text}", markup=False)
+        console.print(f"  · {text}")
 
 
 def _check_outputs(files: ParticleFiles, outputs: Outputs) -> None:
@@ -97,7 +97,7 @@ def _check_json(path: Path, fix: Path | None, overwrite: bool) -> None:
         )
     if not folder.is_dir():
         raise OutputError(
-            f"--json {path}: there is no folder {folder}.\n  Remedy: mkdir -p {folder}"
+            f"--json {path}: there is no folder {folder}.\n  Remedy: {pasted('mkdir', '-p', folder)}"
         )
     if path.is_dir():
         raise OutputError(f"--json {path}: is a folder.\n  Remedy: choose another name.")
@@ -121,7 +121,7 @@ def _report(report: Report, path: Path | None) -> None:
 
 
 def _print(report: Report) -> None:
-    console = Console(highlight=False)
+    console = plain_console(soft_wrap=False)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, style="bold")

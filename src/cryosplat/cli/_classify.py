@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from ..errors import SettingsError
 from ..run_folder import RunFolder
 from ..run_folder.states import write_classes
 from ..states import MOST_CLASSES, StateSettings, classify, state_journal, voxel_states
-from ._console import console_progress
+from ._console import console_progress, plain_console
 from ._reconstruct import check_checkpoint
 from ._report import draw_report
 from ._state_options import StateFiles
@@ -61,7 +60,7 @@ def _print(run: RunFolder) -> None:
     states = run.read_summary().states
     assert states is not None
     print_verdict(run, f"{states.n} classes" if states.n > 1 else "1 class")
-    console, table = Console(highlight=False, soft_wrap=True), Table(box=None, pad_edge=False)
+    console, table = plain_console(), Table(box=None, pad_edge=False)
     for title in ("class", "particles", "share", "Å at FSC 0.143"):
         table.add_column(title, justify="right")
     rows = zip(states.counts, states.shares, states.resolutions, strict=True)
@@ -69,6 +68,6 @@ def _print(run: RunFolder) -> None:
         told = "none" if reached is None else f"{reached:.1f}"
         table.add_row(str(j + 1), f"{count:,}", f"{100 * (share or 0.0):.1f} %", told)
     console.print(table)
-    console.print(f"\nClasses    {run.classes}", markup=False)
-    console.print(f"Particles  {run.particles}", markup=False)
-    console.print(f"Report     {run.report}", markup=False)
+    console.print(f"\nClasses    {run.classes}")
+    console.print(f"Particles  {run.particles}")
+    console.print(f"Report     {run.report}")

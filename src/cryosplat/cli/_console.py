@@ -16,6 +16,11 @@ from rich.text import Text
 from ..errors import OutputError
 
 
+def plain_console(stderr: bool = False, soft_wrap: bool = True) -> Console:
+    """Where results are printed, as they are: no markup, no colours of numbers, no line breaks."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=soft_wrap)
+
+
 class _Amount(ProgressColumn):
     """Done and to do, the rate, and the time left."""
 

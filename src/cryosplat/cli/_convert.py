@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from ..commands import pasted
 from ..errors import OutputError, SettingsError
 from ..io.atomic import check_no_input
 from ..notes import Note
 from ..particles import Particles, star_losses, write_cryodrgn, write_particles
 from ..particles.cryodrgn import FILES
+from ._console import plain_console
 from ._particle_files import ParticleFiles
 
 
@@ -27,9 +27,9 @@ def run_convert(files: ParticleFiles, out: Path, overwrite: bool = False) -> Non
         check_no_input("-o", target, (stack.path for stack in particles.images.stacks))
     told = [*particles.notes, *_written(particles, out)]
     what = "particles" if particles.tilt_particles is None else "tilt images"
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     for line in (*told, f"{len(particles)} {what} in {out}"):
-        console.print(str(line), markup=False)
+        console.print(str(line))
 
 
 def _targets(files: ParticleFiles, out: Path, overwrite: bool) -> list[Path]:
@@ -67,7 +67,8 @@ def _check_place(out: Path, to_star: bool) -> None:
         raise OutputError(f"-o {out}: is a folder.\n  Remedy: choose another name.")
     if to_star and not out.absolute().parent.is_dir():
         parent = out.absolute().parent
-        raise OutputError(f"-o {out}: there is no folder {parent}.\n  Remedy: mkdir -p {parent}")
+        remedy = pasted("mkdir", "-p", parent)
+        raise OutputError(f"-o {out}: there is no folder {parent}.\n  Remedy: {remedy}")
     if not to_star and os.path.lexists(out) and not out.is_dir():
         raise OutputError(
             f"-o {out}: exists and is not a folder.\n"

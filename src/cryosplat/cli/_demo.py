@@ -18,6 +18,7 @@ from ..particles import Particles, read_particles
 from ..run_folder import RunFolder
 from ..settings import ReconstructionSettings
 from ..simulation import SimulationSettings, phantom
+from ._console import plain_console
 from ._reconstruct import reconstruct_into
 from ._simulate import simulate_with_progress
 from ._tables import print_preflight, print_result
@@ -35,7 +36,7 @@ def run_demo(out: Path, seed: int, device: str, threads: int | None) -> RunFolde
     threads = use_threads(threads)
     settings = ReconstructionSettings.from_dict({"seed": seed, "device": device})
     device_of(device)  # what is missing is better said now than after the simulation
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     with RunFolder.create(out, overwrite=True) as folder, tempfile.TemporaryDirectory() as scratch:
         console.print(
             f"A made-up protein of symmetry D3: {PARTICLES:,} images, noise {1 / SNR:.0f} times the "
@@ -46,7 +47,7 @@ def run_demo(out: Path, seed: int, device: str, threads: int | None) -> RunFolde
         run = reconstruct_into(folder, particles, settings, truth)
     print_result(run)
     _print_comparison(run, console)
-    console.print(f"Pictures   {run.fsc_figure}  {run.slices_figure}", markup=False)
+    console.print(f"Pictures   {run.fsc_figure}  {run.slices_figure}")
     return run
 
 

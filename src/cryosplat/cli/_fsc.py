@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from ..commands import pasted
 from ..errors import InputError, OutputError
 from ..grid import Grid
 from ..io.fsc import write_fsc_csv, write_fsc_xml
@@ -18,11 +20,11 @@ from ..maps.fsc import MaskedFsc, fourier_shell_correlation, masked_fscs, resolu
 from ..maps.mask import named_masks
 from ..maps.mask_checks import mask_remarks, read_mask, tightness_remark
 from ..report.figures import fsc_figure
+from ._console import plain_console
 
 FIGURES = (".png", ".svg", ".pdf")
 SUFFIXES = (*FIGURES, ".csv", ".xml")
 NO_MASK, AUTO_MASK = "none", "auto"
-RANDOM = "random phases"
 MOST_CURVES = 4  # in one figure
 
 
@@ -35,15 +37,16 @@ def run_fsc(first: Path, second: Path, mask: str, outs: list[Path], seed: int) -
     a, b = (torch.from_numpy(m.data) for m in maps)
     masks = _masks(mask, a + b, grid, maps[0].origin)
     masked = masked_fscs(a, b, masks, torch.Generator().manual_seed(seed))
-    curves = _curves(masked) if masked else {"unmasked": fourier_shell_correlation(a, b)}
-    console = Console(highlight=False, soft_wrap=True)
+    unmasked = Curve("unmasked", "", fourier_shell_correlation(a, b))
+    curves = _curves(masked) if masked else [unmasked]
+    console = plain_console()
     if maps[0].origin != maps[1].origin:
         console.print("! The headers give two origins; voxels are compared as they are stored.")
     for remark in _remarks(masked, masks if mask != AUTO_MASK else {}, a + b, grid):
-        console.print(f"! {remark}", style="yellow", markup=False)
+        console.print(f"! {remark}", style="yellow")
     console.print(_table(curves, grid))
     for out in outs:
-        _write(out, {name: curve.tolist() for name, curve in curves.items()}, grid)
+        _write(out, curves, grid)
 
 
 def _remarks(
@@ -72,49 +75,59 @@ def _titled(name: str) -> str:
     return f"{name} mask" if name else "mask"
 
 
-def _curves(found: Mapping[str, MaskedFsc]) -> dict[str, Tensor]:
-    """All curves under their names in tables and figures, the most telling first."""
-    curves: dict[str, Tensor] = {}
-    for kind in ("corrected", "masked"):
-        for name, one in found.items():
-            title = f"{kind}, {name} mask" if name else kind
-            curves[title] = one.corrected if kind == "corrected" else one.masked
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One FSC of the two maps, of a ``kind``, under the mask of that name."""
+
+    kind: Literal["corrected", "masked", "unmasked", "random phases"]
+    mask: str
+    fsc: Tensor
+
+    @property
+    def title(self) -> str:
+        """Its name in tables and figures."""
+        return f"{self.kind}, {self.mask} mask" if self.mask else self.kind
+
+
+def _curves(found: Mapping[str, MaskedFsc]) -> list[Curve]:
+    """All curves, the most telling first."""
     first = next(iter(found.values()))
-    curves["unmasked"] = first.unmasked
-    for name, one in found.items():
-        curves[f"{RANDOM}, {name} mask" if name else RANDOM] = one.randomised
-    return curves
+    return [
+        *(Curve("corrected", name, one.corrected) for name, one in found.items()),
+        *(Curve("masked", name, one.masked) for name, one in found.items()),
+        Curve("unmasked", "", first.unmasked),
+        *(Curve("random phases", name, one.randomised) for name, one in found.items()),
+    ]
 
 
-def _table(curves: Mapping[str, Tensor], grid: Grid) -> Table:
+def _table(curves: Sequence[Curve], grid: Grid) -> Table:
     """Resolutions by shell, as RELION gives them, and where lines between the shells cross."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for title in ("FSC", "0.143", "0.5", "interpolated"):
         table.add_column(title, no_wrap=True)
-    for name, curve in curves.items():
-        if not name.startswith(RANDOM):
-            at = [resolution(curve, grid, t) for t in (0.143, 0.5)]
+    for curve in curves:
+        if curve.kind != "random phases":
+            at = [resolution(curve.fsc, grid, t) for t in (0.143, 0.5)]
             crossings = (f"{r.crossing_angstrom:.2f}" if r.resolved else "none" for r in at)
-            table.add_row(name.removesuffix(" mask"), *map(str, at), f"{', '.join(crossings)} Å")
+            name = curve.title.removesuffix(" mask")
+            table.add_row(name, *map(str, at), f"{', '.join(crossings)} Å")
     return table
 
 
-def _write(out: Path, curves: Mapping[str, list[float]], grid: Grid) -> None:
+def _write(out: Path, curves: Sequence[Curve], grid: Grid) -> None:
     frequencies = grid.shell_frequencies().tolist()
     match out.suffix.lower():
         case ".csv":
-            write_fsc_csv(out, frequencies, curves)
+            write_fsc_csv(out, frequencies, {c.title: c.fsc.tolist() for c in curves})
         case ".xml":  # the EMDB takes one curve
-            name, curve = next(iter(curves.items()))
-            write_fsc_xml(out, frequencies, curve, f"FSC, {name}")
+            title = f"FSC, {curves[0].title}"
+            write_fsc_xml(out, frequencies, curves[0].fsc.tolist(), title)
         case _:
-            shown = {n.replace(", ", ",\n"): c for n, c in curves.items() if _drawn(n, len(curves))}
+            drawn = curves
+            if len(curves) > MOST_CURVES:  # a figure of all would tell nothing
+                drawn = [c for c in curves if c.kind in ("corrected", "unmasked")]
+            shown = {c.title.replace(", ", ",\n"): c.fsc.tolist() for c in drawn}
             fsc_figure(out, shown, grid.box_size, grid.pixel_size)
-
-
-def _drawn(name: str, n_curves: int) -> bool:
-    """Of many curves only the corrected and the unmasked ones, or a figure tells nothing."""
-    return n_curves <= MOST_CURVES or name.startswith(("corrected", "unmasked"))
 
 
 def _check_suffixes(outs: list[Path]) -> None:
@@ -132,14 +145,14 @@ def _check_alike(paths: tuple[Path, Path], maps: list[MapFile]) -> None:
         if len(set(found.data.shape)) != 1:
             raise InputError(
                 f"{path}: the map has {' x '.join(map(str, found.data.shape[::-1]))} voxels, "
-                f"expected a cube.\n  Remedy: relion_image_handler --i {path.name} --o cube.mrc "
+                f"expected a cube.\n  Remedy: relion_image_handler --i {pasted(path)} --o cube.mrc "
                 f"--new_box {max(found.data.shape)}"
             )
     one, two = (m.data.shape[0] for m in maps)
     if one != two:
         raise InputError(
             f"{paths[0]} has a box of {one} voxels, {paths[1]} of {two}. They probably come from "
-            f"different extractions.\n  Remedy: relion_image_handler --i {paths[1].name} --o "
+            f"different extractions.\n  Remedy: relion_image_handler --i {pasted(paths[1])} --o "
             f"same_box.mrc --rescale_angpix {maps[0].pixel_size:.6g} --new_box {one}"
         )
     one, two = (m.pixel_size for m in maps)

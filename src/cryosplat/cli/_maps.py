@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from rich.console import Console
-
 from ..errors import OutputError, SettingsError
 from ..grid import Grid
 from ..io.atomic import check_no_input
 from ..io.mrc import write_map
-from ..io.ply import read_ply
 from ..mixture import GaussianMixture
 from ..run_folder import RunFolder
 from ..simulation import band_limited_map
 from ..splatting import voxelize
+from ._console import plain_console
 
 NARROWEST = 0.39  # pixels: a little below the floor of a fit
 
@@ -38,20 +35,14 @@ def run_voxelize(
             "  Remedy: give both, for example those of the particles."
         )
     else:
-        mixture = _read(source)
+        mixture = GaussianMixture.load(source)
     grid = Grid(box, pixel_size)
     narrow = float(mixture.scales.min()) < NARROWEST * pixel_size
     volume = band_limited_map(mixture, grid) if narrow else voxelize(mixture, grid)
     write_map(out, volume.numpy(), pixel_size, f"from {source.name}")
-    Console(highlight=False, soft_wrap=True).print(
+    plain_console().print(
         f"{out}: {mixture.copies * len(mixture):,} Gaussians on {box} px of {pixel_size:g} Å"
     )
-
-
-def _read(path: Path) -> GaussianMixture:
-    ply = read_ply(path)
-    arrays = (ply.means, ply.scales, ply.quaternions, ply.amplitudes)
-    return GaussianMixture(*map(torch.from_numpy, arrays), symmetry=ply.symmetry)
 
 
 def _state(run: Path, at: str) -> tuple[GaussianMixture, Grid]:

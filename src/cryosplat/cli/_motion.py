@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rich.console import Console
-
 from ..run_folder import RunFolder
 from ..run_folder.states import write_motion
 from ..states import StateSettings, binned, move, state_journal, voxel_states
-from ._console import console_progress
+from ._console import console_progress, plain_console
 from ._reconstruct import check_checkpoint
 from ._report import draw_report
 from ._state_options import StateFiles
@@ -55,9 +53,9 @@ def _print(run: RunFolder) -> None:
     assert states is not None
     n = states.coordinates
     print_verdict(run, f"motion along {n} coordinate{'s' if n > 1 else ''}")
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\nMaps       {run.states}", markup=False)
-    console.print(f"Particles  {run.particles}  (cryosplatCoordinate1 ...)", markup=False)
-    console.print(f"Any state  cryosplat voxelize {run.path} --at 0.3 -o map.mrc", markup=False)
-    console.print(f"Report     {run.report}", markup=False)
-    console.print(f"ChimeraX   chimerax {run.chimerax}", markup=False)
+    console = plain_console()
+    console.print(f"\nMaps       {run.states}")
+    console.print(f"Particles  {run.particles}  (cryosplatCoordinate1 ...)")
+    console.print(f"Any state  cryosplat voxelize {run.path} --at 0.3 -o map.mrc")
+    console.print(f"Report     {run.report}")
+    console.print(f"ChimeraX   chimerax {run.chimerax}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -11,12 +13,11 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
-
-from rich.console import Console
+from typing import Any, NoReturn
 
 from ..errors import CryosplatError
 from ..provenance import provenance
+from ._console import plain_console
 
 ALARM, USER, BUG, BROKEN_OFF, TERMINATED = 1, 2, 70, 130, 143
 _SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -25,7 +26,11 @@ _SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, e
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Turns errors into messages on stderr and exit codes; what is half done is cleared first."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):
+        number = getattr(signal, name, None)  # Windows has fewer
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _terminated)
+    _write_what_can_be_shown()
     try:
         yield
     except CryosplatError as error:
@@ -35,14 +40,7 @@ def exit_codes() -> Iterator[None]:
             raise
         _fail(BROKEN_OFF, "Interrupted; ", "no partial output was kept.")
     except MemoryError:
-        _fail(
-            USER, "Out of memory: ",
-            "this run needs more memory than the machine has.\n"
-            "  Remedy: downsample the particles to a smaller box, or use a larger machine.",
-        )  # fmt: skip
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(USER)
+        _out_of_memory()
     except OSError as error:
         if error.errno not in _SYSTEM:
             _report_bug()
@@ -51,14 +49,82 @@ def exit_codes() -> Iterator[None]:
             USER, "SystemError: ",
             f"{where}{error.strerror}.\n  Remedy: make room, or choose a folder that you may use.",
         )  # fmt: skip
-    except Exception:
+    except Exception as error:
+        if _is_about_memory(error):
+            _out_of_memory()
+        if isinstance(error, SystemError) and (stop := _behind(error)):  # met in compiled code
+            raise stop from None
         _report_bug()
 
 
+def _is_about_memory(error: Exception) -> bool:
+    """Whether torch could not allocate, for which it has no error of its own on the CPU."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def _out_of_memory() -> NoReturn:
+    _fail(
+        USER, "Out of memory: ",
+        "this run needs more memory than the machine has.\n"
+        "  Remedy: downsample the particles to a smaller box, or use a larger machine.",
+    )  # fmt: skip
+
+
+def _behind(error: BaseException | None) -> SystemExit | None:
+    """The end that a signal asked for, where compiled code turned it into another error."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return SystemExit(BROKEN_OFF)
+        if isinstance(error, SystemExit):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _write_what_can_be_shown() -> None:
+    """A terminal that knows no Å, or a reader that has gone, costs no run.
+
+    What the encoding lacks becomes "?", and a pipe that was closed, as by ``| head``, is written to
+    no more.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+            setattr(sys, name, Forgiving(stream))
+
+
+class Forgiving:
+    """A text stream on which a closed pipe is no error."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._close()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._close()
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def _fail(code: int, title: str, message: str) -> NoReturn:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = plain_console(stderr=True)
     console.print(title, style="bold red", end="")
-    console.print(message, markup=False)
+    console.print(message)
     sys.exit(code)
 
 

@@ -22,7 +22,8 @@ class ParticleFiles:
         Path,
         typer.Argument(
             metavar="PARTICLES",
-            help="RELION or cisTEM .star, cryoSPARC .cs or .csg, or a stack with cryoDRGN pickles.",
+            help="RELION or cisTEM .star, cryoSPARC .cs or .csg, the folder of a job, or a stack "
+            "with cryoDRGN pickles.",
         ),
     ]
     datadir: Annotated[
@@ -101,9 +102,12 @@ class ParticleFiles:
 
     def inputs(self) -> list[Path]:
         """The files that are read beside the stacks, those found without being named included."""
+        from ..particles import table_of
         from ..particles.cryodrgn import CTF, HALF_SETS, POSES
 
         poses = list(self.poses or [])
+        if self.particles.is_dir():
+            return [table_of(self.particles), *poses]
         named = [self.particles, *poses, self.ctf, self.indices]
         if self.particles.suffix.lower() not in (".star", ".cs", ".csg"):  # a stack with pickles
             beside = self.particles.parent

@@ -16,7 +16,6 @@ from ..errors import InputError, OutputError, SettingsError
 from ..grid import Grid
 from ..io.atomic import check_no_input
 from ..io.mrc import MapFile, read_map, write_map
-from ..io.ply import read_ply, write_ply
 from ..maps.fsc import MaskedFsc, masked_fscs, resolution
 from ..maps.mask_checks import (
     mask_remarks,
@@ -30,6 +29,8 @@ from ..report.deposition import Deposit, write_emdb, write_relion_halves
 from ..run_folder import RunFolder, RunSummary
 from ..run_folder.curves import of_mask
 from ..run_folder.schema import Guinier
+from ..validation.comparison import SOURCES
+from ._console import plain_console
 from ._maps import check_map_name
 from ._report import draw_report
 
@@ -68,15 +69,15 @@ def run_postprocess(run: Path, wanted: Wanted) -> None:
     _check_wanted(folder, wanted)
     mask = folder.mask if wanted.mask is None else wanted.mask
     judged = _judged(folder, summary, mask, wanted.b_factor)
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     out = folder.sharpened if wanted.out is None else wanted.out
     write_map(out, judged.sharpened.map.numpy(), judged.grid.pixel_size, "sharpened")
     if wanted.out is None:
         _record(folder, judged, with_mask=wanted.mask is not None)
-        draw_report(folder, lambda text: console.print(f"! {text}", style="yellow", markup=False))
+        draw_report(folder, lambda text: console.print(f"! {text}", style="yellow"))
     _tell(console, judged, mask)
     for line in (f"{out}", *_others(folder, judged, wanted)):
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def _judged(folder: RunFolder, summary: RunSummary, mask_file: Path, b: float | None) -> Judged:
@@ -187,11 +188,11 @@ def _record(folder: RunFolder, judged: Judged, with_mask: bool) -> None:
 
 def _tell(console: Console, judged: Judged, mask: Path) -> None:
     for remark in judged.remarks:
-        console.print(f"! {mask.name}: {remark}", style="yellow", markup=False)
+        console.print(f"! {mask.name}: {remark}", style="yellow")
     plot, sharpened = judged.sharpened.guinier, judged.sharpened
     resolved = resolution(judged.masked.corrected, judged.grid)
     text = f"resolution  {resolved} under {mask.name} (corrected half-map FSC, 0.143)"
-    console.print(text, markup=False)
+    console.print(text)
     low, high = plot.fit_range
     measured = (
         f"{plot.b_factor:.1f} Å² measured from {low:g} to {high:.2f} Å, correlation "
@@ -208,15 +209,9 @@ def _angstrom(value: float) -> str:
 
 
 def _write_gaussians(folder: RunFolder, out: Path, b_factor: float, grid: Grid) -> str:
-    ply = read_ply(folder.gaussians)
-    arrays = (ply.means, ply.scales, ply.quaternions, ply.amplitudes)
-    mixture = GaussianMixture(*map(torch.from_numpy, arrays), symmetry=ply.symmetry)
+    mixture = GaussianMixture.load(folder.gaussians)
     sharp = sharpen_mixture(mixture, b_factor, FLOOR * grid.pixel_size)
-    comment = f"sharpened by a B-factor of {b_factor:.1f} square Angstrom"
-    write_ply(
-        out, sharp.means.numpy(), sharp.scales.numpy(), sharp.quaternions.numpy(),
-        sharp.amplitudes.numpy(), (comment,), symmetry=sharp.symmetry,
-    )  # fmt: skip
+    sharp.save(out, (f"sharpened by a B-factor of {b_factor:.1f} square Angstrom",))
     limited = share_at_floor(mixture, sharp, b_factor)
     return (
         f"{out}: {100 * limited:.0f} % of the Gaussians' axes reached the floor of {FLOOR:g} pixels "
@@ -232,7 +227,7 @@ def _deposit(judged: Judged) -> Deposit:
         frequencies=judged.grid.shell_frequencies().tolist(),
         fsc=judged.masked.corrected.tolist(),
         resolution="none" if headline is None else f"{headline:.2f} Å",
-        method=judged.summary.resolution_from or "half-map FSC",
+        method=SOURCES.get(judged.summary.resolution_from or "", SOURCES["half-maps"]),
         half_maps=str(resolution(judged.masked.corrected, judged.grid)),
         low_pass=_angstrom(judged.sharpened.low_pass),
         b_factor=judged.sharpened.b_factor,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
+from ..commands import pasted
 from ..run_folder import RunFolder
+from ._console import plain_console
 
 
 def run_report(run: Path) -> None:
@@ -17,7 +16,7 @@ def run_report(run: Path) -> None:
 
     folder = RunFolder(run)
     write_report(folder)
-    Console(highlight=False, soft_wrap=True).print(f"Report     {folder.report}", markup=False)
+    plain_console().print(f"Report     {folder.report}")
 
 
 def draw_report(run: RunFolder, warn: Callable[[str], None]) -> None:
@@ -32,5 +31,5 @@ def draw_report(run: RunFolder, warn: Callable[[str], None]) -> None:
     except Exception as error:
         warn(
             f"The run is complete, but its report could not be drawn ({type(error).__name__}: "
-            f"{error}). Remedy: cryosplat report {shlex.quote(str(run.path))}"
+            f"{error}). Remedy: {pasted('cryosplat', 'report', run.path)}"
         )

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
+from ..commands import pasted
 from ..errors import SettingsError
 from ..grid import Grid
 from ..io.mrc import read_map
@@ -18,7 +18,7 @@ from ..simulation import (
     mixture_from_atoms,
     simulate_particles,
 )
-from ._console import console_progress
+from ._console import console_progress, plain_console
 from ._simulation_options import SimulationOptions
 
 MAPS = (".mrc", ".map", ".ccp4")
@@ -31,11 +31,12 @@ def run_simulate(model: Path, out: Path, options: SimulationOptions, seed: int) 
     settings = options.on(grid)
     generator = torch.Generator().manual_seed(seed)
     star = simulate_with_progress(source, grid, settings, out, generator)
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     grids = settings.image_grids or (grid,)
     sizes = " and ".join(f"{g.box_size} px, {g.pixel_size:g} Å" for g in grids)
     console.print(f"{settings.n:,} particles of {sizes}: {star}")
-    console.print(f"Next: cryosplat reconstruct {star} -o {out.parent / (out.name + '-run')}")
+    run = out.parent / f"{out.name}-run"
+    console.print(f"Next: {pasted('cryosplat', 'reconstruct', star, '-o', run)}")
 
 
 def simulate_with_progress(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from ..run_folder import RunFolder
+from ._console import plain_console
 
 
 def print_verdict(run: RunFolder, what: str) -> None:
@@ -12,7 +11,7 @@ def print_verdict(run: RunFolder, what: str) -> None:
     summary = run.read_summary()
     states = summary.states
     assert states is not None
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     console.print()
     console.print(f"[bold]{what[0].upper() + what[1:] if states.found else 'No states found'}[/]")
     (first, first_error), (second, second_error) = states.gains
@@ -24,4 +23,4 @@ def print_verdict(run: RunFolder, what: str) -> None:
     for note in summary.notes or []:
         if note.severity != "note":
             told = f"{note.text} Remedy: {note.remedy}" if note.remedy else note.text
-            console.print(f"! {told}", style="yellow", markup=False)
+            console.print(f"! {told}", style="yellow")

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from ..abinitio import poses_in_axes
@@ -17,6 +16,7 @@ from ..maps.point_group import PointGroup, find_point_group, symmetrised
 from ..particles import read_particles, write_particles
 from ..poses import Poses
 from ..run_folder import RunFolder
+from ._console import plain_console
 
 
 def run_symmetrize(source: Path, out: Path, symmetry: str, particles: Path | None) -> None:
@@ -54,7 +54,7 @@ def _maps_of(source: Path) -> list[Path]:
 
 
 def _tell(group: PointGroup, asked: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     tried = ", ".join(f"{name} {value:.2f}" for name, value in group.tried.items())
     if group.name == "C1":
         console.print(f"No symmetry was found. Agreement when turned: {tried or 'none'}.")

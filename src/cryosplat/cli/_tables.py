@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..commands import pasted
 from ..estimate import Cost
 from ..particles import Particles
 from ..run_folder import RunFolder, RunSummary
-from ._console import duration, gigabytes
+from ..validation.comparison import SOURCES
+from ._console import duration, gigabytes, plain_console
 
 THRESHOLDS = "0.143", "0.5"
 CURVES = {
@@ -36,7 +37,7 @@ def print_preflight(particles: Particles, cost: Cost, threads: int) -> None:
         "expected", f"about {duration(cost.seconds)} and {gigabytes(cost.memory)} of memory, with "
         f"{threads} thread{'s' if threads > 1 else ''}",
     )  # fmt: skip
-    Console(highlight=False, soft_wrap=True).print(table)
+    plain_console().print(table)
 
 
 def _optics(particles: Particles) -> str:
@@ -67,12 +68,12 @@ def _half_sets(particles: Particles) -> str:
 def print_result(run: RunFolder) -> None:
     """Resolution of the map beside the voxel baseline, warnings, time, memory, files."""
     summary = run.read_summary()
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     console.print()
     nyquist = " (at Nyquist: the pixels limit it)" if summary.resolution_at_nyquist else ""
-    source = summary.resolution_from
+    source = SOURCES.get(summary.resolution_from or "", "")
     why = f": {source}" if summary.resolution is None else f"{nyquist}, from the {source}"
-    console.print(f"[bold]Resolution {angstrom(summary.resolution)}[/]{why}")
+    console.print(Text.assemble((f"Resolution {angstrom(summary.resolution)}", "bold"), why))
     console.print(_resolutions(summary.resolutions or {}))
     table = _table()
     for name, value in facts(summary).items():
@@ -82,10 +83,10 @@ def print_result(run: RunFolder) -> None:
         if note.severity != "note":
             text = Text.assemble(("! ", "bold yellow"), (note.text, "yellow"))
             console.print(text.append(f" Remedy: {note.remedy}" if note.remedy else "", "yellow"))
-    console.print(f"\nMap        {run.map}", markup=False)
+    console.print(f"\nMap        {run.map}")
     if run.report.exists():
-        console.print(f"Report     {run.report}", markup=False)
-        console.print(f"ChimeraX   chimerax {run.chimerax}", markup=False)
+        console.print(f"Report     {run.report}")
+        console.print(f"ChimeraX   {pasted('chimerax', run.chimerax)}")
 
 
 def print_found_poses(run: RunFolder) -> None:
@@ -93,26 +94,28 @@ def print_found_poses(run: RunFolder) -> None:
     summary = run.read_summary()
     found = summary.abinit
     assert found is not None
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     console.print()
     if found.found:
         console.print(
-            f"[bold]Poses found; resolution {angstrom(summary.resolution)}[/], from the "
-            f"{summary.resolution_from}"
+            Text.assemble(
+                (f"Poses found; resolution {angstrom(summary.resolution)}", "bold"),
+                f". {summary.resolution_reason or ''}",
+            )
         )
     for note in summary.notes or []:
         style = "" if note.severity == "note" else "bold yellow"
         text = Text.assemble(("! ", style), note.text)
         console.print(text.append(f" Remedy: {note.remedy}" if note.remedy else ""))
     if found.found:
-        console.print(f"\nParticles  {run.particles}", markup=False)
-        console.print(f"Map        {run.map}", markup=False)
+        console.print(f"\nParticles  {run.particles}")
+        console.print(f"Map        {run.map}")
     if run.report.exists():
-        console.print(f"Report     {run.report}", markup=False)
+        console.print(f"Report     {run.report}")
     if found.found:
-        group = "" if summary.symmetry == "C1" else f" --symmetry {summary.symmetry}"
-        command = f"cryosplat reconstruct {run.particles}{group} -o RUN"
-        console.print(f"Go on      {command}", markup=False)
+        group = () if summary.symmetry == "C1" else ("--symmetry", summary.symmetry)
+        command = pasted("cryosplat", "reconstruct", run.particles, *group)
+        console.print(f"Go on      {command} -o RUN")
 
 
 def _resolutions(resolutions: Mapping[str, Mapping[str, float | None]]) -> Table:

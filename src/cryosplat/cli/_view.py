@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
+from rich.text import Text
 
 from ..errors import InputError
 from ..run_folder import RunFolder
 from ..viewer.serve import LOOPBACK, serve
+from ._console import plain_console
 
 
 def run_view(run: Path, host: str, port: int) -> None:
     """Serve the interactive page of ``run`` until Ctrl-C."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     folder = RunFolder(run)
     if folder.read_summary().states is not None:
         raise InputError(
@@ -22,11 +23,13 @@ def run_view(run: Path, host: str, port: int) -> None:
         )
 
     def started(url: str) -> None:
-        console.print(f"[bold]{url}[/]  Ctrl-C ends it.")
+        console.print(Text.assemble((url, "bold"), "  Press Ctrl-C to stop."))
         if host != LOOPBACK:
-            console.print("[yellow]Everyone who reaches this machine can see the map there.[/]")
+            console.print(
+                "Everyone who reaches this machine can see the map there.", style="yellow"
+            )
 
     try:
         serve(run, host, port, started)
     except KeyboardInterrupt:
-        console.print("Ended.")
+        console.print("Stopped.")

@@ -1,8 +1,7 @@
 """Gridding on CUDA devices: Triton kernels of the definition in `_reference`, in single precision.
 
 A program owns a few points of one image and all 64 cells that each of them touches. Points are found
-in double precision. Spreading adds by atomics, so its sums differ from run to run by rounding. Not
-measured: no device was at hand.
+in double precision. Spreading adds by atomics, so its sums differ from run to run by rounding.
 """
 
 # Triton's types know neither launch options nor numbers in place of constexpr and pointers

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..commands import pasted
 from ..errors import InputError
 from ..grid import Grid
 from ..io.mrc import read_map
@@ -53,14 +54,14 @@ def read_mask(
         raise InputError(
             f"{path}: the mask has {_box(file.data.shape)} voxels, the map {grid.box_size} along "
             f"each axis. It was probably made for another extraction.\n"
-            f"  Remedy: relion_image_handler --i {path.name} --o mask_{grid.box_size}.mrc "
+            f"  Remedy: relion_image_handler --i {pasted(path)} --o mask_{grid.box_size}.mrc "
             f"--new_box {grid.box_size} --rescale_angpix {grid.pixel_size:g}"
         )
     if abs(file.pixel_size - grid.pixel_size) > PIXEL_SIZE_SLACK * grid.pixel_size:
         raise InputError(
             f"{path}: the mask has pixels of {file.pixel_size:.4f} Å, the map of "
             f"{grid.pixel_size:.4f} Å.\n  Remedy: if it was made on this map and only its header "
-            f"is wrong, relion_image_handler --i {path.name} --o mask_ok.mrc --force_header_angpix "
+            f"is wrong, relion_image_handler --i {pasted(path)} --o mask_ok.mrc --force_header_angpix "
             f"{grid.pixel_size:g}; otherwise make it again on this map."
         )
     apart = [a - b for a, b in zip(file.origin, origin, strict=True)]
@@ -80,8 +81,8 @@ def _check_values(mask: Tensor, path: Path) -> Tensor:
         raise InputError(
             f"{path}: the mask has values from {low:.4g} to {high:.4g}, expected 0 (solvent) to 1 "
             f"(molecule); {wrong} of {mask.numel()} voxels are outside. It is probably a map.\n"
-            f"  Remedy: make a mask from it, e.g. relion_mask_create --i {path.name} --o mask_ok.mrc "
-            f"--ini_threshold LEVEL --extend_inimask 3 --width_soft_edge 6"
+            f"  Remedy: make a mask from it, e.g. relion_mask_create --i {pasted(path)} "
+            f"--o mask_ok.mrc --ini_threshold LEVEL --extend_inimask 3 --width_soft_edge 6"
         )
     if high < 0.5:
         raise InputError(

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..arrays import described, span
 from ..errors import SettingsError
 
 ISOTROPIC = (1.0, 0.0, 0.0, 1.0)
@@ -42,12 +43,13 @@ class OpticsGroup:
     def __post_init__(self) -> None:
         a, b, c, d = self.magnification
         checks = (
-            ("pixel_size", self.pixel_size, 0.0 < self.pixel_size < 1e3, "0 to 1000 Angstrom"),
-            ("box_size", self.box_size, self.box_size >= 4, "at least 4 pixels"),
-            ("voltage", self.voltage, 1e4 <= self.voltage <= 3e6, "10 to 3000 kV"),
-            ("spherical_aberration", self.spherical_aberration,
+            ("pixel size", f"{self.pixel_size:g} Å", 0.0 < self.pixel_size < 1e3,
+             "more than 0 and less than 1000 Å"),
+            ("box size", f"{self.box_size} pixels", self.box_size >= 4, "at least 4 pixels"),
+            ("voltage", f"{self.voltage / 1e3:g} kV", 1e4 <= self.voltage <= 3e6, "10 to 3000 kV"),
+            ("spherical aberration", f"{self.spherical_aberration / 1e7:g} mm",
              abs(self.spherical_aberration) < 1e9, "-100 to 100 mm"),
-            ("amplitude_contrast", self.amplitude_contrast,
+            ("amplitude contrast", f"{self.amplitude_contrast:g}",
              0.0 <= self.amplitude_contrast <= 1.0, "0 to 1"),
             ("magnification", self.magnification,
              math.hypot(a - 1.0, b, c, d - 1.0) < 0.5, "a matrix near the identity"),
@@ -67,7 +69,7 @@ class OpticsGroup:
         return 12.2643247 / math.sqrt(self.voltage * (1.0 + 0.978466e-6 * self.voltage))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Optics:
     """The optics of n particles: their groups, and what differs from particle to particle.
 
@@ -99,6 +101,14 @@ class Optics:
 
     def __len__(self) -> int:
         return self.group.shape[0]
+
+    def __repr__(self) -> str:
+        n = len(self.groups)
+        defocus = span(self.defocus_u.detach(), 1e-4)
+        return described(
+            "Optics", f"{len(self):,} particles", f"{n} group{'s' if n != 1 else ''}",
+            f"defocus {defocus} µm" if defocus else "",
+        )  # fmt: skip
 
     def select(self, index: Tensor) -> Optics:
         """The optics of the particles ``index``; the table of groups stays whole."""

@@ -5,6 +5,7 @@ from .downsampling import downsampled
 from .faults import AbsentStack, StackFaults
 from .half_sets import split_half_sets
 from .images import ImageSource
+from .jobs import table_of
 from .reading import read_particles
 from .relion import star_losses, write_particles
 from .selecting import CLASS_COLUMNS, Selection, parse_selection
@@ -22,6 +23,7 @@ __all__ = [
     "read_particles",
     "split_half_sets",
     "star_losses",
+    "table_of",
     "write_cryodrgn",
     "write_particles",
 ]

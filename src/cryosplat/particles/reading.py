@@ -10,6 +10,7 @@ from ..errors import InputError
 from .cryodrgn import read_stack
 from .cryosparc import read_cryosparc
 from .faults import StackFaults
+from .jobs import table_of
 from .relion import read_relion
 from .values import Particles
 
@@ -27,6 +28,8 @@ def read_particles(
     faults: StackFaults | None = None,
 ) -> Particles:
     """Particles of a RELION ``.star``, a cryoSPARC ``.cs``, or a stack with cryoDRGN pickles.
+
+    Or of the folder of a job: of its newest table (`jobs.table_of`).
 
     All images are checked for existence; no pixel is read.
 
@@ -59,6 +62,8 @@ def read_particles(
         raise InputError(f"--datadir {folder}: no such folder.\n  Remedy: check the path.")
     if not path.exists():
         raise InputError(f"{path}: no such file.\n  Remedy: check the path.")
+    if path.is_dir():
+        path = table_of(path)
     if pixel_size is not None and not 0.0 < pixel_size < 1e3:
         raise InputError(f"--pixel-size {pixel_size:g}: expected Angstrom, between 0 and 1000.")
     pose_paths = _paths(poses)

@@ -27,6 +27,9 @@ def journal_in(
     return Journal.open(store, {"settings": wanted, **digests(particles)})
 
 
+_OTHERS = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+
+
 @contextmanager
 def resumable(journal: Journal, progress: Progress) -> Iterator[None]:
     """Where SIGTERM and Ctrl-C wait until the descent under way has been written down.
@@ -45,7 +48,7 @@ def resumable(journal: Journal, progress: Progress) -> Iterator[None]:
 
     heeded = [
         number
-        for number in (signal.SIGTERM, signal.SIGINT)
+        for number in (signal.SIGTERM, signal.SIGINT, *_OTHERS)
         if signal.getsignal(number) != signal.SIG_IGN
     ]
     before = {number: signal.signal(number, note) for number in heeded}

@@ -137,7 +137,7 @@ def worth_of(
     protein bright the images'; ``again``: statistics and maps of particles with weights (n,).
     """
     first = now = Weighed(None, particles, halves, voxels)
-    grid = halves[0].train.grid
+    grid = halves[0].grid
     for _ in range(ROUNDS):
         worth = judged(particles, now.voxels, sign, grid, noise, left_out, progress)
         before = now.worth

@@ -42,7 +42,9 @@ LINES = {
     "map with truth, from half-maps": Line("map with truth, predicted", GREEN, DASHED),
     "map with truth, measured": Line("map with truth, measured", GREEN, SOLID, 1.8),
     "noise substitution, half-maps": Line("half-maps of substituted images", PURPLE, SOLID, 1.8),
-    "half-maps, corrected for invented": Line("half-maps less what was invented", ORANGE, DASHED),
+    "half-maps, corrected for invented": Line(
+        "half-maps, corrected by noise substitution", ORANGE, DASHED
+    ),
     "map with model": Line("map with model", GREEN, SOLID, 2.0),
 }
 RESOLUTION = (

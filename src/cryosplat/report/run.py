@@ -114,7 +114,7 @@ def _substituted(run: Evidence) -> str:
     told = f" finer than {begin:.1f} Å" if np.isfinite(begin) else ""
     return (
         f"The phases of the images{told} were replaced by noise and both halves fitted again: "
-        "what still agrees was invented by the fit."
+        "what still agrees comes from the fit alone."
     )
 
 

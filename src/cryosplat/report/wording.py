@@ -20,7 +20,7 @@ MASKS = (
 """Row of the table, curve of the Gaussians, curve of the voxel baseline."""
 CONTROLS = (
     ("cross-FSC", "cross, masked", ""),
-    ("less what was invented", "half-maps, corrected for invented", ""),
+    ("corrected by noise substitution", "half-maps, corrected for invented", ""),
 )
 
 
@@ -53,27 +53,27 @@ def headline(run: Evidence) -> Headline:
         )  # fmt: skip
     half = run.number("resolutions", "half-maps, corrected", "0.143")
     cross = run.number("resolutions", "half-map with truth, from cross", "0.5")
-    source = str(run.summary.get("resolution_from", "half-map FSC"))
-    if source.startswith("cross"):
+    source = run.summary.get("resolution_from")
+    if source == "cross":
         first = (
             "Set by the cross-FSC: the Gaussians of each half-set were compared with the voxel map "
-            "of the other, which no prior of the Gaussians can flatter."
+            "of the other half-set, which the Gaussian model cannot inflate."
         )
         second = (
-            f"The half-maps alone would claim {half:.2f} Å; the lower of the two claims leads."
+            f"The half-maps alone suggest {half:.2f} Å; the more conservative value is reported."
             if math.isfinite(half)
-            else "The half-maps alone make no claim."
+            else "The half-maps alone give no resolution."
         )
-    elif source.startswith("half-map"):
+    elif source == "half-maps":
         first = "Set by the FSC of independently fitted half-maps at 0.143, corrected for the mask."
         second = (
-            f"The cross-FSC with the voxel baseline, which no prior can flatter, allows "
-            f"{cross:.2f} Å: it does not contradict."
+            f"Independent voxel data, which the Gaussian model cannot inflate, support "
+            f"{cross:.2f} Å."
             if math.isfinite(cross) and cross <= value * 1.001
-            else "The lower of this and of the cross-FSC’s claim leads."
+            else "It is the more conservative of this and the cross-FSC."
         )
     else:
-        first, second = f"Set by the {source}.", ""
+        first, second = str(run.summary.get("resolution_reason") or ""), ""
     nyquist = bool(run.summary.get("resolution_at_nyquist"))
     third = (
         "The curve does not fall before Nyquist: the pixels limit the resolution, not the data."

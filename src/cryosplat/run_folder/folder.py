@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from ..commands import pasted
 from ..errors import InputError, OutputError
 from ..io import fsc as fsc_files
 from ..io.atomic import replacing
@@ -244,7 +245,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
         what = "is not a folder" if parent.exists() else "does not exist"
         raise OutputError(
             f"{target}: the folder {parent} {what}.\n"
-            f"  Remedy: mkdir -p {parent}, or check the path."
+            f"  Remedy: {pasted('mkdir', '-p', parent)}, or check the path."
         )
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise OutputError(

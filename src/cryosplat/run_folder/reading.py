@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from ..io.ply import read_ply
 from ..mixture import GaussianMixture
 from ..reconstruction import Start
 from ..settings import ReconstructionSettings
@@ -25,9 +22,6 @@ def read_start(settings: ReconstructionSettings) -> Start | None:
         return None
     run = RunFolder(Path(settings.start))
     half_sets = run.read_summary().half_sets
-    mixtures = []
-    for file in (run.gaussians, run.half1_gaussians, run.half2_gaussians):
-        ply = read_ply(file)
-        columns = ply.means, ply.scales, ply.quaternions, ply.amplitudes
-        mixtures.append(GaussianMixture(*map(torch.from_numpy, columns), symmetry=ply.symmetry))
+    files = run.gaussians, run.half1_gaussians, run.half2_gaussians
+    mixtures = [GaussianMixture.load(file) for file in files]
     return Start(mixtures, half_sets, run.path, run.particles.name)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ..errors import InputError
 from ..notes import Note
+from ..validation.comparison import Source
 
 SCHEMA_VERSION = 1
 SCHEMA = Path(__file__).with_name("run.schema.json")
@@ -333,7 +334,7 @@ class RunSummary(Part):
     resolution: Number = None
     """The headline in Angstrom; null where nothing is resolved."""
     resolution_at_nyquist: bool | None = None
-    resolution_from: str | None = None
+    resolution_from: Source | None = None
     resolution_reason: str | None = None
     resolutions: Resolutions | None = None
     masks: Resolutions | None = None

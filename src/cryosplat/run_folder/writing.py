@@ -10,7 +10,6 @@ import numpy as np
 from torch import Tensor
 
 from ..io.mrc import write_map, write_stack
-from ..io.ply import write_ply
 from ..maps.fsc import fourier_shell_correlation
 from ..maps.model_fit import ResidueFit
 from ..particles import write_particles
@@ -88,10 +87,7 @@ def _write_gaussians(folder: RunFolder, result: Reconstruction) -> None:
     }  # fmt: skip
     paths = folder.gaussians, folder.half1_gaussians, folder.half2_gaussians
     for path, mixture, extra in zip(paths, result.mixtures, (errors, {}, {}), strict=True):
-        write_ply(
-            path, mixture.means.numpy(), mixture.scales.numpy(), mixture.quaternions.numpy(),
-            mixture.amplitudes.numpy(), extra=extra, symmetry=mixture.symmetry,
-        )  # fmt: skip
+        mixture.save(path, extra=extra)
 
 
 def _write_residues(folder: RunFolder, residues: tuple[ResidueFit, ...]) -> None:

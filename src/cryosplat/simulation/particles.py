@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from .. import fourier
+from ..commands import pasted
 from ..errors import OutputError, SettingsError
 from ..formation import Projector, VolumeProjector, form_images
 from ..grid import Grid
@@ -103,7 +104,7 @@ def _staging_folder(out_dir: Path) -> Path:
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise OutputError(
             f"{out_dir}: exists already, expected a new or an empty folder. "
-            f"Remedy: choose another name, or remove it: rm -r {out_dir}"
+            f"Remedy: choose another name, or remove it: {pasted('rm', '-r', out_dir)}"
         )
     try:
         out_dir.parent.mkdir(parents=True, exist_ok=True)

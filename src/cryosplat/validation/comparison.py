@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,12 +35,20 @@ PREDICTED = "map with truth, predicted"
 HALF_MAP_THRESHOLD, CROSS_THRESHOLD = 0.143, 0.5
 UNKNOWN = 0.2
 """Standard deviation from which an FSC with the truth counts as not known."""
-NO_SIGNAL = "no signal in the particles"
+Source = Literal["half-maps", "cross", "found-poses", "no-signal"]
+SOURCES: dict[str, str] = {
+    "half-maps": "half-map FSC",
+    "cross": "cross-FSC with the voxel baseline",
+    "found-poses": "FSC of half-maps whose poses were found apart",
+    "no-signal": "no signal in the particles",
+}
+"""Where a headline comes from, by its code: the words that users see."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """FSC ``curves`` per shell, and the ``headline`` resolution, ``taken_from`` one of them.
+    """FSC ``curves`` per shell, and the ``headline`` resolution, with the code in `SOURCES` of
+    where it is ``taken_from``.
 
     ``reason`` says in a sentence why that one; ``deviation`` (n_shells,) is the standard deviation
     of the curve `CROSS`.
@@ -48,7 +57,7 @@ class Comparison:
     curves: dict[str, Tensor]
     deviation: Tensor
     headline: Resolution
-    taken_from: str
+    taken_from: Source
     reason: str
 
     def with_substitution(self, invented: Tensor, from_shell: int, grid: Grid) -> Comparison:
@@ -68,7 +77,7 @@ class Comparison:
         """The same with no resolution at all: where particles hold no signal none is claimed."""
         none = torch.zeros(grid.n_shells, dtype=torch.float64)
         return replace(
-            self, headline=resolution(none, grid, CROSS_THRESHOLD), taken_from=NO_SIGNAL,
+            self, headline=resolution(none, grid, CROSS_THRESHOLD), taken_from="no-signal",
             reason="The particles do not agree with the map of the other half-set, so no "
             "resolution is claimed.",
         )  # fmt: skip
@@ -103,7 +112,7 @@ def compare(
         FULL_FROM_CROSS: found.of_full_map(),
     }
     none = resolution(torch.zeros(grid.n_shells), grid)
-    return _with_headline(Comparison(curves, found.deviation, none, "", ""), grid)
+    return _with_headline(Comparison(curves, found.deviation, none, "half-maps", ""), grid)
 
 
 def cross_fsc(maps: Sequence[Tensor], voxels: Sequence[Tensor], mask: Tensor) -> Tensor:
@@ -132,15 +141,14 @@ def _with_headline(comparison: Comparison, grid: Grid) -> Comparison:
     half_map = resolution(curves[name], grid, HALF_MAP_THRESHOLD)
     controlled = resolution(curves[CROSS], grid, CROSS_THRESHOLD)
     lower = controlled if controlled.shell < half_map.shell else half_map
-    taken_from = "cross-FSC with the voxel baseline" if lower is controlled else "half-map FSC"
+    taken_from: Source = "cross" if lower is controlled else "half-maps"
     corrected = "corrected for the mask" + (
-        " and for what the pipeline invents" if name == HALF_MAPS_CHECKED else ""
+        " and by noise substitution" if name == HALF_MAPS_CHECKED else ""
     )
-    verdict = "agree" if controlled.shell == half_map.shell else f"the {taken_from} is the lower"
+    agree = controlled.shell == half_map.shell
     reason = (
-        f"The half-map FSC, {corrected}, falls below 0.143 at {half_map}; the FSC with the truth "
-        f"that follows from the other half-set's voxels falls below 0.5 at {controlled}: "
-        f"{verdict}{'' if verdict == 'agree' else ' and counts'}."
+        f"The half-map FSC, {corrected}, falls below 0.143 at {half_map}; the FSC with the truth, "
+        f"estimated from the voxels of the other half-set, falls below 0.5 at {controlled}. "
+        + ("The two agree." if agree else f"The {SOURCES[taken_from]} is the more conservative.")
     )
-    reason = reason.replace(": agree.", "; the two agree.")
     return Comparison(curves, comparison.deviation, lower, taken_from, reason)

@@ -247,7 +247,7 @@ def _inflated(evidence: Evidence) -> Iterator[Note]:
             "pipeline-invents", "note",
             f"Particles without signal give half-maps with an FSC of "
             f"{_at(invented, headline.shell):.2f} at the resolution of this run: part of the "
-            f"half-map FSC is invented, and taken off in the corrected curve.",
+            f"half-map FSC comes from the model, and is subtracted in the corrected curve.",
             "Quote the corrected curve.",
         )  # fmt: skip
     halves = resolution(truth_from_halves(curves[HALF_MAPS]), evidence.grid, 0.5)

@@ -15,6 +15,7 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from ..appearance import on_scale
+from ..validation.comparison import SOURCES
 from .scene import MASK_LEVEL, Scene, ShownMap, Surface
 
 ELLIPSOIDS, SPLATS = "ellipsoids", "splats"
@@ -101,8 +102,8 @@ class Page:
     def _words(self) -> str:
         resolution = self.scene.summary.get("resolution")
         lines = [f"**{resolution:.2f} Å**" if resolution else "**No resolution is claimed**"]
-        if source := self.scene.summary.get("resolution_from"):
-            lines[0] += f", from the {literal(source)}"
+        if source := SOURCES.get(str(self.scene.summary.get("resolution_from"))):
+            lines[0] += f", from the {source}"
         for finding in self.scene.summary.get("notes", []):
             if finding.get("severity") == "alarm":
                 lines.append(f"**Alarm:** {literal(finding['text'])}")

@@ -19,10 +19,11 @@ import torch
 import typer
 from fake_runs import Outcome
 
-from cryosplat import GaussianMixture, Grid, __version__, read_map, voxelize, write_map, write_ply
+from cryosplat import GaussianMixture, Grid, __version__, read_map, voxelize, write_map
 from cryosplat.cli._app import app
 from cryosplat.cli._grouped import grouped
 from cryosplat.cli._particle_files import ParticleFiles
+from cryosplat.io.ply import write_ply
 from cryosplat.io.star import read_star
 
 COMMANDS = [info.callback.__name__ for info in app.registered_commands if info.callback]

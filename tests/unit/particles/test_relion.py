@@ -278,7 +278,7 @@ def test_one_optics_group_needs_no_id(star: Star) -> None:
 
 
 def test_impossible_optics_name_the_file(star: Star) -> None:
-    with pytest.raises(StarError, match=r"particles.star, data_particles: .*voltage is 300000000"):
+    with pytest.raises(StarError, match=r"particles.star, data_particles: .*voltage is 300000 kV"):
         read_particles(star(optics_rlnVoltage=[3e5]))
 
 

@@ -167,12 +167,12 @@ def test_the_headline_says_where_it_comes_from(tmp_path: Path) -> None:
     folder = plain_run(tmp_path / "run", box=16)
     crossed = headline(Evidence.read(folder))
     assert crossed.number == "6.50"
-    assert "no prior of the Gaussians can flatter" in crossed.reasons[0]
-    assert "half-maps alone would claim 6.00 Å" in crossed.reasons[1]
-    run = _changed(folder, resolution=7.0, resolution_from="half-map FSC")
+    assert "the Gaussian model cannot inflate" in crossed.reasons[0]
+    assert "half-maps alone suggest 6.00 Å" in crossed.reasons[1]
+    run = _changed(folder, resolution=7.0, resolution_from="half-maps")
     halves = headline(run)
     assert halves.reasons[0].startswith("Set by the FSC of independently fitted half-maps at 0.143")
-    assert "allows 6.50 Å: it does not contradict" in halves.reasons[1]
+    assert "support 6.50 Å" in halves.reasons[1]
     limited = headline(_changed(folder, resolution_at_nyquist=True))
     assert limited.tag == "at Nyquist" and "the pixels limit" in limited.reasons[-1]
     nothing = headline(_changed(folder, resolution=None))

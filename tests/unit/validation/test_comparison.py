@@ -46,10 +46,10 @@ def compared() -> Comparison:
 
 
 def test_a_shared_error_makes_the_cross_fsc_the_headline(compared: Comparison) -> None:
-    assert compared.taken_from == "cross-FSC with the voxel baseline"
+    assert compared.taken_from == "cross"
     assert compared.headline == resolution(compared.curves[CROSS], GRID, 0.5)
     assert compared.headline.shell < resolution(compared.curves[HALF_MAPS], GRID).shell
-    assert "the cross-FSC with the voxel baseline is the lower and counts" in compared.reason
+    assert "The cross-FSC with the voxel baseline is the more conservative" in compared.reason
 
 
 def test_the_prediction_trusts_neither_curve_beyond_the_other(compared: Comparison) -> None:
@@ -65,13 +65,13 @@ def test_what_is_invented_is_taken_off_the_half_maps(compared: Comparison) -> No
     assert torch.equal(checked[:10], masked[:10])
     assert torch.allclose(checked[10:], (masked[10:] - 0.4) / 0.6)
     assert bool(found.curves[INVENTED][:8].isnan().all())
-    assert "what the pipeline invents" in found.reason
+    assert "by noise substitution" in found.reason
 
 
 def test_half_maps_that_invent_everything_lower_the_headline(compared: Comparison) -> None:
     everything = compared.curves[HALF_MAPS_MASKED].clone()
     found = compared.with_substitution(everything, 4, GRID)
-    assert found.taken_from == "half-map FSC" and found.headline.shell == 5
+    assert found.taken_from == "half-maps" and found.headline.shell == 5
 
 
 def test_without_signal_there_is_no_resolution(compared: Comparison) -> None:

@@ -161,4 +161,4 @@ def test_ctrl_c_ends_the_command_quietly(run: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     # what communicate() gives may begin with what the stream had read ahead
-    assert (process.returncode, out.splitlines()[-1], err) == (0, "Ended.", "")
+    assert (process.returncode, out.splitlines()[-1], err) == (0, "Stopped.", "")

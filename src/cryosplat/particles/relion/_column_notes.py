@@ -43,8 +43,9 @@ def column_notes(table: StarTable) -> Iterator[Note]:
         text = "The detector's MTF (rlnMtfFileName) is not applied; it only scales shells."
         yield Note("mtf-not-applied", "note", text)
     if "rlnNormCorrection" in table.rows:
-        norms = table.numbers("rlnNormCorrection")
-        middle = float(np.median(norms))
+        norms = np.array(pd.to_numeric(table.rows["rlnNormCorrection"], errors="coerce"), float)
+        norms = norms[np.isfinite(norms)]  # not applied, so nothing depends on it
+        middle = float(np.median(norms)) if len(norms) else 0.0
         spread = float(np.abs(norms / middle - 1.0).max()) if middle > 0.0 else 0.0
         if spread > 0.1:
             yield Note(
