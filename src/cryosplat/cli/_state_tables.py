@@ -13,7 +13,8 @@ def print_verdict(run: RunFolder, what: str) -> None:
     assert states is not None
     console = plain_console()
     console.print()
-    console.print(f"[bold]{what[0].upper() + what[1:] if states.found else 'No states found'}[/]")
+    title = what[0].upper() + what[1:] if states.found else "No states found"
+    console.print(title, style="bold")
     (first, first_error), (second, second_error) = states.gains
     console.print(
         f"Nats an image over one map, on images of the other half-set: {first:.2f} ± "

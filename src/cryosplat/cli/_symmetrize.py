@@ -60,7 +60,7 @@ def _tell(group: PointGroup, asked: str) -> None:
         console.print(f"No symmetry was found. Agreement when turned: {tried or 'none'}.")
     else:
         what = "The best axes for" if asked != "auto" else "Symmetry"
-        console.print(f"{what} [bold]{group.name}[/]: agreement when turned {group.agreement:.2f}.")
+        console.print(f"{what} {group.name}: agreement when turned {group.agreement:.2f}.")
         console.print(f"Tried: {tried}.")
 
 
