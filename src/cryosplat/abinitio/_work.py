@@ -152,11 +152,22 @@ class Work:
         progress.say(f"From map {start.number + 1}: {score.gain:.2f} nats an unseen image.")
         return Branch(start, mixtures, fsc, score, tuple(history))
 
-    def gain_of(self, mixture: GaussianMixture, branch: Branch, seed: int) -> float:
-        """What the images kept apart gain by ``mixture`` in the place of the branch's."""
-        held, fsc = self.held.nonzero().squeeze(1), branch.fsc
-        generator = generator_of(seed, 4, branch.start.number)
-        found = self._poses(held, mixture, 2.0 * fsc / (1.0 + fsc), SecondLevel(), generator)
+    def gain_of(self, mixture: GaussianMixture, fsc: Tensor) -> float:
+        """What the images kept apart gain by a map, all orientations taken together.
+
+        ``fsc``: that of the map with another of as much noise. Comparable from map to map, unlike
+        the gain about the best few poses.
+        """
+        level = SecondLevel()
+        rows = self.held.nonzero().squeeze(1)
+        limit = min(level.limits[level.everywhere], reached_by(fsc, level.worth))
+        grid = Grid(_second.BOX, self.images.side / _second.BOX)
+        volume = weighted(voxelize(mixture, grid), believed(fsc))
+        template = Template.of(volume, _second.PADDING, limit, self.deviation)
+        rotations = evenly(count_at(level.spacing / limit))
+        step = level.shift_step / limit
+        images, centres = self.images.select(rows), self.centres[rows]
+        found = searched_everywhere(images, template, rotations, centres, step)
         return float(found.evidence.double().mean())
 
     def finish(self, branch: Branch, seed: int, progress: Progress) -> tuple[Half, Half]:

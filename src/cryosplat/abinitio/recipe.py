@@ -162,8 +162,8 @@ def _result(
     )]  # fmt: skip
     if settings.symmetry == "auto":
         group, turned = symmetric(mixtures, grid)
-        before = branch.score.gain
-        gain = work.gain_of(both(turned), branch, settings.seed) if group.name != "C1" else before
+        fsc = 2.0 * branch.fsc / (1.0 + branch.fsc)
+        before, gain = (work.gain_of(both(m), fsc) for m in (mixtures, turned))
         kept = group.name != "C1" and worth_it(gain, before)
         notes.append(note_on(group, kept, gain, before))
         if kept:
