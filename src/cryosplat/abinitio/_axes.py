@@ -15,7 +15,7 @@ from ..splatting import voxelize
 from ..symmetry import order_of
 
 Pair = tuple[GaussianMixture, GaussianMixture]
-TOLERATED = 0.02  # of the gain: what images kept apart may lose by symmetry
+TOLERATED = 0.1  # of the gain: what images kept apart may lose by symmetry
 
 
 def symmetric(mixtures: Pair, grid: Grid) -> tuple[PointGroup, Pair]:
