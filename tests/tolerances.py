@@ -245,3 +245,5 @@ POSES_FOUND = 0.05
 SHIFTS_FOUND = 0.02
 # the same search in another frame: float32 slices through other cells, degrees and Angstrom
 POSES_IN_FRAME = 0.02
+# widths of 500 poses' errors estimated from their images, relative
+ESTIMATED_ERRORS = 0.2

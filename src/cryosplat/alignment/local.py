@@ -18,10 +18,10 @@ from ._steps import UNKNOWNS
 from .images import ReadyImages
 from .template import Template
 
-LOOKS = 24  # evaluations of one image in an ascent, at most
+LOOKS = 12  # evaluations of one image in an ascent, at most
 HELD = 2  # first steps by the shift alone
-TOLERANCE = 0.01  # cells of the padded grid
-SPACING = 0.85  # of a grid of poses: cells between neighbours at the outermost frequency, halved
+TOLERANCE = 0.03  # cells of the padded grid
+SPACING = 1.2  # of a grid of rotations, in radian times the shell of the limit
 KEPT = 3  # poses of a grid that an ascent begins at
 
 
@@ -116,6 +116,7 @@ def searched(
     reach: float = 0.0,
     given: Poses | None = None,
     kept: int = KEPT,
+    looks: int = LOOKS,
 ) -> Found:
     """As `refined`, from the best ``kept`` poses of a grid of rotations within ``radius`` (radian).
 
@@ -124,8 +125,8 @@ def searched(
     """
     given = given or images.poses
     places = _Places.of(images, template)
-    n, cells = len(images), 2.0 * template.limit * template.grid.side
-    turns = ball(radius, 2.0 * SPACING / cells)
+    n = len(images)
+    turns = ball(radius, spacing(template.limit, template.grid.side))
     pixel = float(images.pixel_sizes.min())
     moves = _line(reach / pixel, 0.35 / (template.limit * pixel))
     out, where = np.zeros((n, len(turns))), np.zeros((n, len(turns), 2))
@@ -138,7 +139,9 @@ def searched(
         begin = turned(torch.from_numpy(turns[at]), given.rotations.double())
         chosen = centres + where[np.arange(n), at]
         starts = places.poses(begin.numpy(), chosen)
-        results.append(refined(images, template, prior, given=given, starts=starts, held=0))
+        results.append(
+            refined(images, template, prior, given=given, starts=starts, held=0, looks=looks)
+        )
     return likeliest(results, prior, given)
 
 
@@ -171,18 +174,23 @@ def changes(poses: Poses, given: Poses) -> tuple[Tensor, Tensor]:
     return axial * factor[:, None], poses.shifts.double() - given.shifts.double()
 
 
-def ball(radius: float, spacing: float) -> NDArray[np.float64]:
-    """Rotation vectors (t, 3) of a cubic lattice within ``radius``, zero first; radian."""
-    n = math.floor(radius / spacing * (1.0 + 1e-9))
-    axis = np.arange(-n, n + 1, dtype=np.float64) * spacing
+def spacing(limit: float, side: float) -> float:
+    """Radian between neighbours of a grid of rotations for frequencies below ``limit``."""
+    return SPACING / (limit * side)
+
+
+def ball(radius: float, between: float) -> NDArray[np.float64]:
+    """Rotation vectors (t, 3) of a cubic lattice within ``radius``, zero first, so far ``between``."""
+    n = math.floor(radius / between * (1.0 + 1e-9))
+    axis = np.arange(-n, n + 1, dtype=np.float64) * between
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     length = np.linalg.norm(points, axis=1)
     inside = length <= radius * (1.0 + 1e-9)
     return points[inside][np.argsort(length[inside], kind="stable")]
 
 
-def _line(reach: float, spacing: float) -> NDArray[np.float64]:
-    n = math.ceil(reach / spacing - 1e-9) if reach > 0.0 else 0
+def _line(reach: float, between: float) -> NDArray[np.float64]:
+    n = math.ceil(reach / between - 1e-9) if reach > 0.0 else 0
     return np.arange(-n, n + 1, dtype=np.float64) * (reach / n if n else 0.0)
 
 
@@ -207,12 +215,12 @@ class _Places:
 
     def poses(self, rotations: NDArray, moves: NDArray) -> Poses:
         """The poses with these additions."""
-        added = torch.from_numpy(moves) * self.pixel_sizes[:, None]
-        return Poses(torch.from_numpy(rotations), self.shifts + added)
+        added = torch.from_numpy(moves).clone() * self.pixel_sizes[:, None]
+        return Poses(torch.from_numpy(rotations).clone(), self.shifts + added)
 
 
 def _found(out: NDArray[np.float64], poses: Poses, places: _Places) -> Found:
-    sums = torch.from_numpy(out)
+    sums = torch.from_numpy(out).clone()  # torch's own memory: sums do not depend on its place
     units = torch.ones(len(out), UNKNOWNS, dtype=torch.float64)
     units[:, 3:] = 1.0 / places.pixel_sizes[:, None]
     i, j = torch.triu_indices(UNKNOWNS, UNKNOWNS)

@@ -42,8 +42,8 @@ def _root(
 
 
 for command in (
-    runs.reconstruct, runs.abinit, runs.demo, states.classify, states.motion,
-    particles.check, particles.convert, particles.simulate,
+    runs.reconstruct, runs.abinit, runs.refine, runs.demo, states.classify,
+    states.motion, particles.check, particles.convert, particles.simulate,
     results.view, results.report, results.postprocess, results.fsc, results.symmetrize,
     results.voxelize,
 ):  # fmt: skip

@@ -26,6 +26,9 @@ def reconstruct(
         bool,
         typer.Option("--abinit", help="Find the poses first, from nothing; see cryosplat abinit."),
     ] = False,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Refine the poses first, as cryosplat refine does.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was interrupted.")
     ] = False,
@@ -33,9 +36,39 @@ def reconstruct(
     overwrite: Overwrite = False,
 ) -> None:
     """Reconstruct a map and half-maps, with FSC and a report, from particles."""
+    from ..settings import RefinementSettings
     from ._reconstruct import run_reconstruct
 
-    run_reconstruct(files, downsample, out, fit.resolved(), threads, overwrite, resume, abinit)
+    how = RefinementSettings() if refine else None
+    run_reconstruct(files, downsample, out, fit.resolved(), threads, overwrite, resume, abinit, how)
+
+
+def refine(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")
+    ],
+    files: ParticleFiles,
+    fit: FitOptions,
+    rounds: Annotated[int, typer.Option(metavar="N", help="At most this many rounds.")] = 6,
+    angle: Annotated[
+        float, typer.Option(metavar="DEGREES", help="How far orientations may be off.")
+    ] = 15.0,
+    shift: Annotated[float, typer.Option(metavar="Å", help="How far shifts may be off.")] = 6.0,
+    downsample: Annotated[
+        int | None, typer.Option(metavar="BOX", help="Fourier-crop the images to this box size.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run that was interrupted.")
+    ] = False,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Refine poses, each half-set by its own maps, and reconstruct with the better ones."""
+    from ._refine import run_refine
+
+    run_refine(
+        files, downsample, out, fit.resolved(), (rounds, angle, shift), threads, overwrite, resume
+    )
 
 
 def abinit(

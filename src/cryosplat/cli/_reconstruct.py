@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -11,9 +12,9 @@ from ..errors import OutputError
 from ..estimate import expected_cost
 from ..io.checkpoint import CheckpointFile
 from ..particles import Particles, downsampled
-from ..reconstruction import reconstruct
+from ..reconstruction import reconstruct, refine
 from ..run_folder import RunFolder, read_start, write_run
-from ..settings import ReconstructionSettings
+from ..settings import ReconstructionSettings, RefinementSettings
 from ._abinit import with_found_poses
 from ._console import console_progress
 from ._outcome import ALARM
@@ -32,51 +33,53 @@ def run_reconstruct(
     overwrite: bool,
     resume: bool = False,
     abinit: bool = False,
+    refinement: RefinementSettings | None = None,
 ) -> RunFolder:
     """Reconstruct ``files`` into the run folder ``out``; with ``resume`` from its checkpoint.
 
-    ``abinit``: poses and half-sets are found first, and none of the table's are read.
+    ``abinit``: poses and half-sets are found first, and none of the table's are read; with a
+    ``refinement`` poses are refined before the reconstruction.
 
     Exits with 1 where an alarm was raised: the run is complete, but not to be trusted unread.
     """
     threads = use_threads(threads)
     with RunFolder.create(out, overwrite) as folder:
-        _check_checkpoints(folder, resume, overwrite, abinit)
+        checkpoints = [folder.poses_checkpoint] if abinit else []
+        checkpoints += [folder.refinement_checkpoint] if refinement is not None else []
+        _check_checkpoints([*checkpoints, folder.checkpoint], resume, overwrite)
         particles = with_found_poses(files, folder, settings) if abinit else files.read()
         particles = particles if downsample is None else downsampled(particles, downsample)
         cost = expected_cost(len(particles), particles.box_size, threads, settings.symmetry)
         print_preflight(particles, cost, threads)
         folder.check_space(cost.disk)
-        run = reconstruct_into(folder, particles, settings)
+        run = reconstruct_into(folder, particles, settings, refinement=refinement)
     print_result(run)
     if any(note.severity == "alarm" for note in run.read_summary().notes or []):
         raise typer.Exit(ALARM)
     return run
 
 
-def _check_checkpoints(folder: RunFolder, resume: bool, overwrite: bool, abinit: bool) -> None:
-    """Those of the run; it may have been broken off while poses were sought, before its own began."""
-    seeking = abinit and folder.poses_checkpoint.exists()
-    if seeking:
-        check_checkpoint(folder.poses_checkpoint, resume, overwrite)
-    begun = folder.checkpoint.exists() or not seeking
-    check_checkpoint(folder.checkpoint, resume and begun, overwrite)
-
-
 def check_checkpoint(checkpoint: Path, resume: bool, overwrite: bool) -> None:
     """Go on, or begin anew, but never by accident; raises `OutputError`."""
-    if resume and not checkpoint.exists():
+    _check_checkpoints([checkpoint], resume, overwrite)
+
+
+def _check_checkpoints(checkpoints: Sequence[Path], resume: bool, overwrite: bool) -> None:
+    """Those of the parts of a run, which may have been broken off in any of them."""
+    left = [checkpoint for checkpoint in checkpoints if checkpoint.exists()]
+    if resume and not left:
         raise OutputError(
-            f"{checkpoint}: does not exist, so there is nothing to resume.\n"
+            f"{checkpoints[-1]}: does not exist, so there is nothing to resume.\n"
             f"  Remedy: leave --resume out. Checkpoints are written once the fits have begun."
         )
-    if checkpoint.exists() and not resume:
+    if left and not resume:
         if not overwrite:
             raise OutputError(
-                f"{checkpoint}: a run of this name was broken off and left its checkpoint.\n"
+                f"{left[0]}: a run of this name was broken off and left its checkpoint.\n"
                 f"  Remedy: add --resume to go on from it, or --overwrite to begin anew."
             )
-        checkpoint.unlink()
+        for checkpoint in left:
+            checkpoint.unlink()
 
 
 def reconstruct_into(
@@ -84,15 +87,21 @@ def reconstruct_into(
     particles: Particles,
     settings: ReconstructionSettings,
     truth: Tensor | None = None,
+    refinement: RefinementSettings | None = None,
 ) -> RunFolder:
     """Run the recipe with progress on the terminal; returns the finished run, with its report."""
     start = read_start(settings)
     with console_progress(folder.log) as progress:
         if start is not None:
             progress.say(f"Starting from the Gaussians of {settings.start}.")
+        refined = None
+        if refinement is not None:
+            checkpoint = CheckpointFile(folder.refinement_checkpoint)
+            refined = refine(particles, settings, refinement, progress, checkpoint=checkpoint)
+            particles = refined.particles
         checkpoint = CheckpointFile(folder.checkpoint)
         result = reconstruct(particles, settings, progress, start=start, checkpoint=checkpoint)
-        run = write_run(folder, result, truth)
+        run = write_run(folder, result, truth, refined)
         with progress.stage("writing the report", None, "files"):
             draw_report(run, progress.warn)
     return run

@@ -11,9 +11,10 @@ from ._solvent import FoundSolvent
 from ._starting import Start
 from ._worth import Worth
 from .recipe import reconstruct
+from .refinement import Refinement, refine
 from .values import Reconstruction
 
 __all__ = [
     "Controls", "Examples", "Fitted", "FoundSolvent", "Maps", "Polarity", "Quality",
-    "Reconstruction", "Residual", "Start", "Worth", "reconstruct",
+    "Reconstruction", "Refinement", "Residual", "Start", "Worth", "reconstruct", "refine",
 ]  # fmt: skip

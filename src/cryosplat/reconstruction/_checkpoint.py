@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ..devices import device_of
 from ..fitting import NOWHERE, Journal, Stopped, Store
@@ -16,15 +17,22 @@ from ._identity import digests
 
 
 def journal_in(
-    store: Store | None, particles: Particles, settings: ReconstructionSettings, progress: Progress
+    store: Store | None,
+    particles: Particles,
+    settings: ReconstructionSettings,
+    progress: Progress,
+    **more: Any,
 ) -> Journal:
-    """The journal of a run's fits; raises `InputError` where ``store`` holds that of another run."""
+    """The journal of a run's fits; raises `InputError` where ``store`` holds that of another run.
+
+    ``more``: JSON-able values, by name, that the work depends on besides.
+    """
     if store is None:
         return NOWHERE
     if store.exists():
         progress.say(f"Going on from {store}.")
     wanted = settings.to_dict() | {"device": device_of(settings.device).type}
-    return Journal.open(store, {"settings": wanted, **digests(particles)})
+    return Journal.open(store, {"settings": wanted, **digests(particles), **more})
 
 
 _OTHERS = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]

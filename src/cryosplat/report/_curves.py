@@ -45,6 +45,8 @@ LINES = {
     "half-maps, corrected for invented": Line(
         "half-maps, corrected by noise substitution", ORANGE, DASHED
     ),
+    "cross, given poses": Line("as given", BLACK, DASHED),
+    "cross, refined poses": Line("refined", BLUE, SOLID, 2.0),
     "map with model": Line("map with model", GREEN, SOLID, 2.0),
 }
 RESOLUTION = (

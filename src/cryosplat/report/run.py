@@ -10,6 +10,7 @@ from ._curves import CROSS, RESOLUTION, SUBSTITUTION, TRUTH, fsc_panel
 from ._directions import directional_panel, views_panel
 from ._fits import gaussians_panel, uncertainty_panel, unseen_panel
 from ._growth import growth_panel
+from ._poses import pose_panels
 from ._quality import guinier_panel, local_panel, model_panel, residues_panel
 from ._solvent import solvent_panel
 from ._worth import examples_panel, weights_panel
@@ -90,6 +91,7 @@ def _chapters(run: Evidence) -> list[Chapter]:
         Chapter("Poses from nothing", _present(growth_panel(run))),
         Chapter("Resolution", resolution),
         Chapter("Particles", _present(weights_panel(run), examples_panel(run))),
+        Chapter("Poses", pose_panels(run)),
         Chapter("Controls", _present(*controls, unseen_panel(run))),
         Chapter(
             "Where it is good",

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ._poses import pose_fact
 from .evidence import Evidence
 
 RANK = {"alarm": 0, "warning": 1, "note": 2}
@@ -137,6 +138,8 @@ def facts(run: Evidence) -> list[tuple[str, str]]:
     if summary.get("symmetry", "C1") != "C1":
         rows.append(("symmetry", str(summary["symmetry"])))
     rows.append(("box", f"{run.box_size} px × {run.pixel_size:.4g} Å"))
+    if poses := pose_fact(run):
+        rows.append(("poses", poses))
     if "total" in run.section("timings"):
         rows.append(("time", seconds(summary["timings"]["total"])))
     return rows

@@ -111,6 +111,8 @@ class RunFolder:
     """The mixtures of all states, and how they move."""
     latent = _File("z.pkl")
     """Coordinates of the particles, or probabilities of their classes, as cryoDRGN has them."""
+    poses = _File("poses.csv")
+    """How far the refinement moved the pose of every particle."""
 
     @property
     def checkpoint(self) -> Path:
@@ -121,6 +123,11 @@ class RunFolder:
     def poses_checkpoint(self) -> Path:
         """Where the search for poses stands, beside the run."""
         return named_after(self.target or self.path, ".poses.checkpoint")
+
+    @property
+    def refinement_checkpoint(self) -> Path:
+        """Where the refinement of poses stands, beside the run."""
+        return named_after(self.target or self.path, ".refinement.checkpoint")
 
     @staticmethod
     def create(path: PathLike, overwrite: bool = False) -> RunFolder:
@@ -179,6 +186,7 @@ class RunFolder:
         _keep_foreign(replaced, self.target)
         self.checkpoint.unlink(missing_ok=True)
         self.poses_checkpoint.unlink(missing_ok=True)
+        self.refinement_checkpoint.unlink(missing_ok=True)
         shutil.rmtree(replaced, ignore_errors=True)
         return RunFolder(self.target)
 

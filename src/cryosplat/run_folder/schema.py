@@ -312,6 +312,40 @@ class Worth(Part):
     """Name, row, weight and scale of the images in examples.mrcs, the best first, the worst last."""
 
 
+class RefinementRound(Part):
+    """Poses as they were at the beginning of a round, and the maps made with them."""
+
+    limit: Number = None
+    """Finest resolution in Angstrom that images were held against."""
+    likelihood: Number = None
+    """Of an image under the map of the other half-set: nats above noise alone, the mean."""
+    gain: Number = None
+    """By how much that is above the likelihood with the given poses."""
+    gain_deviation: Number = None
+    angle: Number = None
+    """Estimated error of the given orientations about each axis, degrees."""
+    shift: Number = None
+    """Estimated error of the given shifts along each axis, Angstrom."""
+    moved: Number = None
+    """Median change of orientation since the round before, degrees."""
+    cross_fsc: list[Number] = Field(default_factory=list)
+    """Mixtures against voxels of the other half-set."""
+
+
+class Refinement(Part):
+    """What refining the poses came to."""
+
+    verdict: Literal["refined", "kept", "no structure"] = "kept"
+    best: int = 0
+    """The round whose poses are used; 0 means the given ones."""
+    rounds: list[RefinementRound] = Field(default_factory=list)
+    median_degrees: Number = None
+    median_angstrom: Number = None
+    views_before: Views | None = None
+    settings: dict[str, Any] | None = None
+    seconds: Number = None
+
+
 class RunSummary(Part):
     """All numbers, settings and circumstances of a run."""
 
@@ -370,6 +404,8 @@ class RunSummary(Part):
     model: Model | None = None
     abinit: Abinit | None = None
     states: StatesSummary | None = None
+    refinement: Refinement | None = None
+    """Null where poses were used as given."""
     timings: dict[str, float] | None = None
     """Seconds."""
     peak_memory_bytes: Number = None

@@ -12,7 +12,7 @@ from ..grid import Grid
 from ..maps.fsc import resolution
 from ..maps.mask_checks import resolutions_by_mask
 from ..provenance import provenance
-from ..reconstruction import Controls, FoundSolvent, Quality, Reconstruction
+from ..reconstruction import Controls, FoundSolvent, Quality, Reconstruction, Refinement
 from ._worth import worth_summary
 from .schema import (
     Agreement,
@@ -24,11 +24,14 @@ from .schema import (
     RunSummary,
     Solvent,
 )
+from .schema import Refinement as PoseRefinement
 
 THRESHOLDS = 0.5, 0.143
 
 
-def summary_of(result: Reconstruction, curves: Mapping[str, Tensor]) -> RunSummary:
+def summary_of(
+    result: Reconstruction, curves: Mapping[str, Tensor], refinement: Refinement | None = None
+) -> RunSummary:
     """The numbers of ``result``, whose FSC curves are ``curves``, and how it was made."""
     comparison, mixtures, grid = result.comparison, result.mixtures, result.grid
     headline, polarity = comparison.headline, result.polarity
@@ -69,6 +72,7 @@ def summary_of(result: Reconstruction, curves: Mapping[str, Tensor]) -> RunSumma
         peak_memory_bytes=result.peak_memory,
         device=result.device,
         settings=result.settings.to_dict(),
+        refinement=None if refinement is None else PoseRefinement(**refinement.summary()),
         provenance=Provenance.model_validate(provenance()),
         worth=worth_summary(result),
         **result.fitted.summary,

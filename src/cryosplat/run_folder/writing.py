@@ -13,18 +13,25 @@ from ..io.mrc import write_map, write_stack
 from ..maps.fsc import fourier_shell_correlation
 from ..maps.model_fit import ResidueFit
 from ..particles import write_particles
-from ..reconstruction import Reconstruction
+from ..reconstruction import Reconstruction, Refinement
+from ._poses import pose_curves, write_poses
 from .curves import DEPOSITED, MEASURED, curves_of
 from .folder import RunFolder, write_text
 from .summary import summary_of
 
 
-def write_run(folder: RunFolder, result: Reconstruction, truth: Tensor | None = None) -> RunFolder:
+def write_run(
+    folder: RunFolder,
+    result: Reconstruction,
+    truth: Tensor | None = None,
+    refinement: Refinement | None = None,
+) -> RunFolder:
     """Fill ``folder`` with all of ``result`` and commit it; returns the finished run.
 
     Everything is written but what is drawn from it: report, figures and scripts are made from the
     finished run (`report.run.write_report`), so that nothing that fails there can cost it.
-    ``truth``: the true map (d, d, d), where the particles are simulated.
+    ``truth``: the true map (d, d, d), where the particles are simulated. ``refinement``: how the
+    poses were refined before, where they were.
 
     Raises
     ------
@@ -34,20 +41,25 @@ def write_run(folder: RunFolder, result: Reconstruction, truth: Tensor | None = 
     curves = curves_of(result)
     if truth is not None:
         curves[MEASURED] = fourier_shell_correlation(result.maps.full, truth)
-    _write_particles(folder, result)
+    _write_particles(folder, result, refinement)
+    if refinement is not None:
+        write_poses(folder, refinement)
     _write_maps(folder, result, truth)
     _write_gaussians(folder, result)
     if result.quality.model is not None:
         _write_residues(folder, result.quality.model.residues)
     frequencies = result.grid.shell_frequencies().tolist()
     values = {name: curve.tolist() for name, curve in curves.items()}
+    values |= {} if refinement is None else pose_curves(refinement)
     folder.write_fsc_csv(frequencies, values)
     folder.write_fsc_xml(frequencies, values[DEPOSITED], f"FSC {DEPOSITED}")
-    folder.write_summary(summary_of(result, curves))
+    folder.write_summary(summary_of(result, curves, refinement))
     return folder.commit()
 
 
-def _write_particles(folder: RunFolder, result: Reconstruction) -> None:
+def _write_particles(
+    folder: RunFolder, result: Reconstruction, refinement: Refinement | None
+) -> None:
     """The particles as they were used, where the run knows more of them than their file."""
     worth, particles = result.worth, result.particles
     if worth is not None and worth.used:
@@ -57,7 +69,8 @@ def _write_particles(folder: RunFolder, result: Reconstruction) -> None:
         )
         particles = replace(particles, table=table)
         write_particles(particles[worth.kept], folder.kept_particles)
-    if result.drew_half_sets or particles is not result.particles:
+    renewed = refinement is not None and (refinement.best > 0 or refinement.drew_half_sets)
+    if result.drew_half_sets or renewed or particles is not result.particles:
         write_particles(particles, folder.particles)
     if result.examples is not None and len(result.examples.index):
         pictures = result.examples.pictures.flatten(0, 1).numpy().astype(np.float32)

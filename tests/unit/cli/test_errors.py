@@ -126,7 +126,7 @@ def _nothing(*values: object, **inputs: object) -> None:
 
 
 def test_a_full_disk_in_the_middle(fails, star: Star, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(folder, result, truth):
+    def write(folder, result, truth, refinement):
         folder.map.write_text("half a map")
         raise OSError(28, "No space left on device", str(folder.half1))
 
@@ -157,7 +157,7 @@ def test_a_bug_asks_to_be_reported(
 def test_breaking_off(
     cli: Cli, star: Star, fake_recipe: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(folder, result, truth):
+    def write(folder, result, truth, refinement):
         folder.map.write_text("half a map")
         raise KeyboardInterrupt
 
@@ -174,7 +174,7 @@ import time
 import cryosplat.cli._reconstruct as command
 from cryosplat.cli import main
 
-def write(folder, result, truth):
+def write(folder, result, truth, refinement):
     folder.map.write_text("half a map")
     time.sleep(60)
 

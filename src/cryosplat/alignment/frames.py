@@ -1,0 +1,69 @@
+"""The frame that poses share: turning and moving a map, with all poses, changes no image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..poses import Poses
+from ._definition import turned
+from .local import Found, changes
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A rotation vector ``turn`` (3,) in radian and a displacement ``move`` (3,) in Å, of a map."""
+
+    turn: Tensor
+    move: Tensor
+
+    @staticmethod
+    def between(found: Found) -> Frame:
+        """What brings poses of images into the frame of the map that they were held against.
+
+        One step of Gauss and Newton with six unknowns that all images share.
+        """
+        to_images = _jacobian(found.poses)
+        matrix = torch.einsum("nia,nij,njb->ab", to_images, found.curvature, to_images)
+        right = torch.einsum("nia,ni->a", to_images, found.gradient)
+        scale = matrix.diagonal().clamp_min(1e-30).rsqrt()
+        scaled = matrix * scale[:, None] * scale + 1e-6 * torch.eye(6, dtype=torch.float64)
+        step = torch.linalg.solve(scaled, right * scale) * scale
+        return Frame(step[:3], step[3:])
+
+    @staticmethod
+    def drift(poses: Poses, given: Poses) -> Frame:
+        """What all changes from the ``given`` poses have in common, by least squares."""
+        angles, shifts = changes(poses, given)
+        to_images = _jacobian(poses)
+        turn = torch.linalg.lstsq(
+            to_images[:, :3, :3].reshape(-1, 3), angles.reshape(-1, 1)
+        ).solution
+        move = torch.linalg.lstsq(
+            to_images[:, 3:, 3:].reshape(-1, 3), shifts.reshape(-1, 1)
+        ).solution
+        return Frame(turn[:, 0], move[:, 0])
+
+    def scaled(self, factor: float) -> Frame:
+        """A part of it, or with a minus its inverse for small ones."""
+        return Frame(factor * self.turn, factor * self.move)
+
+    def minus(self, other: Frame) -> Frame:
+        """The difference of two small ones."""
+        return Frame(self.turn - other.turn, self.move - other.move)
+
+    def apply(self, poses: Poses) -> Poses:
+        """The poses in the other frame: ``A exp([turn]_x)``, shifts by the projected displacement."""
+        rotations = poses.rotations.double()
+        angles, shifts = rotations @ self.turn, rotations[:, :2] @ self.move
+        return Poses(turned(angles, rotations), poses.shifts.double() + shifts)
+
+
+def _jacobian(poses: Poses) -> Tensor:
+    """The five unknowns of every image by the six of the frame, (n, 5, 6)."""
+    rotations = poses.rotations.double()
+    matrix = rotations.new_zeros(len(rotations), 5, 6)
+    matrix[:, :3, :3], matrix[:, 3:, 3:] = rotations, rotations[:, :2]
+    return matrix

@@ -1,0 +1,122 @@
+"""Both half-sets at one set of poses: statistics, mixtures, maps, and passes over their images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from ...alignment import ReadyImages
+from ...batch import Batch
+from ...fitting import Journal, Schedule, density, effective_voxels, fit, start_in_density
+from ...grid import Grid
+from ...mixture import GaussianMixture
+from ...noise import NoiseModel
+from ...particles import Particles
+from ...poses import Poses
+from ...progress import Progress, Stage
+from ...settings import ReconstructionSettings
+from ...splatting import voxelize
+from ...statistics import QuadraticForm, Statistics, accumulate
+
+STEPS = 40  # of a fit between two passes over the images
+SCALE = 0.9  # pixels: first width of Gaussians
+VOXELS_PER_GAUSSIAN = 4
+FEWEST = 50
+STRIDE = 99_991  # between the seeds of the half-sets
+T = TypeVar("T")
+
+
+class Keepable(Protocol):
+    """What a journal can keep."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tensors and plain values."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HalfSets:
+    """The particles of both half-sets; no fit and no pass lets one see the map of the other."""
+
+    particles: Particles
+    noise: NoiseModel
+    settings: ReconstructionSettings
+
+    @property
+    def grid(self) -> Grid:
+        """Of the maps."""
+        return Grid(self.particles.box_size, self.particles.pixel_size)
+
+    def members(self, half: int) -> Tensor:
+        """Positions of the particles of half-set 0 or 1."""
+        return (self.particles.half_sets == half + 1).nonzero().squeeze(1)
+
+    def batches(self, poses: Poses, rows: Tensor | None = None) -> Iterator[Batch]:
+        """The images ``rows`` at other poses."""
+        for batch in self.particles.batches(rows):
+            yield replace(batch, poses=poses.select(batch.index))
+
+    def heeding(self, stage: Stage, journal: Journal, state: Keepable) -> Callable[[int], None]:
+        """What is called after every block of images: it shows progress, and heeds signals."""
+
+        def on_batch(n: int) -> None:
+            stage.advance(n)
+            journal.keep(state.to_dict)
+
+        return on_batch
+
+    def statistics(
+        self, poses: Poses, progress: Progress, journal: Journal, state: Keepable
+    ) -> list[Statistics]:
+        """Of each half-set, with the images' sign."""
+        with progress.stage("accumulating statistics", len(poses), "images") as stage:
+            return accumulate(
+                self.batches(poses), self.particles.half_sets.long() - 1, 2, self.grid, self.noise,
+                self.heeding(stage, journal, state), self.settings.symmetry,
+            )  # fmt: skip
+
+    def fitted(
+        self, statistics: list[Statistics], half: int, side: int, journal: Journal, number: int,
+        stage: Stage,
+    ) -> Tensor:  # fmt: skip
+        """The map (d, d, d) of a mixture fitted to the statistics of one half-set, protein bright."""
+        form = QuadraticForm(statistics[half], side)
+        symmetry = self.settings.symmetry
+
+        def start() -> GaussianMixture:
+            positive = density(form)
+            count = max(FEWEST, round(effective_voxels(positive) / VOXELS_PER_GAUSSIAN))
+            generator = torch.Generator().manual_seed(self.settings.seed + STRIDE * (half + 1))
+            return start_in_density(form, positive, count, SCALE, generator, symmetry)
+
+        own = journal.of(f"round {number}, half {half + 1}")
+        mixture = fit(form, start, Schedule(steps=STEPS), journal=own).mixture
+        stage.advance(1)
+        return voxelize(mixture, self.grid).detach()
+
+    def over(
+        self, poses: Poses, rows: Tensor, work: Callable[[ReadyImages, Tensor], T],
+        on_batch: Callable[[int], None],
+    ) -> tuple[list[T], Tensor]:  # fmt: skip
+        """``work`` on every block of the images ``rows``, which it is told the positions of.
+
+        Returns its results, and the order (n,) that brings their images into that of ``rows``.
+        """
+        results, seen = [], []
+        for batch in self.batches(poses, rows):
+            results.append(work(ReadyImages.of(batch, self.noise), batch.index))
+            seen.append(batch.index)
+            on_batch(len(batch))
+        place = torch.empty(len(self.particles), dtype=torch.int64)
+        place[torch.cat(seen)] = torch.arange(len(rows))
+        return results, place[rows]
+
+
+def sample(rows: Tensor, most: int) -> Tensor:
+    """At most ``most`` of some positions, evenly spread."""
+    n = min(len(rows), most)
+    return rows[torch.arange(n) * len(rows) // max(n, 1)]

@@ -1,0 +1,119 @@
+"""What poses are worth: images of one half-set under the map of the other, and FSC between halves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ...alignment import (
+    Found,
+    Frame,
+    Prior,
+    ReadyImages,
+    ShellProducts,
+    Template,
+    evaluated,
+    log_evidence,
+)
+from ...maps.fsc import fourier_shell_correlation
+from ...maps.mask import soft_mask
+from ...poses import Poses
+from ...statistics import Statistics
+from ...validation.baseline import voxel_maps
+from ._halves import HalfSets, sample
+
+SAMPLE = 1500  # images of each half-set that are held against the other's map
+THRESHOLD = 0.143  # half-map FSC up to which images are held against maps
+CERTAIN = 5.0  # deviations by which images must know the other half's map at all
+FEWEST_SHELLS = 4  # that a structure has
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Maps made with some poses, held against images that they have not seen.
+
+    ``templates`` of half-sets 0 and 1, their shells weighted by what they predict of the other's
+    images; ``likelihoods`` (m,) of the sampled images of both half-sets under the other's map,
+    integrated over their poses' errors (`log_evidence`);
+    ``last``: the shell up to which the half-maps agree; ``frame``: from half-set 1 to half-set 0;
+    ``score``: deviations by which the images know the other's map; ``cross_fsc`` (n_shells,).
+    """
+
+    templates: tuple[Template, Template]
+    likelihoods: Tensor
+    last: int
+    frame: Frame
+    score: float
+    cross_fsc: Tensor
+
+    @property
+    def has_structure(self) -> bool:
+        """Whether there is anything to align images to."""
+        return self.last >= FEWEST_SHELLS and self.score > CERTAIN
+
+
+def judged(
+    halves: HalfSets,
+    poses: Poses,
+    prior: Prior,
+    sign: float,
+    statistics: list[Statistics],
+    maps: list[Tensor],
+    on_batch: Callable[[int], None],
+) -> Judgement:
+    """Judge ``poses`` by the ``maps`` (d, d, d) of both half-sets that were made with them.
+
+    ``prior``: what is known of the poses' errors, the given ones being its centre; without widths the
+    poses count as they are. ``statistics`` and ``maps`` with protein bright, ``sign``: of the images.
+    """
+    grid = halves.grid
+    fsc = fourier_shell_correlation(maps[0], maps[1])
+    last = _last_above(fsc, THRESHOLD)
+    limit = max(last, FEWEST_SHELLS) / grid.side
+    templates, products, parts, frames = [], [], [], []
+    for half in (0, 1):
+        bare = Template.of(sign * maps[half], grid, limit)
+        rows = sample(halves.members(1 - half), SAMPLE)
+        blocks, _ = halves.over(poses, rows, partial(_products, template=bare), on_batch)
+        products.append(ShellProducts.concatenate(blocks))
+        templates.append(Template.of(sign * maps[half], grid, limit, products[-1].gains()))
+        results, order = halves.over(
+            poses, rows, partial(_evaluated, template=templates[-1]), on_batch
+        )
+        found = Found.concatenate(results).select(order)
+        parts.append(log_evidence(found, halves.particles.poses.select(rows), prior))
+        frames.append(Frame.between(found))
+    power = sum(float(each.powers.sum()) for each in products)
+    score = sum(float(each.products.sum()) for each in products) / max(power, 1e-30) ** 0.5
+    return Judgement(
+        (templates[0], templates[1]), torch.cat(parts), last,
+        frames[0].minus(frames[1]).scaled(0.5), score, cross_fsc(statistics, maps),
+    )  # fmt: skip
+
+
+def _products(images: ReadyImages, index: Tensor, template: Template) -> ShellProducts:
+    return ShellProducts.of(images, template)
+
+
+def _evaluated(images: ReadyImages, index: Tensor, template: Template) -> Found:
+    return evaluated(images, template)
+
+
+def cross_fsc(statistics: list[Statistics], maps: list[Tensor]) -> Tensor:
+    """Mixtures of one half-set against voxels of the other, which know no prior; mean of both."""
+    voxels = voxel_maps((statistics[0], statistics[1]))
+    mask = soft_mask(voxels[0], statistics[0].grid)
+    curves = [
+        fourier_shell_correlation(maps[half] * mask, voxels[2 - half] * mask) for half in (0, 1)
+    ]
+    return 0.5 * (curves[0] + curves[1])
+
+
+def _last_above(fsc: Tensor, threshold: float) -> int:
+    """The last shell before a curve falls below a threshold."""
+    below = (fsc[1:] < threshold).nonzero()
+    return int(below[0]) if len(below) else len(fsc) - 2

@@ -1,0 +1,197 @@
+"""Where a refinement stands between two rounds, and what follows from how poses are judged."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...alignment import Prior, changes
+from ...fitting import Journal
+from ...notes import Note
+from ...particles import Particles
+from ...poses import Poses
+from ...settings import RefinementSettings
+from ._judging import Judgement
+from ._moving import Moved
+from .values import Refinement, Round, Verdict
+
+CERTAIN = 3.0  # standard errors by which unseen images must be likelier
+WORTH = 0.001  # of the likelihood: what another round must have gained
+UNKNOWN = Prior()
+FSC_LOSS = 0.002  # of the mean cross-FSC, that likelier poses may cost
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """``poses`` are to be judged next, ``kept`` are the best judged so far, of round ``best``.
+
+    ``columns`` (n, 3) of ``poses`` and ``kept_columns``: likelihood, and `significance`; ``start``
+    (m,): log-likelihoods of the sampled images with the given poses, ``top`` with the best.
+    """
+
+    poses: Poses
+    kept: Poses
+    columns: Tensor
+    kept_columns: Tensor
+    start: Tensor
+    top: Tensor
+    prior: Prior = UNKNOWN
+    rounds: tuple[Round, ...] = ()
+    best: int = 0
+    shells: int = 0
+    change: float = 0.0
+    side: int = 0
+    sign: float = 1.0
+    verdict: Verdict = "kept"
+    done: bool = False
+
+    @staticmethod
+    def of(journal: Journal, given: Poses) -> State:
+        """What the journal holds, or the beginning."""
+        held = journal.load()
+        if held is None:
+            poses = Poses(given.rotations.double(), given.shifts.double())
+            none = torch.zeros(0, dtype=torch.float64)
+            unknown = torch.full((len(given), 3), math.nan, dtype=torch.float64)
+            return State(poses, poses, unknown, unknown, none, none)
+        names = {name: held[name] for name in _PLAIN + _TENSORS}
+        return State(
+            poses=_poses(held["poses"]), kept=_poses(held["kept"]), prior=Prior(*held["prior"]),
+            rounds=tuple(Round(**each) for each in held["rounds"]), **names,
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a journal keeps."""
+        plain = {name: getattr(self, name) for name in _PLAIN + _TENSORS}
+        pairs = {
+            name: [poses.rotations, poses.shifts]
+            for name, poses in (("poses", self.poses), ("kept", self.kept))
+        }
+        rounds = [each.to_dict() for each in self.rounds]
+        return {**plain, **pairs, "prior": [self.prior.angle, self.prior.shift], "rounds": rounds}
+
+    def begun(self, sign: float, side: int) -> State:
+        """With the images' sign, and the side of the fitted cube."""
+        return replace(self, sign=sign, side=side)
+
+    def expecting(self, prior: Prior) -> State:
+        """With the errors that the given poses are thought to have."""
+        return replace(self, prior=prior)
+
+    def moved(self, to: Moved, columns: Tensor) -> State:
+        """With new poses, to be judged."""
+        angles = changes(to.poses, self.poses)[0].norm(dim=1)
+        change = math.degrees(float(angles.median()))
+        return replace(self, poses=to.poses, columns=columns, prior=to.prior, change=change)
+
+    def judged(self, judgement: Judgement, given: Poses, most: int) -> State:
+        """The state once its poses are judged: kept if better, and done if not much so."""
+        now, number = judgement.likelihoods, len(self.rounds)
+        start = now if number == 0 else self.start
+        gain, error = _mean(now - start)
+        step, step_error = _mean(now - (now if number == 0 else self.top))
+        template = judgement.templates[0]
+        told = Round(
+            1.0 / template.limit, float(now.mean()), gain, error, math.degrees(self.prior.angle),
+            self.prior.shift, self.change, judgement.cross_fsc.tolist(),
+        )  # fmt: skip
+        state = replace(self, rounds=(*self.rounds, told), start=start)
+        if number == 0:
+            if not judgement.has_structure:
+                return replace(state, verdict="no structure", done=True)
+            return replace(state, top=now, shells=judgement.last)
+        better = step > CERTAIN * step_error and gain > CERTAIN * error
+        if not better or self._fsc(told) < self._fsc(self.rounds[0]) - FSC_LOSS:
+            return replace(state, done=True)
+        done = step < WORTH * abs(float(now.mean())) or number >= most
+        return replace(
+            state, kept=self.poses, kept_columns=self.columns, best=number, top=now,
+            verdict="refined", done=done,
+        )  # fmt: skip
+
+    def _fsc(self, of: Round) -> float:
+        """Mean cross-FSC over the shells that the given poses resolved."""
+        curve = of.cross_fsc[1 : self.shells + 1]
+        return sum(curve) / max(len(curve), 1)
+
+    def told(self) -> str:
+        """The last round in words."""
+        last, number = self.rounds[-1], len(self.rounds) - 1
+        if self.verdict == "no structure":
+            return "The half-sets share no structure that images could be aligned to."
+        text = (
+            f"Round {number}: an unseen image is {last.likelihood:.2f} nats likelier than noise, to "
+            f"{last.limit:.1f} Å"
+        )
+        if number:
+            text += (
+                f"; {last.gain:+.2f} ± {last.gain_deviation:.2f} by refining. The given poses seem "
+                f"to be off by {last.angle:.2f}° and {last.shift:.2f} Å along each axis"
+            )
+        return text + "."
+
+    def result(
+        self,
+        particles: Particles,
+        drew_half_sets: bool,
+        settings: RefinementSettings,
+        seconds: float,
+    ) -> Refinement:
+        """What the refinement has come to."""
+        likelihood, peak, samples = self.kept_columns.unbind(1)
+        note = self._note()
+        used = particles
+        if self.best > 0:
+            table = particles.table.assign(
+                rlnLogLikeliContribution=likelihood.numpy().round(4),
+                rlnMaxValueProbDistribution=peak.numpy().round(6),
+                rlnNrOfSignificantSamples=samples.long().numpy(),
+            )
+            used = replace(particles, poses=self.kept, table=table)
+        return Refinement(
+            particles=replace(used, notes=(*used.notes, note)), given=particles.poses,
+            drew_half_sets=drew_half_sets, verdict=self.verdict, rounds=self.rounds, best=self.best,
+            likelihood=likelihood, peak=peak, samples=samples, settings=settings, seconds=seconds,
+        )  # fmt: skip
+
+    def _note(self) -> Note:
+        if self.verdict == "no structure":
+            return Note(
+                "refinement-no-structure", "alarm",
+                "The half-sets share no structure that images could be aligned to: the given poses "
+                "stay.",
+                "Check poses and contrast with cryosplat check.",
+            )  # fmt: skip
+        if self.verdict == "kept":
+            tried = self.rounds[-1]
+            return Note(
+                "refinement-gained-nothing", "note",
+                f"Refining the poses gained nothing: images changed by {tried.gain:+.2f} ± "
+                f"{tried.gain_deviation:.2f} nats under the map of the other half-set. The given "
+                f"poses stay.",
+            )  # fmt: skip
+        best, first = self.rounds[self.best], self.rounds[0]
+        return Note(
+            "refinement-gained", "note",
+            f"Refining the poses made images likelier under the map of the other half-set, by "
+            f"{best.gain:.2f} ± {best.gain_deviation:.2f} nats each (from {first.likelihood:.1f}), "
+            f"and raised the cross-FSC from {self._fsc(first):.3f} to {self._fsc(best):.3f}.",
+        )  # fmt: skip
+
+
+_PLAIN = ("best", "shells", "change", "side", "sign", "verdict", "done")
+_TENSORS = ("columns", "kept_columns", "start", "top")
+
+
+def _poses(held: list[Tensor]) -> Poses:
+    """In torch's own memory, as they were before: its sums depend on where numbers lie."""
+    return Poses(*(part.clone() for part in held))
+
+
+def _mean(values: Tensor) -> tuple[float, float]:
+    """The mean and its standard error."""
+    return float(values.mean()), float(values.std()) / max(len(values), 1) ** 0.5

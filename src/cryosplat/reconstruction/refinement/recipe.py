@@ -1,0 +1,126 @@
+"""The refinement, read from top to bottom: maps, what they are worth, better poses, and again."""
+
+from __future__ import annotations
+
+import torch
+
+from ...fitting import Journal, Store
+from ...fourier import fast_box_size
+from ...maps.mask import soft_mask
+from ...particles import Particles
+from ...progress import Progress, SilentProgress
+from ...settings import ReconstructionSettings, RefinementSettings
+from ...statistics import QuadraticForm, Statistics
+from ...validation.baseline import voxel_maps
+from ...validation.polarity import polarity_score
+from .._checkpoint import journal_in, resumable
+from .._clock import Clock
+from .._data import measured_noise, with_half_sets
+from ._halves import HalfSets
+from ._judging import judged
+from ._moving import columns_of, first_prior, moved
+from ._state import State
+from .values import Refinement
+
+CONTRAST_BOX = 40  # pixels are enough to tell bright from dark
+SEARCHES = 2  # first rounds that search on a grid, where poses are far off
+
+
+def refine(
+    particles: Particles,
+    settings: ReconstructionSettings = ReconstructionSettings(),
+    how: RefinementSettings = RefinementSettings(),
+    progress: Progress = SilentProgress(),
+    *,
+    checkpoint: Store | None = None,
+) -> Refinement:
+    """Refine the poses of ``particles``, each half-set against maps of its own.
+
+    Rounds of fitting mixtures to both half-sets and moving every image under its own half's map end
+    by themselves when images are no likelier under the map of the *other* half-set. The best poses
+    are used; the given ones where nothing was gained by the likelihood of unseen images, or where
+    the FSC of mixtures with voxels of the other half-set falls. Of the ``settings`` of the
+    reconstruction that follows, contrast, symmetry and seed count here. Goes on from the
+    ``checkpoint``.
+
+    Raises
+    ------
+    InputError
+        A half-set is too small; the checkpoint is another run's; and whatever reading the images
+        raises.
+    """
+    clock = Clock()
+    journal = journal_in(checkpoint, particles, settings, progress, refinement=how.to_dict()).of(
+        "refinement"
+    )
+    generator = torch.Generator().manual_seed(settings.seed)
+    drew_half_sets = not particles.has_half_sets
+    particles = with_half_sets(particles, generator, progress)
+    halves = HalfSets(particles, measured_noise(particles, progress), settings)
+    with resumable(journal, progress):
+        state = State.of(journal, particles.poses)
+        while not state.done:
+            statistics = halves.statistics(state.poses, progress, journal, state)
+            if state.side == 0:
+                state = _begun(state, statistics, settings, progress)
+            state = _after_a_round(halves, state, statistics, how, journal, progress)
+            journal.finish(state.to_dict())
+            journal.write()
+    return state.result(particles, drew_half_sets, how, clock.total())
+
+
+def _begun(
+    state: State,
+    statistics: list[Statistics],
+    settings: ReconstructionSettings,
+    progress: Progress,
+) -> State:
+    """The sign of the images, and the cube that holds the molecule."""
+    sign = _sign(statistics[0] + statistics[1], settings)
+    upright = _upright(statistics, sign)
+    grid = statistics[0].grid
+    mask = soft_mask(voxel_maps((upright[0], upright[1]))[0], grid)
+    reach = int(((mask > 0.0).nonzero() - grid.centre).abs().max()) + 2
+    side = min(fast_box_size(2 * reach), grid.box_size)
+    progress.say(f"Protein is {'bright' if sign > 0.0 else 'dark'} in the images.")
+    return state.begun(sign, side)
+
+
+def _sign(whole: Statistics, settings: ReconstructionSettings) -> float:
+    """What makes protein bright, by the data or as the settings say."""
+    if settings.contrast != "auto":
+        return -1.0 if settings.contrast == "dark" else 1.0
+    small = whole.downsampled(CONTRAST_BOX) if whole.grid.box_size > CONTRAST_BOX else whole
+    return -1.0 if polarity_score(QuadraticForm(small, small.grid.box_size)) < 0.0 else 1.0
+
+
+def _upright(statistics: list[Statistics], sign: float) -> list[Statistics]:
+    return statistics if sign > 0.0 else [half.inverted() for half in statistics]
+
+
+def _after_a_round(
+    halves: HalfSets,
+    state: State,
+    statistics: list[Statistics],
+    how: RefinementSettings,
+    journal: Journal,
+    progress: Progress,
+) -> State:
+    """Judge the state's poses, and move on from them unless that is the end."""
+    number, given = len(state.rounds), halves.particles.poses
+    upright = _upright(statistics, state.sign)
+    with progress.stage(f"round {number}: fitting both half-sets", 2, "fits") as stage:
+        maps = [halves.fitted(upright, half, state.side, journal, number, stage) for half in (0, 1)]
+    with progress.stage(f"round {number}: judging poses", None, "images") as stage:
+        heeded = halves.heeding(stage, journal, state)
+        judgement = judged(halves, state.poses, state.prior, state.sign, upright, maps, heeded)
+        state = state.judged(judgement, given, how.rounds)
+    progress.say(state.told())
+    if state.done:
+        return state
+    with progress.stage(f"round {number}: refining poses", None, "images") as stage:
+        heeded = halves.heeding(stage, journal, state)
+        if number == 0:
+            state = state.expecting(first_prior(halves, given, judgement, how, heeded))
+        found = moved(halves, state.poses, given, judgement, state.prior, number < SEARCHES, heeded)
+    return state.moved(found, columns_of(found, judgement))

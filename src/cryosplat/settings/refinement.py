@@ -1,0 +1,41 @@
+"""What a user may choose about the refinement of poses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ._rules import check, number, setting, whole
+from ._toml import check_names
+
+
+@dataclass(frozen=True, slots=True)
+class RefinementSettings:
+    """How poses are refined before a reconstruction.
+
+    ``rounds``: at most so many, each a fit of both half-sets and a pass over their images; ``angle``:
+    how far a given orientation may be off, in degrees, and ``shift`` in Angstrom, for the first search.
+
+    Raises
+    ------
+    SettingsError
+        A value is outside its range or of another type.
+    """
+
+    rounds: int = setting(6, whole(1, 100))
+    angle: float = setting(15.0, number("0 to 30 degrees", lambda v: 0.0 <= v <= 30.0))
+    shift: float = setting(6.0, number("0 to 50 Angstrom", lambda v: 0.0 <= v <= 50.0))
+
+    def __post_init__(self) -> None:
+        check(self, "refinement.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> RefinementSettings:
+        """The settings with these values; raises `SettingsError` for a name that is none of them."""
+        check_names(RefinementSettings, values, "settings, refinement")
+        return RefinementSettings(**values)

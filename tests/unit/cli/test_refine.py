@@ -1,0 +1,95 @@
+"""``cryosplat refine`` and ``reconstruct --refine``: what is passed on, written and shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from fake_runs import Outcome
+
+from cryosplat.io.checkpoint import CheckpointFile
+from cryosplat.particles import Particles, read_particles
+from cryosplat.poses import Poses
+from cryosplat.reconstruction import Refinement
+from cryosplat.reconstruction.refinement import Round
+from cryosplat.run_folder import RunFolder
+from cryosplat.settings import ReconstructionSettings, RefinementSettings
+
+Cli = Callable[..., Outcome]
+Star = Callable[..., Path]
+
+
+def _fake(
+    particles: Particles, settings: ReconstructionSettings, how: RefinementSettings,
+    progress: object, *, checkpoint: CheckpointFile,
+) -> Refinement:  # fmt: skip
+    """Every shift is larger by 1 Angstrom along x."""
+    first = Round(9.0, 3.0, 0.0, 0.0, float("inf"), float("inf"), 0.0, [0.5] * 10)
+    second = Round(8.0, 4.0, 1.0, 0.1, 2.0, 1.0, 0.5, [0.7] * 10)
+    poses = particles.poses
+    moved = Poses(poses.rotations, poses.shifts + torch.tensor([1.0, 0.0]))
+    ones = torch.ones(len(particles), dtype=torch.float64)
+    return Refinement(
+        particles=replace(particles, poses=moved), given=poses, drew_half_sets=False,
+        verdict="refined", rounds=(first, second), best=1, likelihood=ones, peak=ones, samples=ones,
+        settings=how, seconds=1.0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[RefinementSettings]:
+    settings: list[RefinementSettings] = []
+
+    def fake(*values, **inputs) -> Refinement:
+        settings.append(values[2])
+        return _fake(*values, **inputs)
+
+    monkeypatch.setattr("cryosplat.cli._reconstruct.refine", fake)
+    return settings
+
+
+def test_new_poses_are_used_written_and_shown(
+    cli: Cli, star: Star, fake_recipe: None, told: list[RefinementSettings], tmp_path: Path
+) -> None:
+    path = star()
+    options = "--rounds", 2, "--angle", 5, "--shift", 3
+    done = cli("refine", path, "-o", tmp_path / "run", *options)
+    assert done.code == 0, done.err
+    assert told == [RefinementSettings(2, 5.0, 3.0)]
+    run = RunFolder(tmp_path / "run")
+    given, written = read_particles(path), read_particles(run.particles)
+    moved = written.poses.shifts - given.poses.shifts
+    torch.testing.assert_close(
+        moved, torch.tensor([[1.0, 0.0]]).expand(12, 2).to(moved), rtol=0.0, atol=1e-5
+    )
+    assert len(run.poses.read_text("utf-8").splitlines()) == 13
+    found = run.read_summary().refinement
+    assert found is not None and found.verdict == "refined" and found.rounds[0].angle is None
+    page = run.report.read_text("utf-8")
+    assert "How far poses moved" in page and "unseen images 1.00 ± 0.10 nats likelier" in page
+
+
+def test_reconstruct_refines_only_where_it_is_told_to(
+    cli: Cli, star: Star, fake_recipe: None, told: list[RefinementSettings], tmp_path: Path
+) -> None:
+    path = star()
+    assert cli("reconstruct", path, "-o", tmp_path / "a").code == 0 and not told
+    assert "poses.csv" not in os.listdir(tmp_path / "a")
+    assert cli("reconstruct", path, "-o", tmp_path / "b", "--refine").code == 0
+    assert told == [RefinementSettings()]
+
+
+def test_a_refinement_that_was_broken_off_is_not_passed_over(
+    cli: Cli, star: Star, fake_recipe: None, told: list[RefinementSettings], tmp_path: Path
+) -> None:
+    path = star()
+    left = RunFolder(tmp_path / "run").refinement_checkpoint
+    left.write_bytes(b"")
+    done = cli("refine", path, "-o", tmp_path / "run")
+    assert done.code == 2 and "add --resume to go on from it" in done.err
+    assert cli("refine", path, "-o", tmp_path / "run", "--resume").code == 0
+    assert not left.exists() and told == [RefinementSettings()]
