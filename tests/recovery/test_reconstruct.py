@@ -92,7 +92,8 @@ def test_the_full_map_is_better_than_each_half(run: Run, simulated: Simulated) -
 
 
 def test_the_grey_scale_is_that_of_the_truth(run: Run, simulated: Simulated) -> None:
-    assert float(run.map("map").sum() / simulated.truth.sum()) == pytest.approx(1.0, abs=0.05)
+    """The sum is known through a CTF of 0.1 alone, that is to 1 % of what other frequencies are."""
+    assert float(run.map("map").sum() / simulated.truth.sum()) == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_prediction_from_the_half_maps_is_near_the_truth(
@@ -130,12 +131,16 @@ def test_the_summary_is_what_the_schema_says(run: Run) -> None:
     jsonschema.validate(json.loads(run.folder.summary.read_text("utf-8")), schema)
 
 
-def test_the_mixture_in_the_ply_is_the_map(run: Run) -> None:
+def test_the_mixture_in_the_ply_is_the_map_but_for_the_residual(run: Run) -> None:
     ply = read_ply(run.folder.gaussians)
     arrays = (ply.means, ply.scales, ply.quaternions, ply.amplitudes)
     mixture = GaussianMixture(*(torch.from_numpy(np.array(a)).float() for a in arrays))
     again = voxelize(mixture, GRID)
-    assert float((again - run.map("map")).norm() / again.norm()) < 1e-4
+    residual = run.result.residual
+    assert residual is not None
+    added = float(residual.carried.max().sqrt())
+    assert added < 0.02
+    assert float((again - run.map("map")).norm() / again.norm()) < 1e-4 + 2.0 * added
 
 
 @pytest.mark.slow
