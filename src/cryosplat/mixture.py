@@ -45,7 +45,8 @@ class GaussianMixture:
             object.__setattr__(self, name, tensor)
             k = len(tensor)
         one_device("GaussianMixture", (getattr(self, name) for name in TENSORS))
-        if bool((self.scales.detach() < 0.0).any()):
+        known = self.scales.device.type != "meta"  # which has shapes and no values
+        if known and bool((self.scales.detach() < 0.0).any()):
             raise SettingsError(
                 f"GaussianMixture: scales are {span(self.scales.detach())} Å, expected standard "
                 f"deviations above 0.\n"

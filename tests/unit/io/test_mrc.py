@@ -153,7 +153,7 @@ def test_files_that_are_not_maps_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MrcError, match="no such file"):
         read_map(path)
     path.write_bytes(b"\x1f\x8b" + bytes(range(1, 256)) * 8)
-    with pytest.raises(MrcError, match="gzip archive: unpack it first"):
+    with pytest.raises(MrcError, match="compressed by gzip"):
         read_map(path)
     with mrcfile.new(path, overwrite=True) as file:
         file.set_data(np.zeros((2, 2, 2), np.complex64))
