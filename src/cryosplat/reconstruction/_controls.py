@@ -95,7 +95,7 @@ def control(
         agreement,
         subject.fingerprints.share_in_both(subject.particles.half_sets),
         _noise_correlation(subject),
-        fitted.histories[1] if fitted.histories else (),
+        fitted.histories[1] if fitted.histories and settings.steps is not None else (),
         fitted.plans[1].gaussians if fitted.plans else None,
         suggested_number(parts) if subject.settings.gaussians is not None else None,
         remarks,
