@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tolerances
 import torch
@@ -90,10 +89,10 @@ def test_one_asymmetric_unit_is_stored(run: Run, tmp_path: Path) -> None:
     assert summary["symmetry"] == "D2"
     assert summary["gaussians"] == [240] * 3 and summary["gaussians_stored"] == [60] * 3
     again = tmp_path / "again.mrc"
-    run_voxelize(run.folder.gaussians, again, GRID.box_size, GRID.pixel_size)
-    np.testing.assert_allclose(
-        read_map(again).data, run.map().numpy(), rtol=0, atol=1e-5 * float(run.map().max())
-    )
+    run_voxelize(run.folder.gaussians, again, GRID.box_size, GRID.pixel_size, None)
+    volume = torch.from_numpy(read_map(again).data)
+    # the map also holds what voxels add
+    assert 0.0 < float((volume - run.map()).norm() / run.map().norm()) < 0.1
 
 
 def test_report_and_viewer_show_the_whole_molecule(run: Run) -> None:

@@ -27,7 +27,10 @@ class Prepared:
 
     @property
     def powers(self) -> Tensor:
-        """Logarithm of the mean square of each image, (n,) float64: 0 for its background's noise."""
+        """Logarithm of the mean square of each image, (n,) float64.
+
+        It is 0 for an image that holds its background's noise alone.
+        """
         squares = self.images.square().mean((1, 2), dtype=torch.float64)
         return squares.clamp_min(1e-30).log()
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .. import fourier
 from ..maps.fsc import correlation_of_transforms, shell_products
-from ..statistics import QuadraticForm, Statistics, shell_means, solve
+from ..statistics import QuadraticForm, Statistics, averaged, shell_means, solve
 from ._maps import Maps
 
 DAMPING, FIRST_STEPS, STEPS = 0.1, 5, 10  # of a shell's information; of conjugate gradients
@@ -45,7 +45,7 @@ class Residual:
     def added(self, maps: list[Tensor], statistics: list[Statistics], mask: Tensor) -> list[Tensor]:
         """Maps of mixtures completed in the same way by other statistics."""
         return [
-            v + _left_over(v, s, self.penalty, STEPS) * mask
+            _symmetric(v + _left_over(v, s, self.penalty, STEPS) * mask, s.identity.symmetry)
             for v, s in zip(maps, statistics, strict=True)
         ]
 
@@ -116,6 +116,17 @@ def _left_over(volume: Tensor, statistics: Statistics, penalty: Tensor, steps: i
     """The voxel solution of what a map leaves unexplained."""
     form = QuadraticForm(statistics, len(volume))
     return solve(form.beyond(volume.to(form.linear)), penalty.numpy(), steps).to(volume)
+
+
+def _symmetric(volume: Tensor, symmetry: str | None) -> Tensor:
+    """The mean over the rotations of the group that take the grid into itself, bit for bit alike.
+
+    The box and the mask have the symmetry only up to their edges.
+    """
+    if symmetry in (None, "C1"):
+        return volume
+    axes, centre = (0, 1, 2), len(volume) // 2
+    return averaged(volume.roll((-centre,) * 3, axes), symmetry).roll((centre,) * 3, axes)
 
 
 def _windowed(values: Tensor) -> Tensor:

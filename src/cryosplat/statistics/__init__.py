@@ -3,7 +3,7 @@
 from ._accumulate import Accumulator, accumulate
 from ._assignments import Assignments
 from ._energy import QuadraticForm
-from ._equivalents import gridding_passes
+from ._equivalents import averaged, gridding_passes
 from ._identity import Identity
 from ._linear import penalty_from_fsc, shell_means, solve
 from ._values import Statistics
@@ -17,6 +17,7 @@ __all__ = [
     "Statistics",
     "WeightedImages",
     "accumulate",
+    "averaged",
     "gridding_passes",
     "penalty_from_fsc",
     "shell_means",
