@@ -32,7 +32,7 @@ from ._data import Halves
 USUAL = Solvent(0.93, 2000.0)
 CONTRAST_SPREAD, LOG_B_SPREAD = 1.5, 0.7  # of the prior, in logit(k) and ln(B)
 PRIOR_WORTH = 0.01  # of the likelihood, at one deviation: as much as a model's misfit hides
-WORTH = 0.01  # share of the likelihood of unseen particles that a solvent must add, ...
+WORTH = 0.05  # share of the likelihood of unseen particles that a solvent must add, ...
 CERTAIN = 10.0  # ... and nats
 STEPS, RATE, BETAS = 60, 0.03, (0.8, 0.99)
 PIXEL, LARGEST_BOX = 5.0, 48  # Angstrom and pixels of the coarse statistics
