@@ -1,6 +1,6 @@
 """All that runs on a CUDA device: errors, rates, distance from the device's bounds, whole runs.
 
-``python benchmarks/gpu.py`` writes ``benchmarks/results/gpu.json`` within eight minutes. On a
+``python benchmarks/gpu.py`` writes ``benchmarks/results/gpu.json``. On a
 machine without a CUDA device the file says that nothing was measured, and why. ``--sweep`` also
 times other launch parameters of the kernels, to choose those in `cryosplat.splatting._splat_cuda`
 by. Kernels of the statistics solver are in `gpu_cases`, whole runs in `gpu_runs`.

@@ -24,7 +24,7 @@ from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.particles import read_particles, write_particles
 from cryosplat.reconstruction import reconstruct
 from cryosplat.run_folder import RunFolder
-from cryosplat.run_folder.schema import NoiseSubstitution
+from cryosplat.run_folder.measured import NoiseSubstitution
 from cryosplat.settings import ImageSchedule, ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, simulate_particles
 

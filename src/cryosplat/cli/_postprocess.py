@@ -28,7 +28,7 @@ from ..mixture import GaussianMixture
 from ..report.deposition import Deposit, write_emdb, write_relion_halves
 from ..run_folder import RunFolder, RunSummary
 from ..run_folder.curves import of_mask
-from ..run_folder.schema import Guinier
+from ..run_folder.measured import Guinier
 from ..validation.comparison import SOURCES
 from ._console import plain_console
 from ._maps import check_map_name

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..reconstruction import Reconstruction
-from .schema import Rows, Worth
+from .measured import Worth
+from .parts import Rows
 
 MOST_ODDS, ODDS_WIDTH = 60.0, 4.0  # nats
 MOST_SCALE, SCALE_WIDTH = 3.0, 0.1

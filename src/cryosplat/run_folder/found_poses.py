@@ -22,7 +22,9 @@ from ..particles import Particles, write_particles
 from ..provenance import provenance
 from ..splatting import voxelize
 from .folder import RunFolder
-from .schema import Abinit, AbinitScore, Contrast, Provenance, RunSummary, Views
+from .measured import Contrast, Views
+from .schema import Provenance, RunSummary
+from .searched import Abinit, AbinitScore
 
 CURVE = "half-maps, unmasked"
 THRESHOLDS = 0.5, 0.143

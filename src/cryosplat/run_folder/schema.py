@@ -7,280 +7,38 @@ read as null, so that the summary of an older or trimmed run can still be shown.
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ..errors import InputError
 from ..notes import Note
 from ..validation.comparison import Source
+from .measured import (
+    Agreement,
+    Contrast,
+    Directional,
+    Epoch,
+    Guinier,
+    Independence,
+    LocalResolution,
+    Model,
+    NoiseSubstitution,
+    Residual,
+    Solvent,
+    SymmetryControl,
+    Uncertainty,
+    Views,
+    Worth,
+)
+from .parts import Number, Part, Resolutions, Rows
+from .searched import Abinit, Refinement, StatesSummary
 
 SCHEMA_VERSION = 1
 SCHEMA = Path(__file__).with_name("run.schema.json")
 """The JSON Schema as a file."""
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_finite)]
-"""None where a number is not finite, which JSON cannot say."""
-Resolutions = Mapping[str, Mapping[str, bool | Number]]
-"""Angstrom at an FSC of "0.5" and "0.143", by curve or mask."""
-Rows = list[list[Number]]
-
-
-class Part(BaseModel):
-    """Writes nothing that the schema does not say."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True,
-        json_schema_serialization_defaults_required=True,
-    )  # fmt: skip
-
-
-class Contrast(Part):
-    """Whether protein is "bright" or "dark" in the images."""
-
-    used: str
-    preferred: str | None = None
-    """What the data say."""
-    standard_deviations: Number = None
-    """By how many the data say so; negative for dark."""
-
-
-class Solvent(Part):
-    """The solvent that images show the molecule in: ``H(s) = 1 - k exp(-B s^2 / 4)``.
-
-    ``map.mrc`` shows H times the molecule, ``gaussians.ply`` is the molecule itself.
-    """
-
-    contrast: Number = None
-    """k; 0 in vacuum."""
-    contrast_error: Number = None
-    b_factor: Number = None
-    """B in square Angstrom."""
-    b_factor_error: Number = None
-    half_sets: Rows = []
-    """k and B that each half-set found."""
-    gain: Number = None
-    """Share by which unseen particles are more likely with it; null where nothing was looked for."""
-
-
-class NoiseSubstitution(Part):
-    """The control that fits images whose phases were replaced by noise."""
-
-    skipped: bool = False
-    from_shell: int | None = None
-    from_angstrom: Number = None
-    invented: Number = None
-    """Mean half-map FSC of the shells without signal."""
-    most_invented: Number = None
-
-
-class Agreement(Part):
-    """Of a sample of particles with the map of the other half-set."""
-
-    particles: int
-    gain: Number
-    """1 where grey scale and CTFs are right."""
-    gain_deviation: Number
-    gain_with_dealt_rotations: Number
-    strength: Number
-    against: Number
-    """Share of particles that contradict the map."""
-
-
-class Independence(Part):
-    """Of the half-sets."""
-
-    shared_images: Number
-    noise_correlation: Number
-
-
-class Rival(Part):
-    """A smaller point group beside the one given."""
-
-    box_size: int
-    nats: Number
-    error: Number
-    deviations: Number
-
-
-class SymmetryControl(Part):
-    """What particles say of the symmetry that was given."""
-
-    particles: int
-    strongest_rival: str
-    deviations: Number
-    rivals: dict[str, Rival]
-
-
-class Residual(Part):
-    """What was added to the Gaussians: the part of the voxel residual that the other half confirms."""
-
-    carried: Number = None
-    """Share of the map's power, mean of the shells that are resolved."""
-    most: Number = None
-    """Largest share in one of these shells."""
-    most_angstrom: Number = None
-    """Where that is."""
-    weights: list[Number] = []
-    """Share of a half-set's residual that is signal, per shell, 0 to 1."""
-    carried_by_shell: list[Number] = []
-
-
-class Guinier(Part):
-    """The Guinier plot and what was done to the sharpened map."""
-
-    b_factor: Number = None
-    fit_range_angstrom: list[Number] = []
-    frequencies_squared: list[Number] = []
-    log_amplitude: list[Number] = []
-    log_amplitude_weighted: list[Number] = []
-    line: list[Number] | None = None
-    """Slope and intercept."""
-    correlation: Number = None
-    b_factor_applied: Number = None
-    low_pass_angstrom: Number = None
-
-
-class LocalResolution(Part):
-    """Quantiles over the mask in Angstrom."""
-
-    median: Number = None
-    q05: Number = None
-    q95: Number = None
-    window_angstrom: Number = None
-    threshold: Number = None
-    coarsest: Number = None
-    unresolved: Number = None
-    """Share of the mask."""
-    voxels: LocalResolution | None = None
-    """The same of the voxel baseline."""
-
-
-class Uncertainty(Part):
-    """Of the Gaussians, from the two halves."""
-
-    matched: Number = None
-    median_position: Number = None
-    """Angstrom."""
-    median_amplitude: Number = None
-    """Relative."""
-
-
-class Directional(Part):
-    """Resolution by direction; one value per axis or shell."""
-
-    cfar: Number = None
-    scf: Number = None
-    axes: Rows = []
-    resolutions: list[Number] = []
-    worst_axis: list[Number] = []
-    frequencies: list[Number] = []
-    cone_fsc_mean: list[Number] = []
-    cone_fsc_min: list[Number] = []
-    cone_fsc_max: list[Number] = []
-
-
-class Views(Part):
-    """How many views fall into each cell of the sphere."""
-
-    axes: Rows = []
-    bounds: Rows = []
-    counts: list[int] = []
-
-
-class Model(Part):
-    """Agreement of the map with an atomic model."""
-
-    file: str | None = None
-    resolution_0_5: Number = Field(None, alias="resolution_0.5")
-    """Angstrom where the FSC of map and model falls below 0.5."""
-    correlation: Number = None
-    frame: str | None = None
-    shift: list[Number] = []
-    residues: list[tuple[str, str, str, Number]] = []
-    """Chain, number, name and correlation of each residue."""
-
-    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
-
-
-class Epoch(Part):
-    """One pass of the image solver over the images."""
-
-    number: int
-    misfit: list[Number]
-    gaussians: int
-
-
-class AbinitScore(Part):
-    """What a first map tells of images that it was not made from, in nats an image."""
-
-    gain: Number
-    """Over no signal."""
-    shape: Number
-    """Over the best round blob."""
-    doubt: Number
-    """Standard error of that."""
-
-
-class Abinit(Part):
-    """Poses that were found from nothing."""
-
-    found: bool
-    starts: list[AbinitScore] = []
-    chosen: int = 0
-    """The start that the map comes from, from 0."""
-    hand_flipped: bool = False
-    shared_resolution: Number = None
-    """Angstrom: of the first map, which both half-sets began at."""
-    level: int | None = None
-    """Pixels of the boxes in which poses were found last."""
-    unseen_images: int | None = None
-    growth: list[str] = []
-    """Titles of the pictures of the growing map."""
-
-
-class StatesSummary(Part):
-    """What `classify` or `motion` found."""
-
-    kind: Literal["classes", "motion"]
-    found: bool
-    """Whether there are states, by the half-sets."""
-    cause: str = ""
-    """What speaks against them."""
-    n: int
-    """Classes, or nodes of the coordinates."""
-    shares: list[Number] = []
-    counts: list[int] = []
-    """Particles of which each class is the most probable."""
-    absent: Number = None
-    """Share of the images that hold none of it."""
-    gains: Rows = []
-    """Nats an image over one map, with the error: of each half-set's model on the other's images."""
-    agreement: Number = None
-    """Of the half-sets on what each image shows, 0 to 1."""
-    rival: list[Number] = []
-    """Gain of wrong poses alone, with its error."""
-    scores: Rows = []
-    """Number of classes, gain and error."""
-    resolutions: list[Number] = []
-    """Angstrom at an FSC of 0.143, of the voxel map of each state."""
-    starts: Rows = []
-    """Nats an image that each start of both half-sets came to."""
-    coordinates: int = 0
-    nodes: Rows = []
-    frames: Rows = []
-    """Coordinates of the maps in the folder of states."""
-    half_shares: Rows = []
-    """Shares of the nodes by each half-set."""
 
 
 class Provenance(Part):
@@ -291,59 +49,6 @@ class Provenance(Part):
     working_directory: str = ""
     versions: dict[str, str] = {}
     machine: dict[str, str | int] = {}
-
-
-class Worth(Part):
-    """What the particles are worth: weights and scales, by their own half-set's map."""
-
-    used: bool
-    """Whether the map was made with them."""
-    kept: int
-    """Particles of a weight of at least a half."""
-    shares: list[Number] = []
-    """Of images that hold the particle, in each half-set."""
-    spreads: list[Number] = []
-    """Standard deviation of the scales in each half-set, their errors taken off."""
-    odds: Rows = []
-    """Histogram: lower end in nats, width, particles; the ends hold all beyond them."""
-    scales: Rows = []
-    """Histogram of the kept particles' scales: lower end, width, particles."""
-    examples: list[tuple[str, int, Number, Number]] = []
-    """Name, row, weight and scale of the images in examples.mrcs, the best first, the worst last."""
-
-
-class RefinementRound(Part):
-    """Poses as they were at the beginning of a round, and the maps made with them."""
-
-    limit: Number = None
-    """Finest resolution in Angstrom that images were held against."""
-    likelihood: Number = None
-    """Of an image under the map of the other half-set: nats above noise alone, the mean."""
-    gain: Number = None
-    """By how much that is above the likelihood with the given poses."""
-    gain_deviation: Number = None
-    angle: Number = None
-    """Estimated error of the given orientations about each axis, degrees."""
-    shift: Number = None
-    """Estimated error of the given shifts along each axis, Angstrom."""
-    moved: Number = None
-    """Median change of orientation since the round before, degrees."""
-    cross_fsc: list[Number] = Field(default_factory=list)
-    """Mixtures against voxels of the other half-set."""
-
-
-class Refinement(Part):
-    """What refining the poses came to."""
-
-    verdict: Literal["refined", "kept", "no structure"] = "kept"
-    best: int = 0
-    """The round whose poses are used; 0 means the given ones."""
-    rounds: list[RefinementRound] = Field(default_factory=list)
-    median_degrees: Number = None
-    median_angstrom: Number = None
-    views_before: Views | None = None
-    settings: dict[str, Any] | None = None
-    seconds: Number = None
 
 
 class RunSummary(Part):

@@ -22,7 +22,8 @@ from ..splatting import voxelize
 from ..states import Classification, Movement, StateMap, States, Verdict, functions_at
 from ..states.models import Motion
 from .folder import RunFolder
-from .schema import Provenance, RunSummary, StatesSummary
+from .schema import Provenance, RunSummary
+from .searched import StatesSummary
 
 FORMAT = 1
 FRAMES = 20

@@ -14,17 +14,16 @@ from ..maps.mask_checks import resolutions_by_mask
 from ..provenance import provenance
 from ..reconstruction import Controls, FoundSolvent, Quality, Reconstruction, Refinement
 from ._worth import worth_summary
-from .schema import (
+from .measured import (
     Agreement,
     Contrast,
     Independence,
     NoiseSubstitution,
-    Provenance,
     Residual,
-    RunSummary,
     Solvent,
 )
-from .schema import Refinement as PoseRefinement
+from .schema import Provenance, RunSummary
+from .searched import Refinement as PoseRefinement
 
 THRESHOLDS = 0.5, 0.143
 
