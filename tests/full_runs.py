@@ -63,6 +63,7 @@ def fill_run(folder: RunFolder, seed: int = 1) -> None:
         "directional": {
             "cfar": 0.71, "scf": 0.93, "axes": axes.tolist(),
             "resolutions": (5.6 + 0.9 * slant + 0.05 * generator.normal(size=N_AXES)).tolist(),
+            "areas": (4.0 - slant).tolist(),
             "frequencies": s.tolist(), "cone_fsc_mean": half.tolist(),
             "cone_fsc_min": (half - 0.25 * s / s[-1] - 0.02).tolist(),
             "cone_fsc_max": np.clip(half + 0.1 * s / s[-1], None, 1).tolist(),

@@ -44,7 +44,7 @@ def _root(
 for command in (
     runs.reconstruct, runs.abinit, runs.refine, runs.demo, states.classify,
     states.motion, particles.check, particles.convert, particles.simulate,
-    results.view, results.report, results.postprocess, results.fsc, results.symmetrize,
-    results.voxelize,
+    results.view, results.report, results.postprocess, results.export, results.fsc,
+    results.symmetrize, results.voxelize,
 ):  # fmt: skip
     app.command(cls=Command)(grouped(command))

@@ -137,6 +137,25 @@ def symmetrize(
     run_symmetrize(source, out, symmetry, particles)
 
 
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help=".cif: pseudo-atoms with anisotropic displacements; .bild: ellipsoids for ChimeraX; "
+            ".ply: for viewers of 3-D Gaussian splatting.",
+        ),
+    ],
+) -> None:
+    """Write the Gaussians of a run for other programs, in the frame of its map."""
+    from ._export import run_export
+
+    run_export(run, out)
+
+
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
 ) -> None:

@@ -29,7 +29,6 @@ from ..report.deposition import Deposit, write_emdb, write_relion_halves
 from ..run_folder import RunFolder, RunSummary
 from ..run_folder.curves import of_mask
 from ..run_folder.measured import Guinier
-from ..validation.comparison import SOURCES
 from ._console import plain_console
 from ._maps import check_map_name
 from ._report import draw_report
@@ -220,15 +219,12 @@ def _write_gaussians(folder: RunFolder, out: Path, b_factor: float, grid: Grid) 
 
 
 def _deposit(judged: Judged) -> Deposit:
-    headline = judged.summary.resolution
     return Deposit(
         volume=judged.sharpened.map.numpy(),
         mask=judged.mask.numpy(),
         frequencies=judged.grid.shell_frequencies().tolist(),
         fsc=judged.masked.corrected.tolist(),
-        resolution="none" if headline is None else f"{headline:.2f} Å",
-        method=SOURCES.get(judged.summary.resolution_from or "", SOURCES["half-maps"]),
-        half_maps=str(resolution(judged.masked.corrected, judged.grid)),
+        half_maps=resolution(judged.masked.corrected, judged.grid).angstrom,
         low_pass=_angstrom(judged.sharpened.low_pass),
         b_factor=judged.sharpened.b_factor,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from rich.table import Table
@@ -13,13 +12,14 @@ from ..commands import pasted
 from ..estimate import Cost
 from ..particles import Particles
 from ..run_folder import RunFolder, RunSummary
-from ..validation.comparison import SOURCES
+from ..run_folder.headline import Headline, headline_of
 from ._console import duration, gigabytes, plain_console
 
 THRESHOLDS = "0.143", "0.5"
 CURVES = {
     "half-maps, masked and corrected": ("half-maps, corrected", "voxels, corrected"),
     "half-maps, unmasked": ("half-maps, unmasked", "voxels, unmasked"),
+    "Gaussians of one half, voxels of the other": ("cross, masked",),
 }
 
 
@@ -70,11 +70,14 @@ def print_result(run: RunFolder) -> None:
     summary = run.read_summary()
     console = plain_console()
     console.print()
-    nyquist = " (at Nyquist: the pixels limit it)" if summary.resolution_at_nyquist else ""
-    source = SOURCES.get(summary.resolution_from or "", "")
-    why = f": {source}" if summary.resolution is None else f"{nyquist}, from the {source}"
-    console.print(Text.assemble((f"Resolution {angstrom(summary.resolution)}", "bold"), why))
-    console.print(_resolutions(summary.resolutions or {}))
+    headline = headline_of(summary)
+    told = f"  {headline.source}" + (", at Nyquist" if headline.at_nyquist else "")
+    console.print(Text.assemble((f"Resolution {headline.angstrom}", "bold"), told))
+    for sentence in (headline.advice, headline.reason, headline.fsc_xml):
+        if sentence:
+            console.print(sentence)
+    console.print()
+    console.print(_resolutions(summary, headline))
     table = _table()
     for name, value in facts(summary).items():
         table.add_row(name, value)
@@ -118,19 +121,18 @@ def print_found_poses(run: RunFolder) -> None:
         console.print(f"Go on      {command} -o RUN")
 
 
-def _resolutions(resolutions: Mapping[str, Mapping[str, float | None]]) -> Table:
+def _resolutions(summary: RunSummary, headline: Headline) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     table.add_column("Å at FSC 0.143 / 0.5")
-    table.add_column("Gaussians", justify="right", style="bold")
+    table.add_column("Gaussians", justify="right")
     table.add_column("voxel baseline", justify="right")
+    table.add_row("headline", headline.number, "", style="bold")
+    found = summary.resolutions or {}
     for title, names in CURVES.items():
         cells = (
-            " / ".join(angstrom(resolutions[name][t], unit="") for t in THRESHOLDS)
-            for name in names
+            " / ".join(angstrom(found[name][t], unit="") for t in THRESHOLDS) for name in names
         )
         table.add_row(title, *cells)
-    cross = " / ".join(angstrom(resolutions["cross, masked"][t], unit="") for t in THRESHOLDS)
-    table.add_row("Gaussians of one half, voxels of the other", cross, "")
     return table
 
 
@@ -142,7 +144,7 @@ def facts(summary: RunSummary) -> dict[str, str]:
     return {
         "particles": f"{first + second:,} ({first:,} + {second:,} in the half-sets)",
         "Gaussians": f"{gaussians[0]:,} (half-maps {gaussians[1]:,} and {gaussians[2]:,}); "
-        f"{100 * (summary.scale_at_floor or 0.0):.0f} % of their scales at the floor of "
+        f"{100 * (summary.scale_at_floor or 0.0):.0f} % of their scales at the minimum of "
         f"{summary.smallest_scale_allowed or 0.0:.2f} Å",
         **_symmetry(summary),
         "contrast": f"protein {summary.contrast.used} in the images" if summary.contrast else "",

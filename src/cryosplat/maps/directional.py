@@ -78,6 +78,7 @@ class DirectionalFsc:
             "cfar": self.cfar,
             "axes": self.axes.tolist(),
             "resolutions": [r if math.isfinite(r) else None for r in self.resolutions.tolist()],
+            "areas": self.areas.tolist(),
             "worst_axis": worst.tolist(),
             "frequencies": self.frequencies.tolist(),
             "cone_fsc_mean": self.mean.tolist(),

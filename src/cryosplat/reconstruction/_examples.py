@@ -1,4 +1,4 @@
-"""The best and the worst images beside their projections: what weights look like."""
+"""The best, some and the worst images beside their projections: what weights look like."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..optics import processed
 from ..particles import Particles
 from ._worth import Worth
 
-EACH = 6  # of the best, and of the worst
+EACH = 4  # of the best, of those at random, and of the worst
 LOW_PASS = 20.0  # Angstrom, or
 LEAST_PIXELS = 5.0  # pixels where those are more: noise hides the rest
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """The m best and worst particles at ``index`` (m,), best first, worst last.
+    """Particles at ``index`` (m,): a third the best, a third at random, a third the worst.
 
     ``pictures`` (m, 3, d, d): image, projection of its own half-set's map, and what remains, low-passed
     and with protein bright.
@@ -40,14 +40,17 @@ def examples_of(
     grid: Grid,
     noise: NoiseModel,
 ) -> Examples:
-    """The particles of the highest and lowest odds in the most usual box.
+    """Particles of the highest odds, at random and of the lowest odds, in the most usual box.
 
     ``halves``: maps with protein bright; ``sign`` makes them the images'.
     """
     boxes = torch.from_numpy(particles.images.box_sizes)
     usable = (worth.odds.isfinite() & (boxes == particles.box_size)).nonzero().squeeze(1)
     order = usable[worth.odds[usable].argsort(descending=True)]
-    chosen = torch.cat([order[:EACH], order[max(EACH, len(order) - EACH) :]])
+    each = min(EACH, len(order) // 3)
+    between = order[each : len(order) - each]
+    some = between[torch.randperm(len(between), generator=torch.Generator().manual_seed(0))[:each]]
+    chosen = torch.cat([order[:each], some, order[len(order) - each :]])
     projectors = [VolumeProjector(sign * half, grid) for half in halves]
     pictures = {}
     for batch in particles.batches(chosen):

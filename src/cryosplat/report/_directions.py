@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -12,13 +13,12 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from ..appearance import BLUE, SCALE
+from ..appearance import BLUE
 from ._curves import frame
 from ._drawing import COLUMN, QUIET, SMALL, save, style
 from .evidence import Evidence, Panel
 
 COUNTS = LinearSegmentedColormap.from_list("counts", ("#eef3f6", "#7fb2d6", "#0d4f8b", "#08263f"))
-GOOD_TO_BAD = LinearSegmentedColormap.from_list("good to bad", SCALE)
 SPHERE = 2.02
 """Height of a sphere with its colour bar, in inches."""
 CELLS = 181, 91
@@ -42,36 +42,45 @@ def views_panel(run: Evidence) -> Panel | None:
     )
     return Panel(
         path, "Viewing directions",
-        f"{seen}; the fullest of {len(counts):,} equal-area cells holds "
+        f"{seen}. The most frequent of {len(counts):,} equal-area directions holds "
         f"{counts.max() / max(mean, 1e-9):.1f} times the mean of {mean:.1f} particles.",
     )  # fmt: skip
 
 
 def directional_panel(run: Evidence) -> Panel | None:
-    """The resolution along each direction, and the band of the FSC curves of all cones."""
+    """The area below the FSC along each direction, and the band of the FSC curves of all cones."""
     found = run.section("directional")
-    if not found.get("resolutions"):
+    areas = _numbers(found.get("areas") or [])
+    if not np.isfinite(areas).any() or not np.nanmax(areas) > 0.0:
         return None
-    values = _numbers(found["resolutions"])
-    if not np.isfinite(values).any():
-        return None
-    axes = np.asarray(found["axes"], float)
+    axes, shares = np.asarray(found["axes"], float), areas / np.nanmax(areas)
     path = run.figure("directions")
-    low, high = np.nanpercentile(values, (2, 98))
-    both = np.concatenate([axes, -axes]), np.concatenate([values, values])
-    limits = float(low), float(max(high, low * 1.02))
+    both = np.concatenate([axes, -axes]), np.concatenate([shares, shares])
     with _sphere_figure(path, 1.75 if found.get("cone_fsc_mean") else 0.0) as drawing:
-        _sphere(drawing, *both, GOOD_TO_BAD, limits, "resolution along direction (Å)")
+        low = min(0.9, np.floor(20 * np.nanmin(shares)) / 20)
+        _sphere(drawing, *both, COUNTS, (low, 1.0), "area below the FSC ÷ largest")
         if found.get("cone_fsc_mean"):
             _cones(drawing, run)
     cfar, scf = run.number("directional", "cfar"), run.number("directional", "scf")
-    scores = [f"cFAR {cfar:.2f} (uneven below 0.5)"] * bool(np.isfinite(cfar))
+    scores = [f"cFAR {cfar:.2f} (anisotropic below 0.5)"] * bool(np.isfinite(cfar))
     scores += [f"SCF {scf:.2f} (views missing below 0.81)"] * bool(np.isfinite(scf))
     return Panel(
         path, "Resolution by direction",
-        f"From {np.nanmin(values):.2f} to {np.nanmax(values):.2f} Å in cones of 20°. "
-        + "; ".join(scores) + ". Below: the half-map FSC of all cones, and their mean.",
+        f"{'; '.join(scores)}. {_range(found)}Above: the FSC along each direction, relative to the "
+        "best. Below: the half-map FSC in all cones of 20°, and its mean.",
     )  # fmt: skip
+
+
+def _range(found: dict[str, Any]) -> str:
+    """Best and worst resolution of any cone; empty where none is known."""
+    values = _numbers(found.get("resolutions") or [])
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return ""
+    low, high = f"{known.min():.2f}", f"{known.max():.2f}"
+    if low == high:
+        return f"All directions reach {low} Å. "
+    return f"From {low} to {high} Å. "
 
 
 def _cones(drawing: Figure, run: Evidence) -> None:

@@ -25,6 +25,7 @@ FORMATS = (".png", ".svg", ".pdf")
 COLUMN = 3.0
 """Width of a `panel` in inches: a phone's screen, or a third of a desktop's page."""
 LEGEND_ROW = 0.163
+MARGIN = 0.02  # inches beside the labels of a panel
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
@@ -98,8 +99,21 @@ def panel(path: Path, height: float = 2.0, rows: int = 0) -> Iterator[tuple[Figu
         axes = drawing.add_axes(rectangle)
         axes.spines[["top", "right"]].set_visible(False)
         yield drawing, axes
+        _keep_labels_inside(drawing)
         for suffix in (".svg", ".png"):
             save(drawing, path.with_name(path.name + suffix))
+
+
+def _keep_labels_inside(drawing: Figure) -> None:
+    """Narrow the axes of a panel whose tick labels or titles would be cut at its sides."""
+    whole = drawing.bbox.padded(-MARGIN * drawing.dpi)
+    for axes in drawing.axes:
+        box = axes.get_tightbbox()
+        if box is not None:
+            left, right = max(0.0, whole.x0 - box.x0), max(0.0, box.x1 - whole.x1)
+            x, y, width, height = axes.get_position().bounds
+            x, width = x + left / drawing.bbox.width, width - (left + right) / drawing.bbox.width
+            axes.set_position((x, y, width, height))
 
 
 def legend(drawing: Figure, axes: Axes, columns: int = 1) -> None:

@@ -27,10 +27,10 @@ def unseen_panel(run: Evidence) -> Panel | None:
         _draw_steps(axes, trials)
         legend(drawing, axes)
     return Panel(
-        path, "Control 3: unseen particles",
-        "Likelihood of the other half-set’s particles, which the fit does not see, in percent from "
-        "the best. It decides nothing: where it falls the fit learns noise, where it still rises at "
-        "the end the fit has not arrived.",
+        path, "Unseen particles",
+        "Log-likelihood of the other half-set’s particles, which the fit does not use, relative to its "
+        "best value. If it falls, the fit learns noise; if it still rises at the end, the fit has not "
+        "converged.",
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def _draw_steps(axes: Axes, trials: list[NDArray[np.float64]]) -> None:
     axes.set_xlabel("step")
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_ylabel("unseen (%)")
+    axes.set_ylabel("likelihood (%)")
 
 
 def gaussians_panel(run: Evidence) -> Panel | None:
@@ -78,20 +78,20 @@ def gaussians_panel(run: Evidence) -> Panel | None:
             _histogram(part, values, title, marks)
     floor = run.number("scale_at_floor")
     narrow = (
-        f" {100 * floor:.0f} % of the widths lie at the floor of "
+        f" {100 * floor:.0f} % of the widths are at the minimum of "
         f"{run.number('smallest_scale_allowed'):.2f} Å, below which Gaussians would alias."
         if np.isfinite(floor)
         else ""
     )
     return Panel(
         path, "The Gaussians",
-        f"{len(mass):,} of them, {np.median(width):.2f} Å wide in the median.{narrow}",
+        f"{len(mass):,} Gaussians, median width {np.median(width):.2f} Å.{narrow}",
     )  # fmt: skip
 
 
 def _floor(run: Evidence) -> dict[str, float]:
     floor = run.number("smallest_scale_allowed")
-    return {"floor": floor} if np.isfinite(floor) else {}
+    return {"minimum": floor} if np.isfinite(floor) else {}
 
 
 def _histogram(
@@ -133,17 +133,16 @@ def uncertainty_panel(run: Evidence) -> Panel | None:
         axes.set_ylabel("% of the Gaussians")
         axes.set_xlim(bins[0], bins[-1])
     amplitude = run.number("uncertainty", "median_amplitude")
-    told = f", an amplitude to {100 * amplitude:.0f} %" if np.isfinite(amplitude) else ""
+    told = f", amplitude error {100 * amplitude:.0f} %" if np.isfinite(amplitude) else ""
     matched = run.number("uncertainty", "matched")
     share = (
-        f" {100 * matched:.0f} % of the Gaussians have a partner in the other half."
+        f" {100 * matched:.0f} % of the Gaussians are matched in both half-maps."
         if np.isfinite(matched)
         else ""
     )
     return Panel(
         path, "Uncertainty of the Gaussians",
-        f"From the two halves: in the median a position is known to {np.median(sigma):.2f} Å"
-        f"{told}.{share}",
+        f"Median positional error {np.median(sigma):.2f} Å{told}, from the half-maps.{share}",
     )  # fmt: skip
 
 

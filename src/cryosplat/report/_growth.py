@@ -52,13 +52,12 @@ def _caption(found: dict) -> str:
     starts = found.get("starts", [])
     worth = ", ".join(f"{start.get('gain', math.nan):.2f}" for start in starts)
     told = (
-        f"Projections along z. First maps explain {found.get('unseen_images', 0):,} images that no map "
-        f"was made from by {worth} nats an image better than noise does; the map comes from number "
-        f"{found.get('chosen', 0) + 1}."
+        f"Projections along z. Gain of each start over noise, on {found.get('unseen_images', 0):,} "
+        f"held-out images: {worth} nats per image; start {found.get('chosen', 0) + 1} was used."
     )
     if not found.get("found"):
-        return f"{told} That is no more than chance, or than a round blob: no structure was found."
+        return f"{told} That is no more than chance or a round blob gives: no structure was found."
     return (
-        f"{told} Its hand is not known: the mirror image explains the images equally well "
-        "(--hand flip)."
+        f"{told} The handedness is unknown: the mirror image (--hand flip) explains the images equally "
+        "well."
     )

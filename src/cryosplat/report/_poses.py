@@ -31,8 +31,8 @@ def pose_panels(run: Evidence) -> list[Panel]:
         panels.append(
             fsc_panel(
                 run, "poses_fsc", CURVES, "FSC before and after",
-                "Gaussians of one half-set against voxels of the other, with the given poses and with "
-                "the refined ones. Both are quick fits, made while refining.",
+                "Gaussians of one half-set against voxels of the other, with the poses as given and as "
+                "refined. Both are quick fits, made during refinement.",
             )
         )  # fmt: skip
     return panels
@@ -44,10 +44,10 @@ def pose_fact(run: Evidence) -> str:
     if not found:
         return ""
     if found.get("verdict") != "refined":
-        return "as given: refining them gained nothing"
+        return "as given; refinement gained nothing"
     best = found["rounds"][found["best"]]
     return (
-        f"refined, by {found['median_degrees']:.2f}° and {found['median_angstrom']:.2f} Å (medians); "
+        f"refined by {found['median_degrees']:.2f}° and {found['median_angstrom']:.2f} Å (medians); "
         f"unseen images {best['gain']:.2f} ± {best['gain_deviation']:.2f} nats likelier"
     )
 
@@ -85,11 +85,11 @@ def _moved_panel(run: Evidence, degrees: Floats, angstrom: Floats) -> Panel:
     errors = ""
     if all(isinstance(last.get(k), float) and math.isfinite(last[k]) for k in ("angle", "shift")):
         errors = (
-            f" The given poses seem to have been off by {last['angle']:.2f}° about each axis and "
+            f" Estimated error of the given poses: {last['angle']:.2f}° about each axis and "
             f"{last['shift']:.2f} Å along each."
         )
     return Panel(
         path, "How far poses moved",
-        f"Half of the particles were turned by more than {np.median(degrees):.2f}°, and moved by more "
-        f"than {np.median(angstrom):.2f} Å.{errors} Each half-set was refined against its own maps.",
+        f"Median change {np.median(degrees):.2f}° and {np.median(angstrom):.2f} Å.{errors} Each "
+        f"half-set was refined against its own maps.",
     )  # fmt: skip

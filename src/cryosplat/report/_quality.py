@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
+from pathlib import Path
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from ..appearance import BLUE, SKY, VERMILION, on_scale
+from ..appearance import BLUE, SKY, VERMILION, contour_level, on_scale
 from ._curves import fsc_panel
-from ._drawing import QUIET, legend, panel
+from ._drawing import legend, panel
 from .evidence import Evidence, Panel
 from .surface import Painted
 
@@ -52,29 +53,35 @@ def guinier_panel(run: Evidence) -> Panel | None:
     )  # fmt: skip
 
 
+def painted_file(run: Evidence) -> Path:
+    """The local resolution that may be believed: the voxels', or the mixtures' where there is none."""
+    folder = run.folder
+    voxels = folder.local_resolution_voxels
+    return voxels if voxels.exists() else folder.local_resolution
+
+
 def local_resolution(run: Evidence) -> Painted | None:
-    """The local resolution as a quantity to paint, its colours from the 5th to 95th percentile."""
-    volume = run.map(run.folder.local_resolution)
-    if volume is None:
+    """Local resolution of the voxels as a quantity to paint: 5th to 95th percentile of the molecule."""
+    volume = run.map(painted_file(run))
+    inside = None if volume is None else _inside(run, volume)
+    if volume is None or inside is None or not len(inside):
         return None
-    inside = _inside(run, volume)
-    if not len(inside):
-        return None
-    low, high = (run.number("local_resolution", key) for key in ("q05", "q95"))
-    if not (math.isfinite(low) and math.isfinite(high)):
-        low, high = (float(v) for v in np.percentile(inside, (5, 95)))
+    low, high = (float(v) for v in np.percentile(inside, (5, 95)))
     return Painted(volume, low, max(high, 1.02 * low))
 
 
 def _inside(run: Evidence, volume: np.ndarray) -> np.ndarray:
-    """Known values inside the mask."""
-    mask = run.map(run.folder.mask)
+    """Known values in the surface that is shown, or in the mask where there is none."""
+    shown, mask = run.map(run.folder.map), run.map(run.folder.mask)
+    level = 0.0 if shown is None else contour_level(shown)
     known = np.isfinite(volume) & (volume > 0)
+    if shown is not None and level > 0.0 and (known & (shown >= level)).any():
+        return volume[known & (shown >= level)]
     return volume[known & (mask > 0.5)] if mask is not None else volume[known]
 
 
 def local_panel(run: Evidence) -> Panel | None:
-    """Histogram of the local resolution inside the mask, in the colours of the surface."""
+    """Histogram of the local resolution in the molecule, in the colours of the surface."""
     painted = local_resolution(run)
     if painted is None:
         return None
@@ -82,26 +89,27 @@ def local_panel(run: Evidence) -> Panel | None:
     path = run.figure("local_resolution")
     with panel(path) as (_, axes):
         low, high = np.percentile(values, (0.5, 99.0))
-        counts, edges = np.histogram(values, np.linspace(low, max(high, low + 0.1), 40))
+        edges = np.linspace(low, max(high, low + 0.1), 40)
         middles = 0.5 * (edges[1:] + edges[:-1])
+        counts = np.histogram(values.clip(edges[0], edges[-1]), edges)[0]
         colours = on_scale(middles, painted.low, painted.high)
         axes.bar(middles, 100 * counts / len(values), np.diff(edges), color=colours)
-        axes.axvline(run.number("resolution"), color=QUIET, lw=0.8, ls=(0, (2, 2)))
         axes.set_xlabel("local resolution (Å)")
-        axes.set_ylabel("% of the mask")
+        axes.set_ylabel("% of the molecule")
         axes.set_xlim(edges[0], edges[-1])
     window = run.number("local_resolution", "window_angstrom")
     told = f" in windows of {window:.0f} Å" if math.isfinite(window) else ""
-    voxels = run.map(run.folder.local_resolution_voxels)
+    ours = run.map(run.folder.local_resolution)
     beside = (
-        f" From the voxel halves: {np.median(_inside(run, voxels)):.2f} Å."
-        if voxels is not None and len(_inside(run, voxels))
+        f" The half-maps of Gaussians give {np.median(_inside(run, ours)):.2f} Å: too optimistic, as "
+        "they share a prior."
+        if ours is not None and ours is not painted.volume and len(_inside(run, ours))
         else ""
     )
     return Panel(
         path, "Local resolution",
-        f"Median {np.median(values):.2f} Å, nine tenths from {np.percentile(values, 5):.2f} to "
-        f"{np.percentile(values, 95):.2f} Å{told}; dashed: the map as a whole.{beside}",
+        f"Voxel half-maps, FSC 0.5{told}: median {np.median(values):.2f} Å, 90 % between "
+        f"{painted.low:.2f} and {painted.high:.2f} Å.{beside}",
     )  # fmt: skip
 
 
@@ -113,7 +121,7 @@ def model_panel(run: Evidence) -> Panel | None:
     told = f"0.5 is crossed at {half:.2f} Å. " if math.isfinite(half) else ""
     return fsc_panel(
         run, "model_fsc", ("map with model", "map with truth, from half-maps"), "Map with model",
-        f"{told}A model agrees with a true map up to where the half-maps predict.",
+        f"{told}A correct model agrees with the map as far as the half-maps predict.",
     )  # fmt: skip
 
 

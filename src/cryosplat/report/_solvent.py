@@ -32,9 +32,9 @@ def solvent_panel(run: Evidence) -> Panel | None:
     errors = run.number("solvent", "contrast_error"), run.number("solvent", "b_factor_error")
     return Panel(
         path, "Water around the molecule",
-        f"Images show H(s) = 1 - k exp(-B s²/4) times the molecule: k {k:.2f} ± {errors[0]:.2f}, "
-        f"B {b:,.0f} ± {errors[1]:,.0f} Å². map.mrc includes it, as the maps of other programs do; "
-        f"gaussians.ply is the molecule without it.",
+        f"The images show the molecule times H(s) = 1 - k exp(-B s²/4), with k {k:.2f} ± "
+        f"{errors[0]:.2f}, B {b:,.0f} ± {errors[1]:,.0f} Å². map.mrc includes the water, as maps of "
+        f"other programs do; gaussians.ply does not.",
     )  # fmt: skip
 
 

@@ -1,16 +1,20 @@
-"""Panels about single particles: how much they count, and what the best and the worst look like."""
+"""Panels about single particles: how much they count, and what they look like."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from ..appearance import BLUE, VERMILION
 from ..io.mrc import StackFile
 from ._drawing import QUIET, SMALL, panel, save, style
 from .evidence import Evidence, Panel
 
-ROWS = "image", "projection", "rest"
+ROWS = "image", "projection", "residual"
+GROUPS = "best", "random", "worst"
 LIMIT = 99.5  # percentile of the pixels' size that is drawn black or white
 
 
@@ -38,47 +42,58 @@ def weights_panel(run: Evidence) -> Panel | None:
         for one in (axes, lower):
             one.set_ylabel("particles")
     share = 100.0 * float(np.mean(found.get("shares") or [np.nan]))
-    used = "used in the map" if found.get("used") else "not used: too alike to matter"
+    used = "used in the map" if found.get("used") else "not used: they make no difference"
     return Panel(
         path, "Weights and scales of particles",
-        f"By the map of its own half-set, {share:.1f} % of the images hold this particle; the others "
-        f"hold noise or something else. Weights and scales are {used}.",
+        f"Judged by the map of their own half-set, {share:.1f} % of the images show this particle; the "
+        f"others show noise or something else. Weights and scales are {used}.",
     )  # fmt: skip
 
 
 def examples_panel(run: Evidence) -> Panel | None:
-    """The best and the worst images, their projections and what remains."""
+    """The best, some and the worst images, their projections and what remains."""
     names = run.section("worth").get("examples") or []
-    if not names or not run.folder.examples.exists():
+    each = len(names) // len(GROUPS)
+    if not each or not run.folder.examples.exists():
         return None
     stack = StackFile(run.folder.examples)
     pictures = stack.read(np.arange(3 * len(names))).reshape(len(names), 3, *stack.shape)
     path = run.figure("examples")
-    best = -(-len(names) // 2)
     with style(SMALL):
-        drawing = Figure(figsize=(7.4, 2.55), facecolor="none")
-        for column, (images, (_, row, weight, scale)) in enumerate(
-            zip(pictures, names, strict=True)
-        ):
-            limit = float(np.percentile(np.abs(images[0]), LIMIT)) or 1.0
-            for line, image in enumerate(images):
-                left = 0.055 + (0.93 * column + 0.3 * (column >= best)) / (len(names) + 0.3)
-                axes = drawing.add_axes(
-                    (left, 0.615 - 0.29 * line, 0.88 / (len(names) + 0.3), 0.275)
-                )
-                axes.imshow(image, cmap="gray", vmin=-limit, vmax=limit, origin="lower")
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.spines[:].set_visible(False)
-                if column == 0:
-                    axes.set_ylabel(ROWS[line])
-                if line == 0:
-                    told = f"row {row}\n{weight or 0.0:.2f} · {scale or 0.0:.2f}"
-                    axes.set_title(told, fontsize=6.0, pad=2.0)
+        drawing = Figure(figsize=(9.0, 2.75), facecolor="none")
+        groups = drawing.subfigures(1, len(GROUPS), wspace=0.0)
+        for group, part in enumerate(groups):
+            part.set_facecolor("none")
+            part.text(0.02, 0.97, GROUPS[group], va="top", fontweight="bold")
+            grid = part.subplots(
+                len(ROWS), each, squeeze=False,
+                gridspec_kw={"left": 0.10, "right": 0.99, "bottom": 0.01, "top": 0.80,
+                             "wspace": 0.05, "hspace": 0.05},
+            )  # fmt: skip
+            for column in range(each):
+                _draw_example(grid[:, column], pictures, names, group * each + column)
+            for axes, row in zip(grid[:, 0], ROWS, strict=True):
+                axes.set_ylabel(row, fontsize=7.0)
         for suffix in (".svg", ".png"):
             save(drawing, path.with_name(path.name + suffix))
     return Panel(
-        path, "Best and worst images",
-        "Left those that agree best with the map of their own half-set, right those that agree "
-        "least, low-passed: image, projection, and image less projection. Above: weight · scale.",
+        path, "Particles: best, random, worst",
+        "Sorted by agreement with the map of their own half-set, low-passed: image, projection of the "
+        "map, and residual. Above each: its row in the particle file, weight and scale.",
+        wide=True,
     )  # fmt: skip
+
+
+def _draw_example(
+    column: NDArray[np.object_], pictures: NDArray[np.float32], names: list[Any], number: int
+) -> None:
+    """Image, projection and residual, one below the other, in one grey scale."""
+    _, row, weight, scale = names[number]
+    limit = float(np.percentile(np.abs(pictures[number, 0]), LIMIT)) or 1.0
+    for axes, image in zip(column, pictures[number], strict=True):
+        axes.imshow(image, cmap="gray", vmin=-limit, vmax=limit, origin="lower")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    title = f"{row:,}\n{weight or 0.0:.2f} · {scale or 0.0:.2f}"
+    column[0].set_title(title, fontsize=6.5, pad=2.0)

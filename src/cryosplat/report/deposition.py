@@ -7,46 +7,58 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..appearance import contour_level
+from ..io.atomic import replacing
 from ..io.fsc import write_fsc_xml
 from ..io.mrc import read_map, write_map
 from ..run_folder import RunFolder, write_text
+from ..run_folder.headline import headline_of
+from .pictures import as_png, reach_of
+from .surface import OBLIQUE, Surface, surface_picture
 
 PathLike = str | os.PathLike[str]
 
 RELION_HALVES = "run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc"
+WIDTH = 96  # characters of a line
+IMAGE = 500  # pixels, as the EMDB asks
 README = """\
-What is in this folder, for deposition at the EMDB
-==================================================
+Files for deposition at the EMDB
+================================
 All maps have the same box ({box} x {box} x {box} voxels), pixel size ({pixel:.4f} Å) and origin
 (0, 0, 0), so that they superimpose as the EMDB asks.
 
-map.mrc          Primary map: map_unsharpened.mrc, weighted by its FSC, sharpened with a B-factor
-                 of {b_factor:.1f} Å², low-passed at {low_pass}. No mask is applied.
-                 Recommended contour level: {level:.4g}
-half_map_1.mrc   Half-map 1, of half of the particles: unfiltered, unsharpened, unmasked.
-half_map_2.mrc   Half-map 2, of the other half.
-map_unsharpened.mrc
-                 Additional map: all particles, unfiltered, unsharpened, unmasked.
-mask.mrc         The mask of the FSC: soft, values 0 to 1.
-fsc.xml          FSC of the half-maps under mask.mrc, corrected for the mask by random phases
-                 (Chen et al. 2013, Ultramicroscopy 135, 24-35).
+file                 role in the form                    recommended contour level
+map.mrc              primary map                         {level:.4g}
+half_map_1.mrc       half-map 1                          {half_level:.4g}
+half_map_2.mrc       half-map 2                          {half_level:.4g}
+map_unsharpened.mrc  additional map                      {plain_level:.4g}
+mask.mrc             mask                                0.5
+fsc.xml              FSC
+image.png            image, {image} x {image} pixels
+
+map.mrc is map_unsharpened.mrc, weighted by its FSC, sharpened with a B-factor of {b_factor:.1f} Å² and
+low-passed at {low_pass}; no mask is applied. The half-maps are unfiltered, unsharpened and unmasked.
+fsc.xml is the FSC of the half-maps under mask.mrc, corrected for the mask by random phases (Chen et
+al. 2013, Ultramicroscopy 135, 24-35). image.png shows map.mrc at its contour level.
 
 For the form
 ------------
-Resolution                  {resolution}
-Taken from                  {method}
-FSC 0.143 of the half-maps  {half_maps}
-Particles                   {particles}
-Symmetry imposed            C1
-Reconstruction software     cryosplat {version}
+Resolution               {resolution}
+Resolution method        {method}
+Particles                {particles}
+Symmetry imposed         {symmetry}
+Reconstruction software  cryosplat {version}
 
+{advice}
+{why}
 The maps are mixtures of Gaussians, fitted to each half-set by itself. Such a model is smooth and
-mostly positive by construction, which can raise half-map FSC; the run's report.html compares it
+mostly positive by construction, which can raise the half-map FSC; the run's report.html compares it
 with a voxel reconstruction of the same half-sets and with noise put in its place.
 """
 
@@ -56,24 +68,22 @@ class Deposit:
     """What a deposition needs beside the files of the run.
 
     ``volume`` is the sharpened map and ``mask`` that of the FSC, both (d, d, d); ``frequencies``
-    (1/Angstrom) and ``fsc`` hold one value per shell. As read by people: ``resolution`` and
-    ``method``, the headline and where it comes from, ``half_maps``, where ``fsc`` falls below
-    0.143, and ``low_pass``, where the map was filtered. ``b_factor`` in square Angstrom.
+    (1/Angstrom) and ``fsc`` hold one value per shell, and ``half_maps`` (Angstrom) is where ``fsc``
+    falls below 0.143. ``low_pass``, where the map was filtered, as read by people. ``b_factor`` in
+    square Angstrom.
     """
 
     volume: NDArray[np.float32]
     mask: NDArray[np.float32]
     frequencies: list[float]
     fsc: list[float]
-    resolution: str
-    method: str
-    half_maps: str
+    half_maps: float
     low_pass: str
     b_factor: float
 
 
 def write_emdb(run: RunFolder, folder: PathLike, deposit: Deposit) -> Path:
-    """Fill the new ``folder`` with the maps, the FSC and a README for a deposition at the EMDB.
+    """Fill the new ``folder`` with maps, FSC, image and a README for a deposition at the EMDB.
 
     Raises
     ------
@@ -81,30 +91,42 @@ def write_emdb(run: RunFolder, folder: PathLike, deposit: Deposit) -> Path:
         ``folder`` exists and is not empty, or cannot be written.
     """
     summary = run.read_summary()
-    box, pixel = summary.box_size, summary.pixel_size
+    headline, pixel = headline_of(summary, deposit.half_maps), summary.pixel_size
+    copies = {run.map: "map_unsharpened", run.half1: "half_map_1", run.half2: "half_map_2"}
+    maps = {name: read_map(source).data for source, name in copies.items()}
     with RunFolder.create(folder) as new:
         write_map(new.path / "map.mrc", deposit.volume, pixel, "sharpened")
         write_map(new.path / "mask.mrc", deposit.mask, pixel, "mask of the FSC")
-        for source, name in (
-            (run.map, "map_unsharpened.mrc"),
-            (run.half1, "half_map_1.mrc"),
-            (run.half2, "half_map_2.mrc"),
-        ):
-            write_map(new.path / name, read_map(source).data, pixel, f"{source.name} of a run")
+        for source, name in copies.items():
+            write_map(new.path / f"{name}.mrc", maps[name], pixel, f"{source.name} of a run")
         write_fsc_xml(
             new.path / "fsc.xml", deposit.frequencies, deposit.fsc,
             "FSC of half-maps, masked and corrected",
         )  # fmt: skip
+        level = contour_level(deposit.volume)
+        with replacing(new.path / "image.png") as stream:
+            stream.write(_image(deposit.volume, level))
         versions = summary.provenance.versions if summary.provenance else {}
         text = README.format(
-            box=box, pixel=pixel, b_factor=deposit.b_factor, low_pass=deposit.low_pass,
-            level=contour_level(deposit.volume), resolution=deposit.resolution,
-            method=deposit.method, half_maps=deposit.half_maps,
-            particles=summary.n_particles or "unknown",
-            version=versions.get("cryosplat", ""),
+            box=summary.box_size, pixel=pixel, image=IMAGE, b_factor=deposit.b_factor,
+            low_pass=deposit.low_pass, level=level, plain_level=contour_level(maps["map_unsharpened"]),
+            half_level=contour_level(0.5 * (maps["half_map_1"] + maps["half_map_2"])),
+            resolution=headline.angstrom, method=headline.method or "none",
+            particles=summary.n_particles or "unknown", symmetry=summary.symmetry,
+            version=versions.get("cryosplat", ""), advice=fill(headline.advice, WIDTH),
+            why=fill(headline.fsc_xml, WIDTH) + "\n" if headline.fsc_xml else "",
         )  # fmt: skip
         write_text(new.path / "README.txt", text)
         return new.commit().path
+
+
+def _image(volume: NDArray[np.float32], level: float) -> bytes:
+    """The surface from aside, on white."""
+    picture = Image.new("RGBA", (IMAGE, IMAGE), "white")
+    if level > 0.0:
+        surface = Surface.of(volume, level, reach_of(volume, level))
+        picture.alpha_composite(Image.fromarray(surface_picture(surface, OBLIQUE, IMAGE)))
+    return as_png(picture.convert("RGB"))
 
 
 def write_relion_halves(

@@ -13,37 +13,41 @@ from numpy.typing import NDArray
 from ..io.mrc import read_map
 from ..io.ply import PlyMixture, read_ply
 from ..run_folder import RunFolder
+from ..run_folder.headline import Headline, headline_of
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One figure of the page: its files are ``path``.svg and .png, or .png alone where raster."""
+    """One figure of the page, in files ``path``.svg and .png; ``wide``: as wide as the page."""
 
     path: Path
     title: str
     caption: str
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A run's ``summary`` (run.json), FSC ``curves`` at ``frequencies`` (1/Angstrom), and maps."""
+    """A run's ``summary`` (run.json), ``headline``, FSC ``curves`` at ``frequencies`` (1/Å), maps."""
 
     folder: RunFolder
     summary: dict[str, Any]
     frequencies: Floats
     curves: dict[str, Floats]
+    headline: Headline
     _maps: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
 
     @staticmethod
     def read(folder: RunFolder) -> Evidence:
         """Raises `InputError` where there is no run, or its files cannot be read."""
-        summary = folder.read_summary().model_dump(exclude_none=True)
+        summary = folder.read_summary()
         frequencies, curves = folder.read_fsc_csv() if folder.fsc_csv.exists() else ([], {})
         return Evidence(
-            folder, summary, np.array(frequencies), {k: np.array(v) for k, v in curves.items()}
-        )
+            folder, summary.model_dump(exclude_none=True), np.array(frequencies),
+            {k: np.array(v) for k, v in curves.items()}, headline_of(summary),
+        )  # fmt: skip
 
     @property
     def box_size(self) -> int:

@@ -15,7 +15,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from ._drawing import COLOURS, DASHES, INK, QUIET, figure, spread
+from ._drawing import COLOURS, DASHES, QUIET, figure, spread
 
 NICE_ANGSTROM = (100, 50, 20, 10, 5, 4, 3, 2, 8, 6, 30, 15, 3.5, 2.5, 12, 7, 9, 1.8, 1.5, 1.2, 1)
 """Ticks of the resolution axis, the most welcome first."""
@@ -197,86 +197,4 @@ def _scale_bar(axes: Axes, pixels: int, pixel_size: float) -> None:
     axes.text(
         x, y + 0.025, f"{length} Å", color="white", fontsize=7.5, va="bottom",
         transform=axes.transAxes,
-    )  # fmt: skip
-
-
-def convergence_figure(
-    path: str | os.PathLike[str],
-    steps: ArrayLike,
-    likelihoods: Mapping[str, ArrayLike],
-    stages: Mapping[int, str] | None = None,
-    chosen: int | None = None,
-) -> Path:
-    """Log-likelihood against step, the higher the better; typically 'training' and 'held out'.
-
-    ``likelihoods`` maps labels to values at ``steps`` (n,), NaN where not evaluated, the held-out
-    one last: its best value becomes the zero. The first steps, which dwarf the rest, run out of
-    the picture. ``stages`` maps the step at which each stage of
-    the fit begins to its name; ``chosen`` is the step whose model was kept.
-
-    Raises
-    ------
-    InputError
-        There are no curves, or their lengths differ from that of ``steps``.
-    OutputError
-        The file cannot be written.
-    """
-    steps = np.asarray(steps, float)
-    values = {label: np.asarray(curve, float) for label, curve in likelihoods.items()}
-    wrong = {label: c.shape for label, c in values.items() if c.shape != steps.shape}
-    if wrong or not values or steps.ndim != 1 or len(steps) == 0:
-        raise InputError(
-            f"{path}: likelihood curves have shapes {wrong}, expected at least one curve and "
-            f"{steps.shape} for all, one value a step."
-        )
-    held_out = list(values.values())[-1]
-    best = np.nanmax(held_out) if np.isfinite(held_out).any() else 0.0
-    values = {label: curve - best for label, curve in values.items()}
-    with figure(path, 7.6, 3.6) as drawing:
-        axes = drawing.add_axes((0.115, 0.145, 0.675, 0.745))
-        axes.set_xlim(steps[0], max(float(steps[-1]), steps[0] + 1.0))
-        axes.set_ylim(*_limits(list(values.values())))
-        for step, name in (stages or {}).items():
-            if step > steps[0]:
-                axes.axvline(step, color=QUIET, lw=0.6, ls=(0, (2, 2)))
-            axes.annotate(
-                name, (step, 1.0), xycoords=axes.get_xaxis_transform(), xytext=(3, 3),
-                textcoords="offset points", color=QUIET, fontsize=8,
-            )  # fmt: skip
-        for i, curve in enumerate(values.values()):
-            known = np.isfinite(curve)
-            axes.plot(
-                steps[known], curve[known], color=COLOURS[i % len(COLOURS)],
-                ls=DASHES[i % len(DASHES)], lw=1.8, clip_on=True,
-                marker="o" if known.sum() < 40 else "", ms=3,
-            )  # fmt: skip
-        if chosen is not None:
-            _mark_chosen(axes, steps, held_out - best, chosen)
-        _label_ends(axes, list(values), [_last(steps, c) for c in values.values()])
-        axes.set_xlabel("step")
-        axes.set_ylabel("log-likelihood over the best held-out")
-        axes.spines[["top", "right"]].set_visible(False)
-    return Path(path)
-
-
-def _limits(curves: list[NDArray[np.float64]]) -> tuple[float, float]:
-    """The range of all curves in their later three quarters, and as much below."""
-    later = [curve[len(curve) // 4 :] for curve in curves]
-    known = np.concatenate([c[np.isfinite(c)] for c in later])
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    room = (high - low) or 1.0
-    return low - 0.7 * room, high + 0.1 * room
-
-
-def _mark_chosen(
-    axes: Axes, steps: NDArray[np.float64], curve: NDArray[np.float64], chosen: int
-) -> None:
-    known = np.isfinite(curve)
-    if not known.any():
-        return
-    height = float(np.interp(chosen, steps[known], curve[known]))
-    axes.plot([chosen], [height], "o", ms=8, mfc="none", mec=INK, mew=1.2, zorder=9)
-    axes.annotate(
-        f"kept: step {chosen}", (chosen, height), xytext=(0, -16), textcoords="offset points",
-        ha="right" if chosen > 0.6 * steps[-1] else "left", fontsize=8,
     )  # fmt: skip

@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..run_folder import write_text
 from . import wording
 from ._quality import local_resolution
 from .evidence import Evidence, Panel
+from .glossary import Glossary
 from .pictures import Tile, local_sections, sections, surfaces
 
 HERE = Path(__file__).parent
@@ -36,18 +37,15 @@ class Chapter:
 
 def write_page(run: Evidence, chapters: list[Chapter]) -> None:
     """Write ``report.html``; the figures of ``chapters`` exist already."""
-    template = template_of("page.html")
-    target = run.folder.target or run.folder.path
     found = wording.findings(run)
     pictures = surfaces(run)
     painted = local_resolution(run)
-    text = template.render(
-        name=target.name,
-        program=f"cryosplat {run.section('provenance').get('versions', {}).get('cryosplat', '')}",
-        date=str(run.section("provenance").get("date", ""))[:16].replace("T", " "),
-        source=Path(str(run.summary.get("particles", ""))).name,
-        style=(HERE / "page.css").read_text("utf-8"),
-        headline=wording.headline(run),
+    render_page(
+        run,
+        "page.html",
+        title=f"{_name(run)}: {run.headline.angstrom}",
+        chapters=chapters,
+        headline=run.headline,
         findings=found,
         verdict=wording.verdict(run, found),
         facts=wording.facts(run),
@@ -56,25 +54,43 @@ def write_page(run: Evidence, chapters: list[Chapter]) -> None:
         colours=None if painted is None else (f"{painted.low:.1f}", f"{painted.high:.1f}"),
         sections=sections(run),
         local=local_sections(run),
-        chapters=[chapter for chapter in chapters if chapter.panels],
         resolutions=wording.resolutions(run),
         data=wording.data_table(run),
         settings=wording.settings_table(run),
         timings=wording.timings_table(run),
+    )
+
+
+def render_page(
+    run: Evidence, template: str, title: str, chapters: list[Chapter], **values: object
+) -> None:
+    """Write ``report.html`` from a template of this folder that fills the blocks of ``base.html``."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    glossary = Glossary()
+    environment.filters |= {"embedded": embedded, "drawn": drawn, "explained": glossary.explained}
+    environment.globals["words"] = glossary.words
+    origin = run.section("provenance")
+    text = environment.get_template(template).render(
+        title=title,
+        name=_name(run),
+        source=Path(str(run.summary.get("particles", ""))).name,
+        program=f"cryosplat {origin.get('versions', {}).get('cryosplat', '')}",
+        date=str(origin.get("date", ""))[:16].replace("T", " "),
+        style=(HERE / "page.css").read_text("utf-8"),
+        chapters=[chapter for chapter in chapters if chapter.panels],
+        command=origin.get("command", ""),
+        directory=origin.get("working_directory", ""),
         origin=wording.origin_table(run),
-        command=run.section("provenance").get("command", ""),
-        directory=run.section("provenance").get("working_directory", ""),
+        **values,
     )
     write_text(run.folder.report, UNITS.sub("\u00a0\\1", text))
 
 
-def template_of(name: str) -> Template:
-    """A template of this folder, with what pages are made of."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"embedded": embedded, "drawn": drawn}
-    return environment.from_string((HERE / name).read_text("utf-8"))
+def _name(run: Evidence) -> str:
+    return (run.folder.target or run.folder.path).name
 
 
 def embedded(tile: Tile) -> str:

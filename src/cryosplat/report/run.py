@@ -16,7 +16,7 @@ from ._solvent import solvent_panel
 from ._worth import examples_panel, weights_panel
 from .chimerax import write_chimerax
 from .evidence import Evidence, Panel
-from .figures import convergence_figure, fsc_figure, slices_figure
+from .figures import fsc_figure, slices_figure
 from .page import Chapter, write_page
 from .states import write_states_page
 
@@ -62,21 +62,21 @@ def _chapters(run: Evidence) -> list[Chapter]:
             fsc_panel(
                 run, "fsc", RESOLUTION, "Half-map FSC",
                 "Two maps, fitted independently to the two half-sets. The vertical line is the "
-                "resolution of the headline; the right edge is Nyquist.",
+                "headline; the right edge is Nyquist.",
             )
         )  # fmt: skip
     if "cross, masked" in run.curves:
         controls.append(
             fsc_panel(
-                run, "cross_fsc", CROSS, "Control 1: cross-FSC",
-                "Voxel maps know no prior. Gaussians of one half against voxels of the other, "
-                "divided by the noise of the voxels, predict the agreement with the truth.",
+                run, "cross_fsc", CROSS, "Cross-FSC",
+                "Voxel maps are free of the Gaussian model. Gaussians of one half-set against voxels "
+                "of the other, corrected for the noise of the voxels, predict the FSC with the truth.",
             )
         )  # fmt: skip
     if "noise substitution, half-maps" in run.curves:
         controls.append(
             fsc_panel(
-                run, "noise_substitution", SUBSTITUTION, "Control 2: noise substitution",
+                run, "noise_substitution", SUBSTITUTION, "Noise substitution",
                 _substituted(run),
             )
         )  # fmt: skip
@@ -84,7 +84,8 @@ def _chapters(run: Evidence) -> list[Chapter]:
         resolution.append(
             fsc_panel(
                 run, "truth", TRUTH, "Against the truth",
-                "The truth of these particles is known: what the half-maps predict, and what is.",
+                "These particles are simulated: the FSC with the truth as the half-maps predict it, "
+                "and as measured.",
             )
         )  # fmt: skip
     return [
@@ -94,7 +95,7 @@ def _chapters(run: Evidence) -> list[Chapter]:
         Chapter("Poses", pose_panels(run)),
         Chapter("Controls", _present(*controls, unseen_panel(run))),
         Chapter(
-            "Where it is good",
+            "Local and directional resolution",
             _present(local_panel(run), views_panel(run), directional_panel(run)),
         ),
         Chapter(
@@ -115,13 +116,13 @@ def _substituted(run: Evidence) -> str:
     begin = run.number("noise_substitution", "from_angstrom")
     told = f" finer than {begin:.1f} Å" if np.isfinite(begin) else ""
     return (
-        f"The phases of the images{told} were replaced by noise and both halves fitted again: "
-        "what still agrees comes from the fit alone."
+        f"The phases of the images{told} were replaced by noise and both half-sets fitted again. "
+        "What still agrees comes from the model, not from the data."
     )
 
 
 def _large_figures(run: Evidence) -> None:
-    """fsc, slices and convergence at the top of the folder, each for itself."""
+    """fsc and slices at the top of the folder, each for itself."""
     folder, has_truth = run.folder, ONLY_WITH_TRUTH[1] in run.curves
     shown = {
         label: run.curves[name]
@@ -137,16 +138,3 @@ def _large_figures(run: Evidence) -> None:
     found = {title: volume for title, volume in maps.items() if volume is not None}
     if found:
         slices_figure(folder.slices_figure, found, run.pixel_size)
-    _convergence(run)
-
-
-def _convergence(run: Evidence) -> None:
-    """Likelihood against steps of a fit of half-set 1, where its particles were fitted at once."""
-    if len(run.summary.get("trials") or []) < 2:
-        return
-    trial = run.summary["trials"][1]
-    rows = np.array([[np.nan if v is None else v for v in row] for row in trial])
-    steps, fitted, unseen = rows.astype(float).T
-    if np.isfinite(unseen).any():
-        curves = {"fitted particles": fitted, "unseen particles": unseen}
-        convergence_figure(run.folder.convergence_figure, steps, curves)

@@ -15,9 +15,10 @@ from ..appearance import contour_level
 from ..run_folder import write_text
 from ._drawing import COLOURS, DASHES, legend, panel
 from .evidence import Evidence, Panel
-from .page import HERE, template_of
+from .page import Chapter, render_page
 from .pictures import Tile, as_png, difference_tile, grey_tile, reach_of, tile
 from .surface import OBLIQUE, Surface, surface_picture
+from .wording import findings
 
 PICTURE = 420  # pixels
 FILM = 8  # pictures of the filmstrip
@@ -40,31 +41,23 @@ def write_states_page(run: Evidence) -> None:
     is_motion = found["kind"] == "motion"
     parts = _maps(run.folder.states if is_motion else run.folder.classes, is_motion)
     frames = sorted(run.folder.states.glob("frame_??.mrc")) if is_motion else []
-    target = run.folder.target or run.folder.path
-    notes = [note for note in run.summary.get("notes", []) if _severity(note) != "note"]
-    text = template_of("states.html").render(
-        name=target.name,
-        source=Path(str(run.summary.get("particles", ""))).name,
-        program=f"cryosplat {run.section('provenance').get('versions', {}).get('cryosplat', '')}",
-        date=str(run.section("provenance").get("date", ""))[:16].replace("T", " "),
-        style=(HERE / "page.css").read_text("utf-8"),
+    panels = [p for p in (_scores(run, found), _distribution(run, found), _fsc(run)) if p]
+    headline = _headline(found)
+    render_page(
+        run,
+        "states.html",
+        title=headline,
+        chapters=[Chapter("Evidence", panels)],
         label="Motion" if is_motion else "Classes",
-        headline=_headline(found),
+        headline=headline,
         reason=_reason(found),
         facts=_facts(run, found),
-        findings=notes,
+        findings=[finding for finding in findings(run) if finding.severity != "note"],
         film=_film(run, frames),
         sheet_title="Voxel maps along the coordinate" if is_motion else "Classes",
         sheet=_sheet(run, parts, found),
-        panels=[p for p in (_scores(run, found), _distribution(run, found), _fsc(run)) if p],
-        command=run.section("provenance").get("command", ""),
     )
-    write_text(run.folder.report, text)
     write_text(run.folder.chimerax, _chimerax(run, frames or parts))
-
-
-def _severity(note: Any) -> str:
-    return note.severity if hasattr(note, "severity") else note["severity"]
 
 
 def _maps(folder: Path, is_motion: bool) -> list[Path]:
@@ -83,13 +76,13 @@ def _headline(found: dict[str, Any]) -> str:
 def _reason(found: dict[str, Any]) -> str:
     (a, da), (b, db) = found["gains"]
     gain = (
-        f"Images of the other half-set are better explained than by one map by {a:.2f} ± {da:.2f} and "
-        f"{b:.2f} ± {db:.2f} nats an image"
+        f"Gain over a single map, on images of the other half-set: {a:.2f} ± {da:.2f} and "
+        f"{b:.2f} ± {db:.2f} nats per image"
     )
     rival = found.get("rival") or [0.0, 0.0]
     return (
-        f"{gain}; wrong poses alone would explain {rival[0]:.2f} ± {rival[1]:.2f}. The two half-sets, "
-        f"each by itself, agree by {found.get('agreement') or 0.0:.2f}."
+        f"{gain}; wrong poses alone would give {rival[0]:.2f} ± {rival[1]:.2f}. Agreement of the two "
+        f"half-sets, learned independently: {found.get('agreement') or 0.0:.2f}."
     )
 
 
@@ -98,7 +91,7 @@ def _facts(run: Evidence, found: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("particles", f"{first + second:,}"),
         ("half-sets", f"{first:,} + {second:,}"),
-        ("images without it", f"{100 * (found.get('absent') or 0.0):.1f} %"),
+        ("empty images", f"{100 * (found.get('absent') or 0.0):.1f} %"),
         ("box", f"{run.box_size} px of {run.pixel_size:.3g} Å"),
     ]
 
@@ -123,7 +116,7 @@ def _sheet(run: Evidence, paths: list[Path], found: dict[str, Any]) -> list[Show
         shown.append(Shown(
             _title(found, j), _surface(volume, level, reach, run.pixel_size, "surface"),
             grey_tile("projection", sums[j], white, side),
-            difference_tile("less the mean of all", sums[j] - middle, largest, side),
+            difference_tile("minus the mean of all", sums[j] - middle, largest, side),
         ))  # fmt: skip
     return shown
 
@@ -178,11 +171,11 @@ def _scores(run: Evidence, found: dict[str, Any]) -> Panel | None:
         axes.errorbar(n, gain, error, color=COLOURS[0], marker="o", ms=3, lw=1.2, capsize=2)
         axes.axvline(found["n"], color=COLOURS[1], lw=0.8, ls=DASHES[1])
         axes.set_xlabel("classes")
-        axes.set_ylabel("nats an image over one map")
+        axes.set_ylabel("gain over one map (nats per image)")
     return Panel(
         path, "How many classes",
-        "By the classes of one half-set on images of the other. The line is the number taken: the "
-        "fewest that no other number is clearly better than.",
+        "Classes of one half-set judged on images of the other. The line marks the number used: the "
+        "smallest that no other number clearly beats.",
     )  # fmt: skip
 
 
@@ -205,9 +198,8 @@ def _distribution(run: Evidence, found: dict[str, Any]) -> Panel | None:
         legend(drawing, axes, 3)
     return Panel(
         path, "Distribution along the coordinate",
-        "Minus the logarithm of the share of particles at each node: a free energy in kT only as far "
-        "as the coordinate is uniform and all particles were picked. The half-sets show its "
-        "error.",
+        "Minus the logarithm of the share of particles at each node. It is a free energy in kT only if "
+        "the coordinate is uniform and all particles were picked. The half-sets show its error.",
     )  # fmt: skip
 
 
@@ -227,7 +219,7 @@ def _fsc(run: Evidence) -> Panel | None:
         legend(drawing, axes, 3)
     return Panel(
         path, "Half-map FSC of each state",
-        "Voxel maps: each half-set found its states by itself, and its particles counted by them.",
+        "Voxel maps: each half-set found its states independently, and they weight its particles.",
     )  # fmt: skip
 
 

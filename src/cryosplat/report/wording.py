@@ -1,4 +1,4 @@
-"""A run in words: the headline and why it is what it is, findings, facts, tables."""
+"""A run in words: findings, facts, tables."""
 
 from __future__ import annotations
 
@@ -10,28 +10,18 @@ from ._poses import pose_fact
 from .evidence import Evidence
 
 RANK = {"alarm": 0, "warning": 1, "note": 2}
-MASKS = (
-    ("unmasked", "half-maps, unmasked", "voxels, unmasked"),
-    ("loose", "half-maps, loose mask", ""),
-    ("auto", "half-maps, masked", "voxels, masked"),
-    ("tight", "half-maps, tight mask", ""),
-    ("user", "half-maps, user mask", ""),
-    ("auto, corrected", "half-maps, corrected", "voxels, corrected"),
+ROWS = (
+    ("half-maps, corrected", "auto, corrected", "half-maps, corrected", "voxels, corrected"),
+    ("half-maps, auto mask", "auto", "half-maps, masked", "voxels, masked"),
+    ("half-maps, loose mask", "loose", "half-maps, loose mask", ""),
+    ("half-maps, tight mask", "tight", "half-maps, tight mask", ""),
+    ("half-maps, your mask", "user", "half-maps, user mask", ""),
+    ("half-maps, unmasked", "unmasked", "half-maps, unmasked", "voxels, unmasked"),
+    ("corrected by noise substitution", "", "half-maps, corrected for invented", ""),
+    ("cross-FSC", "", "cross, masked", ""),
+    ("half-map with truth, predicted", "", "half-map with truth, from cross", ""),
 )
-"""Row of the table, curve of the Gaussians, curve of the voxel baseline."""
-CONTROLS = (
-    ("cross-FSC", "cross, masked", ""),
-    ("corrected by noise substitution", "half-maps, corrected for invented", ""),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """``number`` in Angstrom as shown, what qualifies it, and the sentences that explain it."""
-
-    number: str
-    tag: str
-    reasons: tuple[str, ...]
+"""Title of the table's row, mask, curve of the Gaussians, curve of the voxel baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,48 +33,6 @@ class Finding:
     remedy: str = ""
 
 
-def headline(run: Evidence) -> Headline:
-    """The resolution, with where it comes from and what the other evidence says."""
-    value = run.number("resolution")
-    if not math.isfinite(value):
-        return Headline(
-            "none", "",
-            ("The Fourier shell correlation is below its threshold from the first shell on: no "
-             "detail of this map is reproducible.",),
-        )  # fmt: skip
-    half = run.number("resolutions", "half-maps, corrected", "0.143")
-    cross = run.number("resolutions", "half-map with truth, from cross", "0.5")
-    source = run.summary.get("resolution_from")
-    if source == "cross":
-        first = (
-            "Set by the cross-FSC: the Gaussians of each half-set were compared with the voxel map "
-            "of the other half-set, which the Gaussian model cannot inflate."
-        )
-        second = (
-            f"The half-maps alone suggest {half:.2f} Å; the more conservative value is reported."
-            if math.isfinite(half)
-            else "The half-maps alone give no resolution."
-        )
-    elif source == "half-maps":
-        first = "Set by the FSC of independently fitted half-maps at 0.143, corrected for the mask."
-        second = (
-            f"Independent voxel data, which the Gaussian model cannot inflate, support "
-            f"{cross:.2f} Å."
-            if math.isfinite(cross) and cross <= value * 1.001
-            else "It is the more conservative of this and the cross-FSC."
-        )
-    else:
-        first, second = str(run.summary.get("resolution_reason") or ""), ""
-    nyquist = bool(run.summary.get("resolution_at_nyquist"))
-    third = (
-        "The curve does not fall before Nyquist: the pixels limit the resolution, not the data."
-        if nyquist
-        else ""
-    )
-    reasons = tuple(text for text in (first, second, third) if text)
-    return Headline(f"{value:.2f}", "at Nyquist" if nyquist else "", reasons)
-
-
 def findings(run: Evidence) -> list[Finding]:
     """What the controls found and what was warned of during the run, alarms first."""
     found = [Finding(n["severity"], n["text"], n["remedy"]) for n in run.summary.get("notes", [])]
@@ -94,30 +42,26 @@ def findings(run: Evidence) -> list[Finding]:
 def verdict(run: Evidence, found: list[Finding]) -> str:
     """One line above the findings."""
     alarms = sum(f.severity == "alarm" for f in found)
+    warnings = sum(f.severity == "warning" for f in found)
     if alarms:
         return f"{_times(alarms, 'alarm')}: do not trust this map before you have looked into it."
-    warnings = sum(f.severity == "warning" for f in found)
     if warnings:
-        return f"No alarm, but {_times(warnings, 'warning')}."
+        return f"No alarm, but {_times(warnings, 'warning').lower()}."
     return "No control raised an alarm." if "notes" in run.summary else ""
 
 
 def _times(number: int, what: str) -> str:
-    words = ("no", "one", "two", "three", "four", "five", "six")
+    words = ("No", "One", "Two", "Three", "Four", "Five", "Six")
     amount = words[number] if number < len(words) else str(number)
-    return (
-        f"{amount} {what}{'s' if number != 1 else ''}".capitalize()
-        if what == "alarm"
-        else (f"{amount} {what}{'s' if number != 1 else ''}")
-    )
+    return f"{amount} {what}{'' if number == 1 else 's'}"
 
 
 def resolutions(run: Evidence) -> list[tuple[str, list[str]]]:
     """Rows of title and Gaussians at 0.143 and 0.5, voxels at 0.143 and 0.5; those that exist."""
     found, masks = run.section("resolutions"), run.section("masks")
     rows = []
-    for title, ours, base in (*MASKS, *CONTROLS):
-        first = found.get(ours) or masks.get(title)
+    for title, mask, ours, base in ROWS:
+        first = found.get(ours) or masks.get(mask)
         if first:
             cells = [first, found.get(base) or {}]
             rows.append((title, [_angstrom(c.get(t)) for c in cells for t in ("0.143", "0.5")]))
@@ -140,6 +84,8 @@ def facts(run: Evidence) -> list[tuple[str, str]]:
     rows.append(("box", f"{run.box_size} px × {run.pixel_size:.4g} Å"))
     if poses := pose_fact(run):
         rows.append(("poses", poses))
+    if run.headline.method:
+        rows.append(("EMDB form", f"{run.headline.angstrom}, method {run.headline.method}"))
     if "total" in run.section("timings"):
         rows.append(("time", seconds(summary["timings"]["total"])))
     return rows
@@ -154,21 +100,23 @@ def data_table(run: Evidence) -> list[tuple[str, str]]:
     rows.append(("box", f"{run.box_size} px of {run.pixel_size:.4g} Å"))
     rows.append(("Nyquist", f"{2 * run.pixel_size:.2f} Å"))
     if "fitted_side" in summary:
-        rows.append(("cube that was fitted", f"{summary['fitted_side']} px"))
+        rows.append(("fitted region", f"cube of {summary['fitted_side']} px"))
     contrast = run.section("contrast")
     if contrast:
         doubt = run.number("contrast", "standard_deviations")
         told = f" ({abs(doubt):.0f} σ)" if math.isfinite(doubt) else ""
-        rows.append(("protein in the images", f"{contrast['used']}{told}"))
+        rows.append(("contrast", f"{contrast['used']} protein{told}"))
     if "normalised" in summary:
-        by = "each by its background" if summary["normalised"] else "as given"
+        by = "each image by its background" if summary["normalised"] else "as given"
         rows.append(("normalisation", by))
     if summary.get("gaussians"):
-        rows.append(("Gaussians: map, halves", ", ".join(f"{n:,}" for n in summary["gaussians"])))
+        rows.append(
+            ("Gaussians: map, half-maps", ", ".join(f"{n:,}" for n in summary["gaussians"]))
+        )
     carried = run.number("residual", "carried")
     if math.isfinite(carried):
         most, where = (run.number("residual", name) for name in ("most", "most_angstrom"))
-        told = f"{100 * carried:.1f} % of the power; most, {100 * most:.0f} %, at {where:.1f} Å"
+        told = f"{100 * carried:.1f} % of the power; at most {100 * most:.0f} %, at {where:.1f} Å"
         rows.append(("added from voxels", told))
     if summary.get("symmetry", "C1") != "C1":
         first = summary["gaussians_stored"][0]
@@ -177,15 +125,42 @@ def data_table(run: Evidence) -> list[tuple[str, str]]:
 
 
 def settings_table(run: Evidence) -> list[tuple[str, str]]:
-    """All settings of the run; the image solver's, a table of their own, where it was used."""
+    """All settings of the run; the image solver's, a table of their own, where it was used.
+
+    Of a setting that was not given: what was chosen instead.
+    """
     settings = dict(run.section("settings"))
     schedule = settings.pop("images", {})
     if settings.get("solver") == "images":
         settings |= schedule
+    chosen = _chosen(run)
     return [
-        (key.replace("_", " "), "from the data" if value in (None, []) else _plain(value))
+        (
+            key.replace("_", " "),
+            chosen.get(key, "default") if value in (None, [], "auto") else _plain(value),
+        )
         for key, value in settings.items()
     ]
+
+
+def _chosen(run: Evidence) -> dict[str, str]:
+    """What stands for settings that were left to the program."""
+    summary, contrast, water = run.summary, run.section("contrast"), run.section("solvent")
+    chosen = {"mask": "generated", "model": "not given", "split_after": "never"}
+    if summary.get("gaussians"):
+        chosen["gaussians"] = f"chosen from the data: {summary['gaussians'][0]:,}"
+    if steps := [trial[-1][0] for trial in summary.get("trials") or [] if trial]:
+        chosen["steps"] = f"until converged: {max(steps):.0f}"
+    if contrast:
+        chosen["contrast"] = f"detected: {contrast['used']}"
+    if water:
+        chosen["solvent"] = "found in the images" if water.get("contrast") else "none found"
+    if "worth" in summary:
+        used = "improve the half-maps: used" if summary["worth"]["used"] else "no gain: all alike"
+        chosen["particle_weights"] = used
+    if "device" in summary:
+        chosen["device"] = str(summary["device"])
+    return chosen
 
 
 def timings_table(run: Evidence) -> list[tuple[str, str, float]]:

@@ -15,6 +15,7 @@ from ..errors import InputError, OutputError
 from ..io import fsc as fsc_files
 from ..io.atomic import replacing
 from ..io.staging import begin_folder, hidden, named_after, own_no_more
+from .headline import headline_of
 from .schema import RunSummary, parse_summary
 
 PathLike = str | os.PathLike[str]
@@ -72,7 +73,9 @@ class RunFolder:
     half2_gaussians = _File("half2.ply")
     """Gaussians of half-set 2."""
     ellipsoids = _File("gaussians.bild")
-    """The heaviest Gaussians as ellipsoids for ChimeraX."""
+    """The Gaussians as ellipsoids for ChimeraX."""
+    pseudo_atoms = _File("gaussians.cif")
+    """The Gaussians as atoms with anisotropic displacements, in the map's frame."""
     residues = _File("residues.csv")
     """Real-space correlation of each residue of the model with the map."""
     fsc_csv = _File("fsc.csv")
@@ -83,8 +86,6 @@ class RunFolder:
     """FSC curves."""
     slices_figure = _File("slices.png")
     """Slices and projections of the maps."""
-    convergence_figure = _File("convergence.png")
-    """Likelihood against steps."""
     figures = _File("figures")
     """Folder of all figures of the page, as SVG and PNG."""
     summary = _File("run.json")
@@ -230,7 +231,9 @@ class RunFolder:
         return fsc_files.write_fsc_xml(self.fsc_xml, frequencies, curve, title)
 
     def write_summary(self, summary: RunSummary) -> Path:
-        """Write ``run.json``, whole or not at all."""
+        """Write ``run.json`` with its headline in words, whole or not at all."""
+        if summary.states is None:
+            summary = summary.model_copy(update={"headline": headline_of(summary)})
         return write_text(self.summary, summary.model_dump_json(indent=1) + "\n")
 
     def read_summary(self) -> RunSummary:

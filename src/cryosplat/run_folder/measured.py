@@ -51,7 +51,8 @@ class Worth(Part):
     scales: Rows = []
     """Histogram of the kept particles' scales: lower end, width, particles."""
     examples: list[tuple[str, int, Number, Number]] = []
-    """Name, row, weight and scale of the images in examples.mrcs, the best first, the worst last."""
+    """Name, row, weight and scale of the images in examples.mrcs: the best, as many at random, and as
+    many of the worst, the worst last."""
 
 
 class Residual(Part):
@@ -172,6 +173,8 @@ class Directional(Part):
     scf: Number = None
     axes: Rows = []
     resolutions: list[Number] = []
+    areas: list[Number] = []
+    """Below the FSC in each cone up to its first drop below 0.143, in shells."""
     worst_axis: list[Number] = []
     frequencies: list[Number] = []
     cone_fsc_mean: list[Number] = []

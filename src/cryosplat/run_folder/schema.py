@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from ..errors import InputError
 from ..notes import Note
 from ..validation.comparison import Source
+from .headline import Headline
 from .measured import (
     Agreement,
     Contrast,
@@ -75,6 +76,8 @@ class RunSummary(Part):
     resolution_at_nyquist: bool | None = None
     resolution_from: Source | None = None
     resolution_reason: str | None = None
+    headline: Headline | None = None
+    """The same in words: what to report, and what to enter at the EMDB."""
     resolutions: Resolutions | None = None
     masks: Resolutions | None = None
     voxels_of_mask: Number = None

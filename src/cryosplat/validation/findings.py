@@ -247,18 +247,17 @@ def _inflated(evidence: Evidence) -> Iterator[Note]:
             "pipeline-invents", "note",
             f"Particles without signal give half-maps with an FSC of "
             f"{_at(invented, headline.shell):.2f} at the resolution of this run: part of the "
-            f"half-map FSC comes from the model, and is subtracted in the corrected curve.",
-            "Quote the corrected curve.",
+            f"half-map FSC comes from the model and is subtracted in the corrected curve, which the "
+            f"headline rests on.",
         )  # fmt: skip
     halves = resolution(truth_from_halves(curves[HALF_MAPS]), evidence.grid, 0.5)
     cross = resolution(curves[FULL_FROM_CROSS], evidence.grid, 0.5)
     if headline.resolved and halves.shell > cross.shell + INFLATED:
         yield Note(
             "half-maps-inflated", "note",
-            f"The half-maps alone promise a map that is right to {halves} (FSC with the truth "
-            f"above 0.5); the data of the other half-set confirm {cross}. The Gaussians' common "
-            f"prior makes the difference.",
-            "Quote the resolution given.",
+            f"The half-maps alone suggest more than independent voxel data support: for the map of all "
+            f"particles, an FSC with the truth above 0.5 to {halves}, against {cross}. The prior that "
+            f"both halves share makes the difference; the headline allows for it.",
         )  # fmt: skip
 
 

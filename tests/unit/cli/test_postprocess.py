@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import tolerances
 import torch
 from fake_runs import Outcome
+from PIL import Image
 
 from cryosplat import GaussianMixture, Grid, RunFolder, read_map, voxelize
 from cryosplat.io.mrc import write_map
@@ -120,12 +122,13 @@ def test_a_folder_that_is_no_run_is_refused(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_the_emdb_folder_holds_maps_of_one_frame(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
+    run.write_summary(run.read_summary().model_copy(update={"symmetry": "D7"}))
     folder = tmp_path / "emdb"
     done = cli("postprocess", run.path, "--emdb", folder)
     assert done.code == 0, done.err
     names = ("map", "map_unsharpened", "half_map_1", "half_map_2", "mask")
     assert {p.name for p in folder.iterdir()} == {
-        "README.txt", "fsc.xml", *(f"{name}.mrc" for name in names)
+        "README.txt", "fsc.xml", "image.png", *(f"{name}.mrc" for name in names)
     }  # fmt: skip
     maps = {name: read_map(folder / f"{name}.mrc") for name in names}
     assert {(m.data.shape, m.pixel_size, m.origin) for m in maps.values()} == {
@@ -135,7 +138,17 @@ def test_the_emdb_folder_holds_maps_of_one_frame(cli: Cli, run: RunFolder, tmp_p
     np.testing.assert_array_equal(maps["map"].data, read_map(run.sharpened).data)
     text = (folder / "README.txt").read_text()
     assert all(f"{name}.mrc" in text for name in names)
-    assert "Resolution                  6.00 Å" in text and "48 x 48 x 48 voxels" in text
+    assert "Resolution               6.00 Å" in text and "48 x 48 x 48 voxels" in text
+    assert "Symmetry imposed         D7" in text and "Report 6.00 Å." in text
+    assert "falls below 0.143 at 4.00 Å" in " ".join(text.split())
+    levels = re.findall(r"^(\S+)\.mrc  .* ([\d.e-]+)$", text, re.MULTILINE)
+    for name, level in levels:
+        volume = maps[name].data
+        assert float(level) == 0.5 if name == "mask" else 0.0 < float(level) < volume.max()
+    assert len(levels) == 5
+    with Image.open(folder / "image.png") as image:
+        assert (image.size, image.mode) == ((500, 500), "RGB")
+        assert image.getpixel((0, 0)) == (255, 255, 255) and image.getextrema()[0][0] < 150
     assert len(ElementTree.parse(folder / "fsc.xml").getroot()) == 25
     again = cli("postprocess", run.path, "--emdb", folder)
     assert again.code == 2 and "exists already and is not empty" in again.err

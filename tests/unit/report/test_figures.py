@@ -15,18 +15,13 @@ import pytest
 
 from cryosplat.errors import InputError, OutputError
 from cryosplat.report._drawing import spread
-from cryosplat.report.figures import convergence_figure, fsc_figure, slices_figure
+from cryosplat.report.figures import fsc_figure, slices_figure
 
 BOX = 32
 SHELLS = np.arange(BOX // 2 + 1)
 CURVES = {
     "half-maps": np.exp(-SHELLS / 9.0),
     "corrected\nfor the mask": np.where(SHELLS < 12, np.exp(-SHELLS / 7.0), np.nan),
-}
-STEPS = np.arange(30)
-LIKELIHOODS = {
-    "training": -np.exp(-STEPS / 5.0),
-    "held out": np.where(STEPS % 5 == 0, -np.exp(-STEPS / 5.0) - 0.1, np.nan),
 }
 SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
@@ -74,18 +69,6 @@ def test_slices_of_an_empty_map_are_drawn(tmp_path: Path) -> None:
     assert slices_figure(tmp_path / "s.png", {"empty": np.zeros((8, 8, 8))}, 1.0).exists()
 
 
-def test_convergence_names_curves_stages_and_the_kept_step(tmp_path: Path) -> None:
-    path = convergence_figure(
-        tmp_path / "c.svg", STEPS, LIKELIHOODS, {0: "box 16", 12: "box 32"}, chosen=20
-    )
-    assert {"training", "held out", "box 16", "box 32", "kept: step 20"} <= set(_words(path))
-
-
-def test_one_step_and_a_curve_never_evaluated_are_drawn(tmp_path: Path) -> None:
-    curves = {"training": np.array([1.0]), "held out": np.array([np.nan])}
-    assert convergence_figure(tmp_path / "c.png", [0], curves, chosen=0).exists()
-
-
 def test_drawing_is_reproducible_and_leaves_no_global_state(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     one = fsc_figure(tmp_path / "a.svg", CURVES, BOX, 2.0).read_bytes()
@@ -113,8 +96,6 @@ def test_labels_keep_apart_and_in_order() -> None:
 def test_curves_of_other_lengths_are_refused(tmp_path: Path, curves: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fsc_figure(tmp_path / "fsc.png", curves, BOX, 2.0)
-    with pytest.raises(InputError, match="at least one curve"):
-        convergence_figure(tmp_path / "c.png", STEPS, curves)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,8 +15,9 @@ from full_runs import change_summary, fill_run, plain_run, write_summary
 from cryosplat import InputError, RunFolder
 from cryosplat.report import _directions, _drawing, pictures
 from cryosplat.report.evidence import Evidence
+from cryosplat.report.glossary import Glossary
 from cryosplat.report.run import write_report
-from cryosplat.report.wording import findings, headline, verdict
+from cryosplat.report.wording import findings, settings_table, verdict
 
 LARGEST_PAGE = 6_000_000  # bytes
 OPTIONAL = (
@@ -25,6 +26,19 @@ OPTIONAL = (
     ("trials", "resolutions", "timings", "settings", "provenance"),
     ("contrast", "gaussians", "n_half", "n_particles", "resolution", "resolution_from"),
 )
+
+
+LABELS = """[...document.querySelectorAll('.panels svg')].flatMap(svg => {
+  const edge = svg.getBoundingClientRect();
+  const all = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+  const texts = all.filter(([_, r]) => r.width > 0);
+  return %s;
+})"""
+CLIPPED = """texts.filter(([_, r]) => r.left < edge.left - 1 || r.right > edge.right + 1
+  || r.top < edge.top - 1 || r.bottom > edge.bottom + 1).map(([name]) => name)"""
+OVERPRINTED = """texts.flatMap(([a, r], i) => texts.slice(i + 1).filter(([_, s]) =>
+  Math.min(r.right, s.right) - Math.max(r.left, s.left) > 2
+  && Math.min(r.bottom, s.bottom) - Math.max(r.top, s.top) > 3).map(([b]) => a + ' on ' + b))"""
 
 
 @pytest.fixture
@@ -73,8 +87,8 @@ def test_the_page_needs_nothing_but_itself(full: RunFolder) -> None:
 def test_the_page_shows_every_kind_of_evidence(full: RunFolder) -> None:
     text = _text(full)
     for title in (
-        "Half-map FSC", "Control 1: cross-FSC", "Control 2: noise substitution",
-        "Control 3: unseen particles", "Local resolution", "Viewing directions",
+        "Half-map FSC", "Cross-FSC", "Noise substitution", "Unseen particles", "Local resolution",
+        "Viewing directions", "Terms", "Conical FSC area ratio", "EMDB form", "6.50 Å, method OTHER",
         "Resolution by direction", "Guinier plot", "The Gaussians", "Uncertainty of the Gaussians",
         "Map with model", "Residues in the map", "Map, as Gaussians", "Voxel baseline",
         "Data set", "Settings", "How to repeat it", "cryosplat reconstruct a.star -o r",
@@ -118,7 +132,7 @@ def test_a_run_of_box_and_pixel_size_alone_has_a_page(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     write_summary(folder, {"box_size": 16, "pixel_size": 2.0})
     write_report(folder)
-    assert "no detail of this map is reproducible" in _text(folder)
+    assert "Report no resolution." in _text(folder)
 
 
 @pytest.mark.usefixtures("small_pictures")
@@ -163,20 +177,42 @@ def test_what_the_run_says_cannot_become_markup(tmp_path: Path) -> None:
     assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt; &amp; more" in page
 
 
-def test_the_headline_says_where_it_comes_from(tmp_path: Path) -> None:
+def test_one_headline_is_in_the_page_the_table_and_run_json(tmp_path: Path) -> None:
     folder = plain_run(tmp_path / "run", box=16)
-    crossed = headline(Evidence.read(folder))
-    assert crossed.number == "6.50"
-    assert "the Gaussian model cannot inflate" in crossed.reasons[0]
-    assert "half-maps alone suggest 6.00 Å" in crossed.reasons[1]
-    run = _changed(folder, resolution=7.0, resolution_from="half-maps")
-    halves = headline(run)
-    assert halves.reasons[0].startswith("Set by the FSC of independently fitted half-maps at 0.143")
-    assert "support 6.50 Å" in halves.reasons[1]
-    limited = headline(_changed(folder, resolution_at_nyquist=True))
-    assert limited.tag == "at Nyquist" and "the pixels limit" in limited.reasons[-1]
-    nothing = headline(_changed(folder, resolution=None))
-    assert nothing.number == "none" and "no detail of this map" in nothing.reasons[0]
+    run = Evidence.read(folder)
+    assert (run.headline.number, run.headline.advice) == ("6.50", "Report 6.50 Å.")
+    assert run.headline.method == "OTHER (cross-FSC with the voxel baseline)"
+    assert "falls below 0.143 at 6.00 Å" in run.headline.fsc_xml
+    assert run.headline.fsc_xml.endswith("enter 6.50 Å.")
+    assert json.loads(folder.summary.read_text())["headline"] == run.headline.model_dump()
+    halves = _changed(folder, resolution=6.0, resolution_from="half-maps").headline
+    assert halves.method == "FSC 0.143 CUT-OFF" and halves.fsc_xml == ""
+    limited = _changed(folder, resolution_at_nyquist=True).headline
+    assert limited.at_nyquist and "the pixel size limits it" in limited.advice
+    alarm = {"code": "a", "severity": "alarm", "text": "Wrong."}
+    assert "Resolve the alarms" in _changed(folder, notes=[alarm]).headline.advice
+    nothing = _changed(folder, resolution=None, notes=None).headline
+    assert (nothing.number, nothing.advice, nothing.method) == ("none", "Report no resolution.", "")
+
+
+def test_settings_say_what_was_chosen_instead(tmp_path: Path) -> None:
+    folder = plain_run(tmp_path / "run", box=16)
+    given = {"gaussians": None, "mask": None, "model": None, "contrast": "auto", "steps": None}
+    rows = dict(settings_table(_changed(folder, settings=given)))
+    assert rows == {
+        "gaussians": "chosen from the data: 100", "mask": "generated", "model": "not given",
+        "contrast": "detected: bright", "steps": "until converged: 40",
+    }  # fmt: skip
+
+
+def test_terms_are_explained_once_and_cannot_become_markup() -> None:
+    glossary = Glossary()
+    text = glossary.explained("cross-FSC <b> and FSC, FSC: half-maps")
+    assert (
+        text.count("<abbr") == 3 and "&lt;b&gt;" in text and text.count('title="FSC between') == 1
+    )
+    assert [term for term, _ in glossary.words()] == ["cross-FSC", "FSC", "half-maps"]
+    assert "<abbr" not in glossary.explained("priority, FSCs and half-mapsy")
 
 
 def test_a_verdict_is_given_only_where_controls_ran(tmp_path: Path) -> None:
@@ -210,6 +246,7 @@ def test_the_page_fits_phone_desktop_and_two_sheets(full: RunFolder) -> None:
             ".filter(v => v > 0))"
         )
         assert smallest > 3
+        assert page.value(LABELS % CLIPPED) == [] and page.value(LABELS % OVERPRINTED) == []
         sheets = len(re.findall(rb"/Type\s*/Page\b(?!s)", page.pdf()))
         assert sheets == 2
         assert page.problems == []
