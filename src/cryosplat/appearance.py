@@ -25,6 +25,19 @@ def contour_level(volume: NDArray[np.float32]) -> float:
     return float(positive[np.searchsorted(enclosed, ENCLOSED * enclosed[-1])])
 
 
+def level_like(
+    volume: NDArray[np.float32], other: NDArray[np.float32], mask: NDArray[np.float32] | None = None
+) -> float:
+    """The level at which ``volume`` fills as many voxels as ``other`` at its contour level.
+
+    For a sharpened map or a half-map of ``other``, in ``mask`` where there is one. 0 where none.
+    """
+    level = contour_level(other)
+    inside = np.ones(other.shape, bool) if mask is None else mask > 0.5
+    filled = int((other[inside] >= level).sum()) if level > 0.0 else 0
+    return float(np.partition(volume[inside], -filled)[-filled]) if filled else 0.0
+
+
 def rgb(colour: str) -> NDArray[np.float64]:
     """``#rrggbb`` as three numbers from 0 to 1."""
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0

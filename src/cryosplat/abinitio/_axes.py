@@ -59,21 +59,21 @@ def note_on(group: PointGroup, kept: bool, gain: float, before: float) -> Note:
     if group.name == "C1":
         return Note(
             "symmetry-none", "note",
-            "No symmetry was found: no rotation brings one half-map onto the other as well as they "
-            "agree unturned.",
+            "No symmetry was found: under no rotation does one half-map match the other as well as "
+            "without it.",
         )  # fmt: skip
     told = (
-        f"{100 * group.agreement:.0f} % of the agreement of the half-maps remains when one is turned; "
-        f"images kept apart gain {gain:.2f} nats with the symmetry, {before:.2f} without"
+        f"{100 * group.agreement:.0f} % of the half-maps' agreement remains when one is rotated; "
+        f"held-out images gain {gain:.2f} nats with the symmetry, {before:.2f} without"
     )
     if kept:
         return Note(
             "symmetry-found", "note",
-            f"The map has the symmetry {group.name}, as far as it is resolved: {told}. Map and poses "
-            f"are turned to RELION's axes.",
-            f"Go on with --symmetry {group.name}.",
+            f"The map has symmetry {group.name}, as far as it is resolved: {told}. Map and poses are "
+            f"aligned to RELION's axes.",
+            f"Continue with --symmetry {group.name}.",
         )  # fmt: skip
-    return Note("symmetry-refused", "note", f"The symmetry {group.name} is only apparent: {told}.")
+    return Note("symmetry-refused", "note", f"Symmetry {group.name} is only apparent: {told}.")
 
 
 def both(mixtures: Pair) -> GaussianMixture:

@@ -80,7 +80,7 @@ class Work:
         generator = generator_of(seed, 2, number)
         history: list[Snapshot] = []
         saved = own.load()
-        with progress.stage(f"first map {number + 1}", level.steps, "steps") as stage:
+        with progress.stage(f"initial map {number + 1}", level.steps, "steps") as stage:
 
             def watch(step: int, mixture: GaussianMixture, temperature: float) -> None:
                 stage.advance()
@@ -106,7 +106,7 @@ class Work:
             self.images.select(held), template, rotations, self.centres[held], 0.04, profile
         )
         progress.say(
-            f"First map {number + 1}: {score.gain:.2f} nats an unseen image over noise, "
+            f"Initial map {number + 1}: {score.gain:.2f} nats per unseen image over noise, "
             f"{score.shape:.2f} ± {score.doubt:.2f} over a round blob."
         )
         return Start(number, first, score, gains, tuple(history))
@@ -149,7 +149,7 @@ class Work:
             held, both, 2.0 * fsc / (1.0 + fsc), level, generator_of(seed, 4, start.number)
         )
         score = replace(start.score, gain=float(found.evidence.double().mean()))
-        progress.say(f"From map {start.number + 1}: {score.gain:.2f} nats an unseen image.")
+        progress.say(f"From map {start.number + 1}: {score.gain:.2f} nats per unseen image.")
         return Branch(start, mixtures, fsc, score, tuple(history))
 
     def gain_of(self, mixture: GaussianMixture, fsc: Tensor) -> float:

@@ -63,7 +63,7 @@ def find_poses(
     images = small_images(particles, _second.BOX, generator, progress)
     deviation = (settings.shift or max(LEAST_SHIFT, SHIFT * images.side)) / images.side
     contrast = contrast_of(images, centred(images, deviation), settings.contrast, generator)
-    progress.say(f"Protein is {contrast.used} in the images.")
+    progress.say(f"Contrast: {contrast.used} protein.")
     images = images.inverted() if contrast.used == "dark" else images
     journal = NOWHERE if checkpoint is None else _journal(checkpoint, images, settings)
     held = torch.zeros(len(images), dtype=torch.bool)
@@ -125,9 +125,9 @@ def _nothing(
     score = best.score
     note = Note(
         "no-structure", "alarm",
-        f"The images show no structure: a map made from nine tenths of them tells the rest "
-        f"{score.gain:.2f} nats an image over noise, and {score.shape:.2f} ± {score.doubt:.2f} over "
-        f"a round blob. No poses are given.",
+        f"The images show no structure: a map made from nine tenths of them explains the rest by "
+        f"{score.gain:.2f} nats per image better than noise, and by {score.shape:.2f} ± "
+        f"{score.doubt:.2f} better than a round blob. No poses are written.",
         "cryosplat check PARTICLES; look at the 2-D classes; use more particles.",
     )  # fmt: skip
     grid = Grid(_second.BOX, work.images.side / _second.BOX)
@@ -157,8 +157,8 @@ def _result(
     grid = Grid(_second.BOX, side / _second.BOX)
     notes = [Note(
         "hand-unknown", "note",
-        "The hand of the map is not known: its mirror image explains the images equally well.",
-        "If helices turn the wrong way: the same command with --hand flip.",
+        "The handedness of the map is unknown: its mirror image explains the images equally well.",
+        "If helices are left-handed, repeat the command with --hand flip.",
     )]  # fmt: skip
     if settings.symmetry == "auto":
         group, turned = symmetric(mixtures, grid)

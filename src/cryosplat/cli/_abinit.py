@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..run_folder import RunFolder
     from ..settings import ReconstructionSettings
 
-PANEL = "Poses from nothing"
+PANEL = "Ab initio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +28,22 @@ class AbinitOptions:
         int,
         typer.Option(
             metavar="N", rich_help_panel=PANEL,
-            help="First maps to make at most, each from other random numbers; the best goes on.",
+            help="Maximum number of random starts; the best is continued.",
         ),
     ] = 3  # fmt: skip
     shift: Annotated[
         float | None,
         typer.Option(
             metavar="Å", rich_help_panel=PANEL,
-            help="How far particles lie off the centre of their images (standard deviation along "
-            "each axis). Default: 8 Å, or 4 % of the box if that is more.",
+            help="Expected offset of particles from the centre of their images (standard deviation "
+            "along each axis). Default: 8 Å, or 4 % of the box if that is more.",
         ),
     ] = None  # fmt: skip
     hand: Annotated[
         str,
         typer.Option(
             metavar="as-found|flip", rich_help_panel=PANEL,
-            help="The data cannot tell the hand: 'flip' gives the mirror image.",
+            help="Handedness, which images cannot determine; 'flip' gives the mirror image.",
         ),
     ] = "as-found"  # fmt: skip
 
@@ -51,7 +51,7 @@ class AbinitOptions:
         str,
         typer.Option(
             metavar="C1|auto", rich_help_panel=PANEL,
-            help="'auto' looks for a point group, and turns map and poses to RELION's axes.",
+            help="'auto' searches for a point group and aligns map and poses to RELION's axes.",
         ),
     ] = "C1"  # fmt: skip
 

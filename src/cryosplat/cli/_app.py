@@ -12,7 +12,7 @@ from . import _commands_runs as runs
 from . import _commands_states as states
 from ._grouped import Command, Group, grouped
 
-EPILOG = """Exit codes: 0 done; 1 done, but an alarm was raised; 2 an error that you can fix; 70 a bug;
+EPILOG = """Exit codes: 0 success; 1 finished, but with an alarm; 2 an error you can fix; 70 a bug;
 130 interrupted; 143 terminated."""
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Cryo-EM maps as mixtures of Gaussians, from particles with poses or without.",
+    help="Cryo-EM maps as mixtures of Gaussians, from particles with or without poses.",
 )
 
 

@@ -21,16 +21,18 @@ def voxelize(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="MAP", help="Output map (.mrc).")],
     box: Annotated[
         int | None,
-        typer.Option("--box", metavar="PX", help="Box size of the map. Default of a run: its own."),
+        typer.Option(
+            "--box", metavar="PX", help="Box size of the map. Default for a run: its own."
+        ),
     ] = None,
     pixel_size: Annotated[
         float | None,
-        typer.Option("--pixel-size", metavar="Å", help="Pixel size. Default of a run: its own."),
+        typer.Option("--pixel-size", metavar="Å", help="Pixel size. Default for a run: its own."),
     ] = None,
     at: Annotated[
         str | None,
         typer.Option(
-            metavar="Z|K", help="State of the run: coordinates, as 0.3 or 0.3,-0.5, or a class."
+            metavar="Z|K", help="State of the run: coordinates (0.3 or 0.3,-0.5) or a class (2)."
         ),
     ] = None,
 ) -> None:
@@ -102,7 +104,7 @@ def postprocess(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Also write a folder for deposition: maps, mask, fsc.xml, README.",
+            help="Also write a folder for deposition: maps, mask, FSC, image, README.",
         ),
     ] = None,
 ) -> None:
@@ -121,17 +123,18 @@ def symmetrize(
     symmetry: Annotated[
         str,
         typer.Option(
-            metavar="auto|GROUP", help="Point group; 'auto': the largest that half-maps show."
+            metavar="auto|GROUP",
+            help="Point group; 'auto': the largest that the half-maps support.",
         ),
     ] = "auto",
     particles: Annotated[
         Path | None,
         typer.Option(
-            metavar="OUT.star", help="Also write the run's particles with poses in those axes."
+            metavar="OUT.star", help="Also write the run's particles with poses about these axes."
         ),
     ] = None,
 ) -> None:
-    """Turn a map to RELION's axes of its point group, and average it over the group."""
+    """Align a map to RELION's axes of its point group, and average it over the group."""
     from ._symmetrize import run_symmetrize
 
     run_symmetrize(source, out, symmetry, particles)

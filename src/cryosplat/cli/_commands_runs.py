@@ -24,7 +24,7 @@ def reconstruct(
     ] = None,
     abinit: Annotated[
         bool,
-        typer.Option("--abinit", help="Find the poses first, from nothing; see cryosplat abinit."),
+        typer.Option("--abinit", help="Determine the poses first, as cryosplat abinit does."),
     ] = False,
     refine: Annotated[
         bool, typer.Option("--refine", help="Refine the poses first, as cryosplat refine does.")
@@ -35,7 +35,7 @@ def reconstruct(
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Reconstruct a map and half-maps, with FSC and a report, from particles."""
+    """Reconstruct a map and half-maps from particles, with FSC and a report."""
     from ..settings import RefinementSettings
     from ._reconstruct import run_reconstruct
 
@@ -49,11 +49,13 @@ def refine(
     ],
     files: ParticleFiles,
     fit: FitOptions,
-    rounds: Annotated[int, typer.Option(metavar="N", help="At most this many rounds.")] = 6,
+    rounds: Annotated[int, typer.Option(metavar="N", help="Maximum number of rounds.")] = 6,
     angle: Annotated[
-        float, typer.Option(metavar="DEGREES", help="How far orientations may be off.")
+        float, typer.Option(metavar="DEGREES", help="Largest error of the given orientations.")
     ] = 15.0,
-    shift: Annotated[float, typer.Option(metavar="Å", help="How far shifts may be off.")] = 6.0,
+    shift: Annotated[
+        float, typer.Option(metavar="Å", help="Largest error of the given shifts.")
+    ] = 6.0,
     downsample: Annotated[
         int | None, typer.Option(metavar="BOX", help="Fourier-crop the images to this box size.")
     ] = None,
@@ -63,7 +65,7 @@ def refine(
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Refine poses, each half-set by its own maps, and reconstruct with the better ones."""
+    """Refine poses, each half-set against its own maps, and reconstruct with them."""
     from ._refine import run_refine
 
     run_refine(
@@ -91,7 +93,7 @@ def abinit(
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find poses and a first map from particles without poses.
+    """Determine poses and an initial map from particles without poses.
 
     Exit code 1: the images show no structure.
     """

@@ -25,7 +25,7 @@ def classify(
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Sort particles with known poses into classes, each half-set by itself, with maps and a report."""
+    """Classify particles with known poses, each half-set independently, with maps and a report."""
     from ._classify import run_classify
 
     run_classify(files, out, options.resolved(), number, threads, overwrite, resume)
@@ -42,7 +42,7 @@ def motion(
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find how a molecule moves, and where each particle is on its way, with maps and a report."""
+    """Find how a molecule moves and where each particle is along it, with maps and a report."""
     from ._motion import run_motion
 
     run_motion(files, out, options.resolved(), coordinates, threads, overwrite, resume)

@@ -39,8 +39,8 @@ def run_demo(out: Path, seed: int, device: str, threads: int | None) -> RunFolde
     console = plain_console()
     with RunFolder.create(out, overwrite=True) as folder, tempfile.TemporaryDirectory() as scratch:
         console.print(
-            f"A made-up protein of symmetry D3: {PARTICLES:,} images, noise {1 / SNR:.0f} times the "
-            f"variance of the signal."
+            f"A made-up protein with symmetry D3: {PARTICLES:,} images, noise variance {1 / SNR:.0f} "
+            f"times that of the signal."
         )
         particles, truth = _simulated(Path(scratch) / "particles", seed)
         print_preflight(particles, expected_cost(PARTICLES, GRID.box_size, threads), threads)
@@ -69,7 +69,7 @@ def _print_comparison(run: RunFolder, console: Console) -> None:
         table.add_column(f"{1.0 / frequencies[shell]:.1f} Å", justify="right")
     for title, name in (
         ("measured", "map with truth, measured"),
-        ("predicted by the half-maps alone", "map with truth, from half-maps"),
+        ("predicted from the half-maps alone", "map with truth, from half-maps"),
     ):
         table.add_row(title, *(f"{curves[name][shell]:.3f}" for shell in shells))
     console.print()

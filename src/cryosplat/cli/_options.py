@@ -22,7 +22,7 @@ Threads = Annotated[
 ]
 Device = Annotated[
     DeviceName | None,
-    typer.Option(help="Compute on the CPU or on a CUDA device. Default: CUDA where there is one."),
+    typer.Option(help="Compute on the CPU or a CUDA GPU. Default: the GPU if there is one."),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")

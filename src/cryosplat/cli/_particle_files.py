@@ -30,7 +30,7 @@ class ParticleFiles:
         Path | None,
         typer.Option(
             metavar="FOLDER", rich_help_panel=PANEL,
-            help="Also look for image stacks here, after the usual places.",
+            help="Also search for image stacks here.",
         ),
     ] = None  # fmt: skip
     poses: Annotated[

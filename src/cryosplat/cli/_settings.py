@@ -55,7 +55,7 @@ class FitOptions:
     ] = None
     gaussians: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Number of Gaussians. Default: what the particles inform."),
+        typer.Option(metavar="N", help="Number of Gaussians. Default: chosen from the data."),
     ] = None
     symmetry: Annotated[
         str | None,
@@ -82,12 +82,12 @@ class FitOptions:
         bool | None,
         typer.Option(
             "--solvent/--no-solvent",
-            help="Model the water around the molecule where the data show it. Default: --solvent.",
+            help="Model the water around the molecule if the data show it (default), or never.",
         ),
     ] = None
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Steps per fit. Default: until it has converged."),
+        typer.Option(metavar="N", help="Steps per fit. Default: until convergence."),
     ] = None
     mask: Annotated[
         Path | None,
@@ -101,7 +101,7 @@ class FitOptions:
     ] = None
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Skip the control that repeats all fits."),
+        typer.Option("--quick", help="Skip noise substitution, the control that repeats all fits."),
     ] = False
     solver: Annotated[
         Solver | None,
@@ -112,8 +112,8 @@ class FitOptions:
     weights: Annotated[
         Weights | None,
         typer.Option(
-            help="Weight and scale each particle by its half-set's map where that improves the "
-            "half-map FSC (default), or count all alike."
+            help="Weight and scale particles by their half-set's map if that improves the half-map "
+            "FSC (default), or weight all equally."
         ),
     ] = None
     seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed. Default: 0.")] = None

@@ -114,7 +114,7 @@ class SimulationOptions:
     processing: Annotated[
         Processing,
         typer.Option(
-            help="What was done to the images by their CTF before they were stored.",
+            help="CTF processing of the stored images.",
             rich_help_panel=OPTICS,
         ),
     ] = Processing.NONE

@@ -31,19 +31,21 @@ class StateOptions:
     """How states are looked for; None where an option is not given."""
 
     box: Annotated[
-        int, typer.Option(metavar="PX", help="Box that images are cropped to for the search.")
+        int, typer.Option(metavar="PX", help="Fourier-crop images to this box for the search.")
     ] = 32
     refine_box: Annotated[
         int | None,
         typer.Option(
             "--refine-box", metavar="PX",
-            help="Then refine the states in a larger box, with more Gaussians. Default: not.",
+            help="Then refine the states in this larger box, with more Gaussians. Default: no.",
         ),
     ] = None  # fmt: skip
-    starts: Annotated[int, typer.Option(metavar="N", help="Random starts of each half-set.")] = 3
+    starts: Annotated[int, typer.Option(metavar="N", help="Random starts per half-set.")] = 3
     gaussians: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Gaussians that the states share. Default: by the density."),
+        typer.Option(
+            metavar="N", help="Gaussians shared by the states. Default: from the density."
+        ),
     ] = None
     invert: Annotated[
         bool | None,

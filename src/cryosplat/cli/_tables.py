@@ -60,7 +60,7 @@ def _optics(particles: Particles) -> str:
 
 def _half_sets(particles: Particles) -> str:
     if not particles.has_half_sets:
-        return "none in the file: a random split will be made and written to particles.star"
+        return "none in the file; a random split will be written to particles.star"
     first, second = torch.bincount(particles.half_sets.long(), minlength=3)[1:].tolist()
     return f"{first:,} + {second:,}, as given"
 
@@ -118,7 +118,7 @@ def print_found_poses(run: RunFolder) -> None:
     if found.found:
         group = () if summary.symmetry == "C1" else ("--symmetry", summary.symmetry)
         command = pasted("cryosplat", "reconstruct", run.particles, *group)
-        console.print(f"Go on      {command} -o RUN")
+        console.print(f"Next       {command} -o RUN")
 
 
 def _resolutions(summary: RunSummary, headline: Headline) -> Table:
@@ -147,7 +147,7 @@ def facts(summary: RunSummary) -> dict[str, str]:
         f"{100 * (summary.scale_at_floor or 0.0):.0f} % of their scales at the minimum of "
         f"{summary.smallest_scale_allowed or 0.0:.2f} Å",
         **_symmetry(summary),
-        "contrast": f"protein {summary.contrast.used} in the images" if summary.contrast else "",
+        "contrast": f"{summary.contrast.used} protein" if summary.contrast else "",
         "time": f"{duration(timings['total'])} ("
         + ", ".join(f"{name} {duration(seconds)}" for seconds, name in reversed(longest))
         + ")",

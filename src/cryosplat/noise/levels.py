@@ -92,9 +92,9 @@ class Levels:
         if bool(unlike.any()):
             notes.append(Note(
                 "images-left-out", "warning",
-                f"{int(unlike.sum()):,} of {n:,} images are unlike the others inside their background "
-                f"and are left out: {told(unlike)}.",
-                "inspect them; typical causes are carbon edges, crystals of ice and damaged files.",
+                f"{int(unlike.sum()):,} of {n:,} images differ from the others within the particle and "
+                f"are left out: {told(unlike)}.",
+                "Inspect them; typical causes are carbon edges, crystals of ice and damaged files.",
             ))  # fmt: skip
         hit = (self.outlying > 0.0) & ~unlike
         if bool(hit.any()):
@@ -107,7 +107,7 @@ class Levels:
         if bool(uneven.any()):
             notes.append(Note(
                 "backgrounds-uneven", "note",
-                f"{int(uneven.sum()):,} of {n:,} images have a background unlike that of the others in "
-                f"mean or deviation; like all, they are normalised by their own: {told(uneven)}.",
+                f"{int(uneven.sum()):,} of {n:,} images have a background of unusual mean or "
+                f"deviation; every image is normalised by its own background: {told(uneven)}.",
             ))  # fmt: skip
         return notes

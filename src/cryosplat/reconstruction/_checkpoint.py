@@ -30,7 +30,7 @@ def journal_in(
     if store is None:
         return NOWHERE
     if store.exists():
-        progress.say(f"Going on from {store}.")
+        progress.say(f"Resuming from {store}.")
     wanted = settings.to_dict() | {"device": device_of(settings.device).type}
     return Journal.open(store, {"settings": wanted, **digests(particles), **more})
 
@@ -66,7 +66,7 @@ def resumable(journal: Journal, progress: Progress) -> Iterator[None]:
     except Stopped:
         if not received:
             raise
-        progress.say("Stopped; the fits so far are kept. Go on with --resume.")
+        progress.say("Stopped; finished fits are kept. Continue with --resume.")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

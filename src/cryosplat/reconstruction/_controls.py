@@ -161,7 +161,7 @@ def _look_at_particles(subject: Subject, progress: Progress) -> Agreement:
     sample = torch.randperm(len(particles), generator=generator)
     sample = sample[~torch.isin(sample, subject.left_out)][:SAMPLE]
     half1, half2 = (subject.polarity.sign * half for half in subject.maps[1:])
-    with progress.stage("looking at single particles", None, "images"):
+    with progress.stage("testing single particles", None, "images"):
         return particle_agreement(
             particles.batches(sample), particles.half_sets, (half1, half2), subject.grid,
             subject.noise, generator,

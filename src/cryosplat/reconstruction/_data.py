@@ -75,8 +75,8 @@ def measured_noise(particles: Particles, progress: Progress) -> NoiseModel:
         noise = estimate_noise_of_groups(samples, particles.cut_to_circle())
     if noise.circles:
         progress.say(
-            "Images are blank outside a circle: their noise is measured in a ring inside it, and "
-            "whether the half-sets share noise cannot be told."
+            "Images are blank outside a circle: their noise is measured in a ring inside it, and the "
+            "half-sets cannot be tested for shared noise."
         )
     return noise
 
@@ -126,17 +126,14 @@ def polarity_of(halves: Halves, settings: ReconstructionSettings, progress: Prog
     score = max(scores, key=abs)
     found: Literal["bright", "dark"] = "dark" if score < 0.0 else "bright"
     used = found if settings.contrast == "auto" else settings.contrast
-    decided = "from the data" if settings.contrast == "auto" else "as given"
-    progress.say(
-        f"Contrast: protein is {used} in the images ({decided}; the data say {found}, by "
-        f"{abs(score):.1f} standard deviations)."
-    )
+    decided = "detected" if settings.contrast == "auto" else f"as given; detected: {found}"
+    progress.say(f"Contrast: {used} protein ({decided}, {abs(score):.0f} σ).")
     if used != found:
-        progress.warn(f"The contrast you gave is {used}, but the data say {found}.")
+        progress.warn(f"The contrast was given as {used}, but the data indicate {found} protein.")
     elif abs(score) < CONTRAST_DOUBT:
         progress.warn(
-            "The contrast is in doubt. Remedy: look at the images, and give --invert for dark "
-            "protein or --no-invert for bright protein."
+            "The contrast is uncertain. Remedy: look at the images, and use --invert for dark protein "
+            "or --no-invert for bright protein."
         )
     return Polarity(used, found, score)
 

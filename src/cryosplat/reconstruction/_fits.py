@@ -80,7 +80,7 @@ def fitted_to_statistics(
     grid = parts.sets[0].grid
     words = [described(plan, grid) for plan in plans]
     if parts.earlier is None:
-        progress.say(f"All particles: {words[0]}; each half-set: {words[1]}.")
+        progress.say(f"All particles: {words[0]}. Each half-set: {words[1]}.")
     mixtures: list[GaussianMixture] = []
     histories: list[Rows] = []
     with resumable(journal, progress):

@@ -60,8 +60,8 @@ def matched(
     for size, (gain, error) in gains.items():
         if main <= CERTAIN * main_error or gain <= CERTAIN * error:
             progress.warn(
-                f"The grey scale of images with pixels of {size:.4g} Å cannot be told from that of "
-                f"the others: there is too little signal. It is taken to be the same."
+                f"The grey scale of images with pixels of {size:.4g} Å cannot be compared with that of "
+                f"the others, as there is too little signal. It is assumed to be the same."
             )
             return None
         ratio = gain / main
@@ -72,7 +72,7 @@ def matched(
     if not told:
         return None
     progress.say(
-        f"Grey scale: images of {particles.pixel_size:.4g} Å a pixel count as 1, "
-        f"{', '.join(told)}; their CTFs are scaled so, and the images are read again."
+        f"Grey scale, relative to images of {particles.pixel_size:.4g} Å per pixel: "
+        f"{', '.join(told)}. CTFs are scaled accordingly and the images read again."
     )
     return replace(particles, optics=replace(particles.optics, scale=scale))

@@ -92,6 +92,6 @@ def suggested_number(parts: Parts) -> int:
 def described(plan: Plan, grid: Grid) -> str:
     """A plan in words."""
     return (
-        f"{plan.members} x {plan.gaussians:,} Gaussians, first {plan.scale * grid.pixel_size:.1f} Å "
-        f"wide, {plan.steps} steps"
+        f"{plan.members} fit{'s' if plan.members > 1 else ''} of {plan.gaussians:,} Gaussians, initial "
+        f"width {plan.scale * grid.pixel_size:.1f} Å, {plan.steps} steps"
     )

@@ -127,7 +127,7 @@ def found_solvent(halves: Halves, symmetry: str, seed: int, progress: Progress) 
     """The solvent that the particles of both halves prefer to vacuum, or vacuum."""
     coarse = [_coarse(half) for half in halves]
     found, gains = [], []
-    with progress.stage("looking for solvent", 4, "fits") as stage:
+    with progress.stage("fitting the solvent", 4, "fits") as stage:
         for number, (own, other) in enumerate((coarse, coarse[::-1])):
             generator, unseen = torch.Generator().manual_seed(seed + number), _form(other)
             volume = _fitted_in_vacuum(own, symmetry, generator)
@@ -142,7 +142,7 @@ def found_solvent(halves: Halves, symmetry: str, seed: int, progress: Progress) 
     b = math.sqrt(found[0].b_factor * found[1].b_factor)
     gain = min(gains)
     if gain < WORTH:
-        progress.say("Solvent: none; the particles prefer a molecule in vacuum.")
+        progress.say("Solvent: none detected.")
         return FoundSolvent(VACUUM, (VACUUM, VACUUM), gain)
     result = FoundSolvent(Solvent(k, b), (found[0], found[1]), gain)
     progress.say(

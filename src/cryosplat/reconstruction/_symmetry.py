@@ -26,7 +26,7 @@ def look_at_symmetry(
     if sample.box_size > BOX:
         sample = downsampled(sample, BOX)
     grid = Grid(sample.box_size, sample.pixel_size)
-    with progress.stage(f"asking particles about {symmetry}", None, "images"):
+    with progress.stage(f"testing symmetry {symmetry}", None, "images"):
         batches = list(sample.batches())
         noise = estimate_noise(batches, sample.cut_to_circle())
         found = check_symmetry(batches, sample.half_sets, symmetry, grid, noise)

@@ -86,19 +86,19 @@ class Worth:
         if not self.matters:
             return []
         found = (
-            f"{low:,} of {n:,} images ({share:.1f} %) do not hold this particle by their weight, and "
-            f"the signal's scale varies by {100.0 * spread:.0f} %"
+            f"{low:,} of {n:,} images ({share:.1f} %) do not show this particle, judged by their "
+            f"weights, and the scale of the signal varies by {100.0 * spread:.0f} %"
         )
         if not self.used:
             return [Note(
                 "weights-unused", "note",
-                f"{found}; half-maps made with weights and scales agree no better, so all particles "
-                f"count alike.",
+                f"{found}. Half-maps made with weights and scales agree no better, so all particles "
+                f"are weighted equally.",
             )]  # fmt: skip
         return [Note(
             "particles-weighted", "note",
-            f"{found}. Weights and scales are used; particles_kept.star holds the "
-            f"{n - low:,} others.",
+            f"{found}. Weights and scales are used; particles_kept.star holds the other "
+            f"{n - low:,} images.",
         )]  # fmt: skip
 
     def applied(self, particles: Particles) -> Particles:
@@ -172,7 +172,7 @@ def judged(
     if min(map(len, members)) < FEWEST:
         return None
     maps = [sign * v * soft_mask(v, grid) for v in (voxels.half1, voxels.half2)]
-    with progress.stage("weighing particles", len(particles), "images") as stage:
+    with progress.stage("weighting particles", len(particles), "images") as stage:
         evidence = gather(particles.batches(), sides, maps, grid, noise, stage.advance)
     rows = evidence.index[:: max(1, len(evidence) // SAMPLE)]
     unseen = gather(particles.batches(rows), 1 - sides, maps, grid, noise)

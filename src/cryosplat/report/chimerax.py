@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..appearance import SCALE, SURFACES, contour_level
+from ..appearance import SCALE, SURFACES, contour_level, level_like
 from ..run_folder import write_text
 from ._quality import local_resolution, painted_file
 from .ellipsoids import Ellipsoids, write_bild, write_cif
@@ -24,16 +24,16 @@ def write_chimerax(run: Evidence) -> Path:
         (folder.half2, SURFACES["half 2"]), (folder.voxel_map, SURFACES["voxels"]),
         (folder.sharpened, SURFACES["map"]),
     ]  # fmt: skip
+    sharpened = run.map(folder.sharpened)
     lines = ["# chimerax open_in_chimerax.cxc"]
     number = 0
     for path, colour in models:
         if path.exists():
             number += 1
             lines += [f"open {path.name} id {number}", f"color #{number} {colour}"]
-            if path != folder.sharpened:
-                lines.append(f"volume #{number} step 1 style surface level {level:.6g}")
-            else:
-                lines.append(f"volume #{number} step 1 style surface sdLevel 5")
+            if path == folder.sharpened and sharpened is not None and volume is not None:
+                level = level_like(sharpened, volume, run.map(folder.mask))
+            lines.append(f"volume #{number} step 1 style surface level {level:.6g}")
     if number > 1:
         lines.append(f"hide #2-{number} models")
     if painted is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..appearance import contour_level
+from ..appearance import contour_level, level_like
 from ..io.atomic import replacing
 from ..io.fsc import write_fsc_xml
 from ..io.mrc import read_map, write_map
@@ -35,8 +35,8 @@ All maps have the same box ({box} x {box} x {box} voxels), pixel size ({pixel:.4
 
 file                 role in the form                    recommended contour level
 map.mrc              primary map                         {level:.4g}
-half_map_1.mrc       half-map 1                          {half_level:.4g}
-half_map_2.mrc       half-map 2                          {half_level:.4g}
+half_map_1.mrc       half-map 1                          {half_levels[0]:.4g}
+half_map_2.mrc       half-map 2                          {half_levels[1]:.4g}
 map_unsharpened.mrc  additional map                      {plain_level:.4g}
 mask.mrc             mask                                0.5
 fsc.xml              FSC
@@ -45,7 +45,8 @@ image.png            image, {image} x {image} pixels
 map.mrc is map_unsharpened.mrc, weighted by its FSC, sharpened with a B-factor of {b_factor:.1f} Å² and
 low-passed at {low_pass}; no mask is applied. The half-maps are unfiltered, unsharpened and unmasked.
 fsc.xml is the FSC of the half-maps under mask.mrc, corrected for the mask by random phases (Chen et
-al. 2013, Ultramicroscopy 135, 24-35). image.png shows map.mrc at its contour level.
+al. 2013, Ultramicroscopy 135, 24-35). All contour levels enclose the same volume; image.png shows
+map.mrc at its level.
 
 For the form
 ------------
@@ -103,14 +104,15 @@ def write_emdb(run: RunFolder, folder: PathLike, deposit: Deposit) -> Path:
             new.path / "fsc.xml", deposit.frequencies, deposit.fsc,
             "FSC of half-maps, masked and corrected",
         )  # fmt: skip
-        level = contour_level(deposit.volume)
+        plain = maps["map_unsharpened"]
+        level = level_like(deposit.volume, plain, deposit.mask)
         with replacing(new.path / "image.png") as stream:
             stream.write(_image(deposit.volume, level))
         versions = summary.provenance.versions if summary.provenance else {}
         text = README.format(
             box=summary.box_size, pixel=pixel, image=IMAGE, b_factor=deposit.b_factor,
-            low_pass=deposit.low_pass, level=level, plain_level=contour_level(maps["map_unsharpened"]),
-            half_level=contour_level(0.5 * (maps["half_map_1"] + maps["half_map_2"])),
+            low_pass=deposit.low_pass, level=level, plain_level=contour_level(plain),
+            half_levels=[level_like(maps[f"half_map_{i}"], plain, deposit.mask) for i in (1, 2)],
             resolution=headline.angstrom, method=headline.method or "none",
             particles=summary.n_particles or "unknown", symmetry=summary.symmetry,
             version=versions.get("cryosplat", ""), advice=fill(headline.advice, WIDTH),

@@ -22,5 +22,5 @@ def state_journal(
     """The journal in ``path`` of what was learned; raises `InputError` for that of another run."""
     store = CheckpointFile(path)
     if store.exists():
-        progress.say(f"Going on from {store}.")
+        progress.say(f"Resuming from {store}.")
     return Journal.open(store, {"settings": asdict(settings), **more, **digests(particles)})

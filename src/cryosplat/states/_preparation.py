@@ -120,8 +120,9 @@ def _polarity(
     found = "dark" if score < 0.0 else "bright"
     used = found if settings.contrast == "auto" else settings.contrast
     progress.say(
-        f"Protein is {used} in the images; the data say {found}, by {abs(score):.1f} standard "
-        f"deviations."
+        f"Contrast: {used} protein ("
+        + ("detected" if settings.contrast == "auto" else f"as given; detected: {found}")
+        + f", {abs(score):.0f} σ)."
     )
     return Polarity(used, found, score)
 

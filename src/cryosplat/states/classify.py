@@ -213,9 +213,9 @@ def _verdict(
     if cause:
         notes.append(Note(
             "states-not-found", "warning",
-            f"No states found: {cause} (gain {gain[0]} and {gain[1]} nats an image, poses {rival}).",
+            f"No states found: {cause} (gain {gain[0]} and {gain[1]} nats per image, poses {rival}).",
             "Use the map of all particles; if you expect states, use more particles or better poses."
-            + (" The classes that you asked for are written, but they are not to be trusted."
+            + (" The requested classes are written, but should not be trusted."
                if (asked or 1) > 1 else ""),
         ))  # fmt: skip
     return Verdict(not cause, gain, agreement, rival, cause, tuple(notes))

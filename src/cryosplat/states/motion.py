@@ -215,7 +215,7 @@ def _verdict(
     if cause:
         notes.append(Note(
             "states-not-found", "warning",
-            f"No states found: {cause} (gain {gain[0]} and {gain[1]} nats an image, poses {rival}, "
+            f"No states found: {cause} (gain {gain[0]} and {gain[1]} nats per image, poses {rival}, "
             f"agreement of the half-sets {agreement:.2f}).",
             "Use the map of all particles; if you expect motion, use more particles or better poses.",
         ))  # fmt: skip

@@ -109,14 +109,14 @@ def _dependent(evidence: Evidence) -> Iterator[Note]:
         yield Note(
             "half-sets-share-images", "alarm",
             f"{what}: they share noise, and every half-map FSC of this run is too high.",
-            "Remove the duplicates, or keep them on one side, and run again.",
+            "Remove the duplicates, or keep them in one half-set, and run again.",
         )  # fmt: skip
     elif (evidence.noise_correlation or 0.0) > SHARED_NOISE:
         yield Note(
             "half-sets-share-noise", "alarm",
-            f"The noise of the two half-sets correlates ({evidence.noise_correlation:.2f} far from "
-            f"the molecule): they are not independent, and every half-map FSC is too high.",
-            "Look for particles picked twice, or overlapping boxes, on both sides of the split.",
+            f"The noise of the two half-sets correlates ({evidence.noise_correlation:.2f} far from the "
+            f"molecule): they are not independent, and every half-map FSC is too high.",
+            "Look for particles picked twice, or overlapping boxes, in different half-sets.",
         )  # fmt: skip
 
 
@@ -127,11 +127,10 @@ def _disagreeing(evidence: Evidence) -> Iterator[Note]:
     if not has_signal(agreement):
         yield Note(
             "no-signal", "alarm",
-            f"The particles show no sign of the map: {agreement.n} of them, held against the map "
-            f"of the other half-set, agree by "
-            f"{agreement.gain / agreement.gain_deviation:.1f} standard deviations, expected far "
-            f"above {SIGNAL:g}. The map is made of noise.",
-            "Look at the images; check that stack, poses and CTFs belong together.",
+            f"The particles show no sign of the map: {agreement.n} of them, compared with the map of "
+            f"the other half-set, agree by {agreement.gain / agreement.gain_deviation:.1f} standard "
+            f"deviations; far more than {SIGNAL:g} are expected. The map is made of noise.",
+            "Look at the images, and check that stack, poses and CTFs belong together.",
         )  # fmt: skip
         return
     advantage = agreement.gain - agreement.dealt_gain
@@ -139,18 +138,18 @@ def _disagreeing(evidence: Evidence) -> Iterator[Note]:
     if deviation < JUDGEABLE and advantage < max(ALIGNED, 3.0 * deviation):
         yield Note(
             "poses-say-nothing", "alarm",
-            f"The orientations say nothing: particles fit the map no better than with their "
-            f"orientations dealt out at random (gain {agreement.gain:.2f} against "
-            f"{agreement.dealt_gain:.2f}, expected more for the given ones).",
+            f"The orientations carry no information: particles fit the map no better with them than "
+            f"with randomly permuted ones (gain {agreement.gain:.2f} against "
+            f"{agreement.dealt_gain:.2f}).",
             "Check that the rows of poses and images belong together, and the angle convention.",
         )  # fmt: skip
     elif agreement.strength > TELLING and agreement.against > CONTRADICTING:
         yield Note(
             "particles-contradict", "alarm",
-            f"{100 * agreement.against:.0f} % of the particles contradict the map: they match it "
-            f"best with their contrast reversed (t below {AGAINST:g}). A CTF or image of the wrong "
-            f"sign does that.",
-            "Check the contrast and defocus of each optics group, stack by stack.",
+            f"{100 * agreement.against:.0f} % of the particles contradict the map: they match it best "
+            f"with inverted contrast (t below {AGAINST:g}). A CTF or image of the wrong sign causes "
+            f"this.",
+            "Check contrast and defocus of each optics group, stack by stack.",
         )  # fmt: skip
 
 
@@ -159,9 +158,9 @@ def _badly_fitted(evidence: Evidence) -> Iterator[Note]:
     if rise is not None and rise > STILL_RISING:
         yield Note(
             "fit-stopped-early", "alarm",
-            f"The fit was stopped before it had arrived: the likelihood of unseen particles still "
-            f"rose by {100 * rise:.1f} % a step.",
-            "Leave --steps out, or give more.",
+            f"The fit was stopped before it converged: the likelihood of unseen particles still rose "
+            f"by {100 * rise:.1f} % per step.",
+            "Omit --steps, or give more.",
         )  # fmt: skip
         return
     first = evidence.grid.n_shells // CUT_SHELLS if evidence.cut else 1
@@ -177,14 +176,14 @@ def _badly_fitted(evidence: Evidence) -> Iterator[Note]:
         yield Note(
             "too-few-gaussians", "alarm",
             f"{count:,} Gaussians are too few: plain voxels explain unseen particles better "
-            f"({where}); the density would take about {suggested:,}.",
-            "Leave --gaussians out, or give more.",
+            f"({where}). This density needs about {suggested:,}.",
+            "Omit --gaussians, or give more.",
         )  # fmt: skip
     else:
         yield Note(
             "fit-stuck", "alarm",
-            f"The Gaussians explain unseen particles worse than plain voxels do ({where}): the fit "
-            f"is stuck.",
+            f"The Gaussians explain unseen particles worse than plain voxels ({where}): the fit is "
+            f"stuck.",
             "Use --start statistics, or another --seed.",
         )  # fmt: skip
 
@@ -218,9 +217,7 @@ def _asymmetric(evidence: Evidence) -> Iterator[Note]:
         return
     rival = found.strongest
     made = "without it" if rival.symmetry == "C1" else f"with {rival.symmetry} alone"
-    instead = (
-        "Leave --symmetry out" if rival.symmetry == "C1" else f"Use --symmetry {rival.symmetry}"
-    )
+    instead = "Omit --symmetry" if rival.symmetry == "C1" else f"Use --symmetry {rival.symmetry}"
     yield Note(
         "wrong-symmetry", "alarm",
         f"The data do not have symmetry {found.symmetry}: unseen particles fit a map made {made} "
@@ -235,7 +232,7 @@ def _masked(evidence: Evidence) -> Iterator[Note]:
     for remark in evidence.mask_remarks:
         yield Note(
             "mask-too-tight", "alarm", remark,
-            "Use the mask that the run makes by itself, or a softer and wider one.",
+            "Omit --mask to have one generated, or use a softer and wider one.",
         )  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def test_from_a_map_to_particles_and_back(cli: Cli, tmp_path: Path) -> None:
     done = cli("reconstruct", data / "particles.star", "-o", run, "--gaussians", 40, "--steps", 30)
     assert done.code == 0, done.err
     assert "optics groups  2  (the first: 300 kV" in done.out
-    assert "protein dark in the images" in done.out
+    assert "dark protein" in done.out
     truth, found = (read_map(p).data.ravel() for p in (model, run / "map.mrc"))
     assert np.corrcoef(truth, found)[0, 1] > 0.95
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]

@@ -94,7 +94,7 @@ def test_the_result_is_told_with_units(run: Outcome, tmp_path: Path) -> None:
     for fragment in (
         "Resolution 4.50 Å  half-map FSC", "Report 4.50 Å.", "Made up.", "headline", "4.50 / none",
         "12 (6 + 6 in the half-sets)", "100 (half-maps 90 and 95); 25 % of their scales at the minimum",
-        "protein bright in the images", "4.5 s (fit halves 2.5 s, accumulate 1.5 s)", "500 MB",
+        "contrast     bright protein", "4.5 s (fit halves 2.5 s, accumulate 1.5 s)", "500 MB",
         "! This is no reconstruction.", f"chimerax {tmp_path}/run/open_in_chimerax.cxc",
     ):  # fmt: skip
         assert fragment in run.out
@@ -132,7 +132,7 @@ def test_a_missing_split_is_announced(
     cli: Cli, star: Callable[..., Path], fake_recipe: None, tmp_path: Path
 ) -> None:
     done = cli("reconstruct", star(rlnRandomSubset=None), "-o", tmp_path / "run")
-    assert "half-sets      none in the file: a random split will be made" in done.out
+    assert "half-sets      none in the file; a random split will be written" in done.out
 
 
 @pytest.mark.parametrize(

@@ -162,24 +162,24 @@ class State:
         if self.verdict == "no structure":
             return Note(
                 "refinement-no-structure", "alarm",
-                "The half-sets share no structure that images could be aligned to: the given poses "
-                "stay.",
+                "The half-sets share no structure that images could be aligned to: the given poses are "
+                "kept.",
                 "Check poses and contrast with cryosplat check.",
             )  # fmt: skip
         if self.verdict == "kept":
             tried = self.rounds[-1]
             return Note(
                 "refinement-gained-nothing", "note",
-                f"Refining the poses gained nothing: images changed by {tried.gain:+.2f} ± "
-                f"{tried.gain_deviation:.2f} nats under the map of the other half-set. The given "
-                f"poses stay.",
+                f"Refining the poses gained nothing: the log-likelihood of images under the map of the "
+                f"other half-set changed by {tried.gain:+.2f} ± {tried.gain_deviation:.2f} nats each. "
+                f"The given poses are kept.",
             )  # fmt: skip
         best, first = self.rounds[self.best], self.rounds[0]
         return Note(
             "refinement-gained", "note",
-            f"Refining the poses made images likelier under the map of the other half-set, by "
-            f"{best.gain:.2f} ± {best.gain_deviation:.2f} nats each (from {first.likelihood:.1f}), "
-            f"and raised the cross-FSC from {self._fsc(first):.3f} to {self._fsc(best):.3f}.",
+            f"Refined poses raise the log-likelihood of images under the map of the other half-set by "
+            f"{best.gain:.2f} ± {best.gain_deviation:.2f} nats each (from {first.likelihood:.1f}), and "
+            f"the cross-FSC from {self._fsc(first):.3f} to {self._fsc(best):.3f}.",
         )  # fmt: skip
 
 

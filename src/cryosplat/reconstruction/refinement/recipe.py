@@ -82,7 +82,7 @@ def _begun(
     mask = soft_mask(voxel_maps((upright[0], upright[1]))[0], grid)
     reach = int(((mask > 0.0).nonzero() - grid.centre).abs().max()) + 2
     side = min(fast_box_size(2 * reach), grid.box_size)
-    progress.say(f"Protein is {'bright' if sign > 0.0 else 'dark'} in the images.")
+    progress.say(f"Contrast: {'bright' if sign > 0.0 else 'dark'} protein.")
     return state.begun(sign, side)
 
 
