@@ -61,10 +61,10 @@ def examples_panel(run: Evidence) -> Panel | None:
     path = run.figure("examples")
     with style(SMALL):
         drawing = Figure(figsize=(9.0, 2.75), facecolor="none")
-        groups = drawing.subfigures(1, len(GROUPS), wspace=0.0)
-        for group, part in enumerate(groups):
-            part.set_facecolor("none")
-            part.text(0.02, 0.97, GROUPS[group], va="top", fontweight="bold")
+        spaces = drawing.add_gridspec(1, len(GROUPS), wspace=0.0)
+        for group, title in enumerate(GROUPS):
+            part = drawing.add_subfigure(spaces[0, group], facecolor="none")
+            part.text(0.02, 0.97, title, va="top", fontweight="bold")
             grid = part.subplots(
                 len(ROWS), each, squeeze=False,
                 gridspec_kw={"left": 0.10, "right": 0.99, "bottom": 0.01, "top": 0.80,

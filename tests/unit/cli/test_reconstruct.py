@@ -62,7 +62,7 @@ def test_a_report_that_fails_costs_no_run(
     assert done.code == 0
     assert f"its report could not be drawn ({type(error).__name__}: {error})" in done.err
     assert f"Remedy: cryosplat report '{tmp_path}/a run'" in done.err
-    assert f"Map        {tmp_path}/a run/map.mrc" in done.out and "Report" not in done.out
+    assert f"Map        {tmp_path}/a run/map.mrc" in done.out and "report.html" not in done.out
     assert os.listdir(tmp_path / "a run").count("particles.star") == 1
     assert read_map(tmp_path / "a run" / "map.mrc").data.shape == (18, 18, 18)
 
