@@ -19,7 +19,7 @@ MEMBERS = 4  # independent fits at most, whose mean is the map; see docs/decisio
 VOXELS_PER_GAUSSIAN = 4
 FIRST_WIDTH = 0.9  # pixels, where there is a Gaussian for every four voxels
 FEWEST, MOST = 50, 200_000
-STEPS = 40  # after which fits under the prior have converged
+STEPS, STEPS_OF_HALF = 60, 40  # half of the particles hold less that later steps could find
 
 
 def fitted_side(mask: Tensor, grid: Grid) -> int:
@@ -71,7 +71,6 @@ def plans_for(parts: Parts, settings: ReconstructionSettings) -> tuple[Plan, Pla
     """
     form = QuadraticForm(parts.sets[0], parts.side)
     filled = effective_voxels(density(form)) / VOXELS_PER_GAUSSIAN
-    steps = settings.steps or STEPS
     plans = []
     for full in (True, False):
         number = max(FEWEST, min(MOST, round(min(filled, parts.prior.coefficients(full)))))
@@ -80,6 +79,7 @@ def plans_for(parts: Parts, settings: ReconstructionSettings) -> tuple[Plan, Pla
             members = max(1, min(MEMBERS, wanted // number))
             number = round(wanted / members)
         width = FIRST_WIDTH * max(1.0, filled / number) ** (1 / 3)
+        steps = settings.steps or (STEPS if full else STEPS_OF_HALF)
         plans.append(Plan(members, number, width, steps))
     return plans[0], plans[1], plans[1]
 
