@@ -67,7 +67,7 @@ def test_a_fit_that_goes_on_is_one_descent_under_the_prior(parts: Parts, half: S
 def test_both_half_sets_are_fitted_alike(parts: Parts, half: Statistics) -> None:
     uneven = replace(parts, sets=(half + 4 * half, half, 4 * half))
     full, one, two = plans_for(uneven, ReconstructionSettings())
-    assert one == two and full.gaussians >= one.gaussians and full.steps == one.steps
+    assert one == two and full.gaussians >= one.gaussians and full.steps >= one.steps
 
 
 @pytest.mark.parametrize(("fsc", "voxels"), [(0.9, 2000.0), (0.05, 2000.0), (0.9, 100.0)])
