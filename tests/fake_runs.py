@@ -67,7 +67,7 @@ def fake_reconstruct(
         stage.advance(len(particles))
     progress.say("Contrast: particles are bright.")
     note = Note("fake", "warning", "This is no reconstruction.")
-    progress.warn(note.text)
+    progress.warn(note)
     generator = torch.Generator().manual_seed(1)
     given = particles.has_half_sets
     particles = particles if given else split_half_sets(particles, generator)

@@ -31,8 +31,12 @@ class Note:
     remedy: str = ""
 
     def __str__(self) -> str:
-        text = self.text if self.severity == "note" else f"{self.severity}: {self.text}"
-        return f"{text} Remedy: {self.remedy}" if self.remedy else text
+        return self.advice if self.severity == "note" else f"{self.severity}: {self.advice}"
+
+    @property
+    def advice(self) -> str:
+        """The text, and the remedy where there is one."""
+        return f"{self.text} Remedy: {self.remedy}" if self.remedy else self.text
 
     def to_dict(self) -> dict[str, str]:
         """Plain strings, for a JSON file such as ``run.json``."""

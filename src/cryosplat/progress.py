@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from .notes import Note
+
 
 class Stage(Protocol):
     """A part of the work under way."""
@@ -26,9 +28,17 @@ class Progress(Protocol):
         """Something the user wants to know."""
         ...
 
-    def warn(self, text: str) -> None:
+    def warn(self, note: Note) -> None:
         """Something the user ought to look into."""
         ...
+
+
+def tell(progress: Progress, note: Note) -> None:
+    """Pass a note on, as a warning unless it is harmless."""
+    if note.severity == "note":
+        progress.say(note.advice)
+    else:
+        progress.warn(note)
 
 
 class SilentProgress:
@@ -45,5 +55,5 @@ class SilentProgress:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def warn(self, text: str) -> None:
+    def warn(self, note: Note) -> None:
         """Nothing."""

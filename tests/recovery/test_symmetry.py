@@ -21,6 +21,7 @@ from cryosplat.io.mrc import read_map
 from cryosplat.io.ply import read_ply
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.noise import estimate_noise
+from cryosplat.notes import Note
 from cryosplat.particles import Particles, read_particles
 from cryosplat.progress import SilentProgress
 from cryosplat.report.evidence import Evidence
@@ -40,8 +41,8 @@ class _Listening(SilentProgress):
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def warn(self, text: str) -> None:
-        self.heard.append(text)
+    def warn(self, note: Note) -> None:
+        self.heard.append(note.text)
 
 
 @pytest.fixture(scope="module")

@@ -114,6 +114,7 @@ def with_found_poses(
     """
     from ..abinitio import AbinitSettings
     from ..particles import write_particles
+    from ..progress import tell
     from ._console import console_progress
     from ._outcome import ALARM
 
@@ -122,7 +123,7 @@ def with_found_poses(
     with console_progress(folder.log) as progress:
         found = poses_of(files, folder, wanted, progress)
         for note in found.notes:
-            (progress.say if note.severity == "note" else progress.warn)(str(note))
+            tell(progress, note)
     if not found.found:
         raise typer.Exit(ALARM)
     write_particles(found.particles, folder.particles)

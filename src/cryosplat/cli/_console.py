@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from ..errors import OutputError
+from ..notes import Note
 
 
 def plain_console(stderr: bool = False, soft_wrap: bool = True) -> Console:
@@ -81,10 +82,10 @@ class ConsoleProgress:
         self._show(("· ", "dim"), text)
         self._note(text)
 
-    def warn(self, text: str) -> None:
+    def warn(self, note: Note) -> None:
         """A line that stands out."""
-        self._show(("! ", "bold yellow"), (text, "yellow"))
-        self._note(f"WARNING: {text}")
+        self._show(("! ", "bold yellow"), (note.advice, "yellow"))
+        self._note(f"WARNING: {note.advice}")
 
     def _show(self, *parts: str | tuple[str, str]) -> None:
         self.display.console.print(Text.assemble(*parts), soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from ..io.fsc import write_fsc_csv, write_fsc_xml
 from ..io.mrc import MapFile, read_map
 from ..maps.fsc import MaskedFsc, fourier_shell_correlation, masked_fscs, resolution
 from ..maps.mask import named_masks
-from ..maps.mask_checks import mask_remarks, read_mask, tightness_remark
+from ..maps.mask_checks import read_mask, shape_notes, tightness_notes
 from ..report.figures import fsc_figure
 from ._console import plain_console
 
@@ -42,22 +42,13 @@ def run_fsc(first: Path, second: Path, mask: str, outs: list[Path], seed: int) -
     console = plain_console()
     if maps[0].origin != maps[1].origin:
         console.print("! The headers give two origins; voxels are compared as they are stored.")
-    for remark in _remarks(masked, masks if mask != AUTO_MASK else {}, a + b, grid):
-        console.print(f"! {remark}", style="yellow")
+    for name, found in masked.items():
+        shape = shape_notes(masks[name], a + b, grid) if mask != AUTO_MASK else []
+        for note in (*shape, *tightness_notes(found, grid)):
+            console.print(f"! {_titled(name)}: {note.advice}", style="yellow")
     console.print(_table(curves, grid))
     for out in outs:
         _write(out, curves, grid)
-
-
-def _remarks(
-    masked: Mapping[str, MaskedFsc], given: Mapping[str, Tensor], volume: Tensor, grid: Grid
-) -> Iterator[str]:
-    """What is wrong with masks, by the shape of those ``given`` and by their FSC."""
-    for name, found in masked.items():
-        shape = mask_remarks(given[name], volume, grid) if name in given else []
-        for remark in (*shape, tightness_remark(found, grid)):
-            if remark is not None:
-                yield f"{_titled(name)}: {remark}"
 
 
 def _masks(

@@ -18,13 +18,14 @@ from ..io.atomic import check_no_input
 from ..io.mrc import MapFile, read_map, write_map
 from ..maps.fsc import MaskedFsc, masked_fscs, resolution
 from ..maps.mask_checks import (
-    mask_remarks,
     read_mask,
     resolutions_by_mask,
-    tightness_remark,
+    shape_notes,
+    tightness_notes,
 )
 from ..maps.sharpening import Postprocessed, share_at_floor, sharpen, sharpen_mixture
 from ..mixture import GaussianMixture
+from ..notes import Note
 from ..report.deposition import Deposit, write_emdb, write_relion_halves
 from ..run_folder import RunFolder, RunSummary
 from ..run_folder.curves import of_mask
@@ -57,7 +58,7 @@ class Judged:
     grid: Grid
     mask: Tensor
     masked: MaskedFsc
-    remarks: tuple[str, ...]
+    notes: tuple[Note, ...]
     sharpened: Postprocessed
 
 
@@ -73,7 +74,7 @@ def run_postprocess(run: Path, wanted: Wanted) -> None:
     write_map(out, judged.sharpened.map.numpy(), judged.grid.pixel_size, "sharpened")
     if wanted.out is None:
         _record(folder, judged, with_mask=wanted.mask is not None)
-        draw_report(folder, lambda text: console.print(f"! {text}", style="yellow"))
+        draw_report(folder, lambda note: console.print(f"! {note.advice}", style="yellow"))
     _tell(console, judged, mask)
     for line in (f"{out}", *_others(folder, judged, wanted)):
         console.print(line)
@@ -86,10 +87,9 @@ def _judged(folder: RunFolder, summary: RunSummary, mask_file: Path, b: float | 
     mask = read_mask(mask_file, grid, maps[0].origin)
     generator = torch.Generator().manual_seed((summary.settings or {}).get("seed", 0))
     masked = masked_fscs(half1, half2, {"user": mask}, generator)["user"]
-    remarks = (*mask_remarks(mask, volume, grid), tightness_remark(masked, grid))
+    notes = (*shape_notes(mask, volume, grid), *tightness_notes(masked, grid))
     sharpened = sharpen(volume, masked.corrected, grid, b, _low_pass(masked, grid, summary))
-    said = tuple(remark for remark in remarks if remark is not None)
-    return Judged(summary, grid, mask, masked, said, sharpened)
+    return Judged(summary, grid, mask, masked, notes, sharpened)
 
 
 def _others(folder: RunFolder, judged: Judged, wanted: Wanted) -> Iterator[str]:
@@ -186,8 +186,8 @@ def _record(folder: RunFolder, judged: Judged, with_mask: bool) -> None:
 
 
 def _tell(console: Console, judged: Judged, mask: Path) -> None:
-    for remark in judged.remarks:
-        console.print(f"! {mask.name}: {remark}", style="yellow")
+    for note in judged.notes:
+        console.print(f"! {mask.name}: {note.advice}", style="yellow")
     plot, sharpened = judged.sharpened.guinier, judged.sharpened
     resolved = resolution(judged.masked.corrected, judged.grid)
     text = f"resolution  {resolved} under {mask.name} (corrected half-map FSC, 0.143)"

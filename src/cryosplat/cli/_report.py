@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..commands import pasted
+from ..notes import Note
 from ..run_folder import RunFolder
 from ._console import plain_console
 
@@ -19,7 +20,7 @@ def run_report(run: Path) -> None:
     plain_console().print(f"Report     {folder.report}")
 
 
-def draw_report(run: RunFolder, warn: Callable[[str], None]) -> None:
+def draw_report(run: RunFolder, warn: Callable[[Note], None]) -> None:
     """Draw what a finished run looks like, or ``warn`` of what is in the way.
 
     The user's matplotlib settings, fonts and LaTeX have a say in it, and none is worth the maps.
@@ -30,6 +31,10 @@ def draw_report(run: RunFolder, warn: Callable[[str], None]) -> None:
         write_report(run)
     except Exception as error:
         warn(
-            f"The run is complete, but its report could not be drawn ({type(error).__name__}: "
-            f"{error}). Remedy: {pasted('cryosplat', 'report', run.path)}"
-        )
+            Note(
+                "report-not-drawn", "warning",
+                f"The run is complete, but its report could not be drawn ({type(error).__name__}: "
+                f"{error}).",
+                pasted("cryosplat", "report", run.path),
+            )
+        )  # fmt: skip

@@ -13,6 +13,7 @@ from ..commands import pasted
 from ..errors import InputError
 from ..grid import Grid
 from ..io.mrc import read_map
+from ..notes import Note
 from .fsc import MaskedFsc, resolution
 from .mask import find_molecule
 
@@ -104,27 +105,30 @@ def edge_width(mask: Tensor) -> float:
     return soft / (faces / 1.5) if faces else float("inf")
 
 
-def mask_remarks(mask: Tensor, volume: Tensor, grid: Grid) -> list[str]:
-    """Problems with the shape of ``mask`` for the molecule in ``volume``, in words."""
-    remarks = []
+def shape_notes(mask: Tensor, volume: Tensor, grid: Grid) -> list[Note]:
+    """Problems with the shape of ``mask`` for the molecule in ``volume``."""
+    found = []
     width = edge_width(mask)
     if width < SOFTEST_HARD:
-        remarks.append(
+        found.append(Note(
+            "mask-hard-edge", "alarm",
             f"The mask has a hard edge ({width:.1f} pixels wide), which correlates the half-maps by "
-            f"itself. Give it a soft edge of 5 to 8 pixels."
-        )
+            f"itself.",
+            "Give it a soft edge of 5 to 8 pixels.",
+        ))  # fmt: skip
     molecule = find_molecule(volume, grid)
     cut = molecule.share_outside(mask, grid) if molecule is not None else 0.0
     if cut > CUT_SHARE:
-        remarks.append(
-            f"The mask cuts the molecule: {100 * cut:.0f} % of its density lies outside. Lower the "
-            f"mask's threshold or extend the mask."
-        )
-    return remarks
+        found.append(Note(
+            "mask-cuts-molecule", "alarm",
+            f"The mask cuts the molecule: {100 * cut:.0f} % of its density lies outside.",
+            "Lower the threshold that the mask was made with, or extend the mask.",
+        ))  # fmt: skip
+    return found
 
 
-def tightness_remark(fsc: MaskedFsc, grid: Grid) -> str | None:
-    """How the FSC shows that its mask is too tight, in words; None if it does not.
+def tightness_notes(fsc: MaskedFsc, grid: Grid) -> list[Note]:
+    """How the FSC shows that its mask is too tight; at most one note.
 
     Three signs: random phases correlate at the corrected resolution; the masked curve reaches far
     beyond the corrected one; the corrected curve ends before the unmasked one.
@@ -133,26 +137,27 @@ def tightness_remark(fsc: MaskedFsc, grid: Grid) -> str | None:
     unmasked, masked, corrected = (
         resolution(curve, grid) for curve in (fsc.unmasked, fsc.masked, fsc.corrected)
     )
+    text = ""
     if inflation > INFLATION:
-        return (
+        text = (
             f"The mask is too tight: with random phases the FSC is still {inflation:.2f} at the "
-            f"corrected resolution ({corrected}), expected below {INFLATION:g}. Use a wider or "
-            f"softer mask."
+            f"corrected resolution ({corrected}), expected below {INFLATION:g}."
         )
-    if (
+    elif (
         masked.shell - corrected.shell >= FEW_SHELLS
         and masked.shell > SHELLS_APART * corrected.shell
     ):
-        return (
+        text = (
             f"The mask is too tight: {masked} with it, but {corrected} after correction with random "
-            f"phases. Use a wider or softer mask."
+            f"phases."
         )
-    if unmasked.shell - corrected.shell >= FEW_SHELLS:
-        return (
+    elif unmasked.shell - corrected.shell >= FEW_SHELLS:
+        text = (
             f"The mask lowers the resolution: {corrected} with it after correction, {unmasked} "
-            f"without. It is too tight or cuts the molecule. Use a wider or softer mask."
+            f"without. It is too tight or cuts the molecule."
         )
-    return None
+    remedy = "Use a wider or softer mask, or the one that the run makes by itself."
+    return [Note("mask-too-tight", "alarm", text, remedy)] if text else []
 
 
 def resolutions_by_mask(

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..batch import Batch
 from ..grid import Grid
 from ..maps.fsc import MaskedFsc, fourier_shell_correlation
-from ..maps.mask_checks import mask_remarks, tightness_remark
+from ..maps.mask_checks import shape_notes, tightness_notes
 from ..mixture import GaussianMixture
 from ..notes import Note
 from ..progress import Progress
@@ -70,7 +70,7 @@ def control(
     comparison: Comparison,
     parts: Parts,
     fitted: Fitted,
-    remarks: Sequence[str],
+    on_mask: Sequence[Note],
     progress: Progress,
 ) -> tuple[Comparison, Controls]:
     """Look at single particles, at the independence of the halves and at what the pipeline invents.
@@ -98,7 +98,7 @@ def control(
         fitted.histories[1] if fitted.histories and settings.steps is not None else (),
         fitted.plans[1].gaussians if fitted.plans else None,
         suggested_number(parts) if subject.settings.gaussians is not None else None,
-        remarks,
+        on_mask,
         symmetry,
         bool(subject.noise.circles),
         cross_fsc(subject.mixtures, subject.voxels, subject.mask),
@@ -116,10 +116,9 @@ def _noise_correlation(subject: Subject) -> float | None:
     return noise_correlation(subject.voxels[1], subject.voxels[2], subject.maps[0], subject.grid)
 
 
-def remarks_on(mask: Tensor, found: MaskedFsc, volume: Tensor, grid: Grid) -> list[str]:
+def notes_on_mask(mask: Tensor, found: MaskedFsc, volume: Tensor, grid: Grid) -> list[Note]:
     """What is wrong with a mask that the user gave, by its shape and by its FSC."""
-    tight = tightness_remark(found, grid)
-    return mask_remarks(mask, volume, grid) + ([] if tight is None else [tight])
+    return shape_notes(mask, volume, grid) + tightness_notes(found, grid)
 
 
 def _substitute_noise(

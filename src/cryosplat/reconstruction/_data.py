@@ -13,6 +13,7 @@ from ..batch import Batch
 from ..errors import InputError
 from ..grid import Grid
 from ..noise import NoiseModel, estimate_noise_of_groups
+from ..notes import Note
 from ..particles import Particles, split_half_sets
 from ..progress import Progress
 from ..settings import ReconstructionSettings
@@ -129,12 +130,20 @@ def polarity_of(halves: Halves, settings: ReconstructionSettings, progress: Prog
     decided = "detected" if settings.contrast == "auto" else f"as given; detected: {found}"
     progress.say(f"Contrast: {used} protein ({decided}, {abs(score):.0f} σ).")
     if used != found:
-        progress.warn(f"The contrast was given as {used}, but the data indicate {found} protein.")
+        progress.warn(
+            Note(
+                "contrast-unlike-data", "warning",
+                f"The contrast was given as {used}, but the data indicate {found} protein.",
+                "omit --invert and --no-invert to have it detected.",
+            )
+        )  # fmt: skip
     elif abs(score) < CONTRAST_DOUBT:
         progress.warn(
-            "The contrast is uncertain. Remedy: look at the images, and use --invert for dark protein "
-            "or --no-invert for bright protein."
-        )
+            Note(
+                "contrast-in-doubt", "warning", "The contrast is uncertain.",
+                "look at the images, and use --invert for dark protein or --no-invert for bright protein.",
+            )
+        )  # fmt: skip
     return Polarity(used, found, score)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from .. import fourier
 from ..grid import Grid
 from ..noise import NoiseModel
+from ..notes import Note
 from ..particles import Particles
 from ..progress import Progress
 from ..validation.agreement import particle_agreement
@@ -60,9 +61,12 @@ def matched(
     for size, (gain, error) in gains.items():
         if main <= CERTAIN * main_error or gain <= CERTAIN * error:
             progress.warn(
-                f"The grey scale of images with pixels of {size:.4g} Å cannot be compared with that of "
-                f"the others, as there is too little signal. It is assumed to be the same."
-            )
+                Note(
+                    "grey-scale-unknown", "warning",
+                    f"The grey scale of images with pixels of {size:.4g} Å cannot be compared with "
+                    f"that of the others, as there is too little signal. It is assumed to be the same.",
+                )
+            )  # fmt: skip
             return None
         ratio = gain / main
         doubt = ratio * ((error / gain) ** 2 + (main_error / main) ** 2) ** 0.5

@@ -24,7 +24,7 @@ class Recorder:
         """Passed on."""
         self.listener.say(text)
 
-    def warn(self, text: str) -> None:
+    def warn(self, note: Note) -> None:
         """Passed on, and kept."""
-        self.notes.append(Note("during-the-run", "warning", text))
-        self.listener.warn(text)
+        self.notes.append(note)
+        self.listener.warn(note)

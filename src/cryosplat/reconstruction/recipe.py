@@ -15,7 +15,7 @@ from ..maps.mask_checks import read_mask
 from ..maps.model_fit import read_model
 from ..notes import by_severity
 from ..particles import Particles
-from ..progress import Progress, SilentProgress
+from ..progress import Progress, SilentProgress, tell
 from ..settings import ReconstructionSettings
 from ..splatting import voxelize
 from ..validation.baseline import voxel_maps
@@ -24,7 +24,7 @@ from ..validation.independence import Fingerprints
 from ..validation.noise_substitution import already_normalised
 from ._checkpoint import journal_in
 from ._clock import Clock, peak_memory
-from ._controls import control, remarks_on
+from ._controls import control, notes_on_mask
 from ._data import (
     Halves,
     Polarity,
@@ -113,7 +113,7 @@ def reconstruct(
 
     left_out, screened = screen.left_out, screen.notes(particles)
     for note in screened:
-        progress.say(str(note)) if note.severity == "note" else progress.warn(str(note))
+        tell(progress, note)
     worth = None
     if settings.particle_weights == "auto":
 
@@ -169,8 +169,8 @@ def reconstruct(
         voxels, mask, fingerprints, device, solvent,
     )  # fmt: skip
     with clock("controls"):
-        remarks = [] if user_mask is None else remarks_on(mask, masked["user"], maps.full, grid)
-        comparison, controls = control(subject, comparison, parts, fitted, remarks, told)
+        noted = [] if user_mask is None else notes_on_mask(mask, masked["user"], maps.full, grid)
+        comparison, controls = control(subject, comparison, parts, fitted, noted, told)
     with clock("local resolution, directions, errors"):
         quality = quality_of(subject, fitted.mixtures[0], molecules, comparison)
     examples = None
@@ -180,7 +180,7 @@ def reconstruct(
             examples = examples_of(particles, worth, seen, polarity.sign, grid, noise)
     for note in controls.notes:
         if note.severity != "note":
-            progress.warn(f"{note.text} Remedy: {note.remedy}")
+            progress.warn(note)
     return Reconstruction(
         settings=settings, particles=particles, drew_half_sets=drew_half_sets, half_sets=half_sets,
         grid=grid, noise=noise, polarity=polarity, halves=halves,

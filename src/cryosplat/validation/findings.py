@@ -59,8 +59,8 @@ class Evidence:
     """What `diagnose` looks at; None or empty where it was not measured.
 
     ``shared_images``, ``noise_correlation``: as in `independence`; ``history``: (step, gain, held-out
-    gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit; ``mask_remarks``: what
-    is wrong with the mask, each in words; ``symmetry``: what particles say of the one given;
+    gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit; ``on_mask``: what
+    is wrong with the mask; ``symmetry``: what particles say of the one given;
     ``cut``: images are blank outside a circle, and the lowest shells of all voxel maps share its edge;
     ``gaussians_cross``: the cross-FSC of the Gaussians alone, where the maps are completed by voxels.
     """
@@ -73,7 +73,7 @@ class Evidence:
     history: Sequence[tuple[int, float, float]] = ()
     gaussians: int | None = None
     suggested: int | None = None
-    mask_remarks: Sequence[str] = ()
+    on_mask: Sequence[Note] = ()
     symmetry: SymmetryCheck | None = None
     cut: bool = False
     gaussians_cross: Tensor | None = None
@@ -229,11 +229,7 @@ def _asymmetric(evidence: Evidence) -> Iterator[Note]:
 
 
 def _masked(evidence: Evidence) -> Iterator[Note]:
-    for remark in evidence.mask_remarks:
-        yield Note(
-            "mask-too-tight", "alarm", remark,
-            "Omit --mask to have one generated, or use a softer and wider one.",
-        )  # fmt: skip
+    yield from evidence.on_mask
 
 
 def _inflated(evidence: Evidence) -> Iterator[Note]:

@@ -17,10 +17,10 @@ from cryosplat.maps.fsc import MaskedFsc, masked_fscs
 from cryosplat.maps.mask import named_masks, spherical_mask
 from cryosplat.maps.mask_checks import (
     edge_width,
-    mask_remarks,
     read_mask,
     resolutions_by_mask,
-    tightness_remark,
+    shape_notes,
+    tightness_notes,
 )
 from cryosplat.mixture import GaussianMixture
 from cryosplat.splatting import voxelize
@@ -133,18 +133,18 @@ def test_masks_made_here_leave_nothing_to_remark(
 ) -> None:
     masks = named_masks(molecule, GRID)
     for mask in masks.values():
-        assert mask_remarks(mask, molecule, GRID) == []
+        assert shape_notes(mask, molecule, GRID) == []
     for found in masked_fscs(*halves, masks, generator).values():
-        assert tightness_remark(found, GRID) is None
+        assert tightness_notes(found, GRID) == []
 
 
 def test_a_hard_edge_and_a_cut_molecule_are_named(molecule: Tensor) -> None:
     hard = (named_masks(molecule, GRID)["auto"] > 0.5).float()
-    (remark,) = mask_remarks(hard, molecule, GRID)
-    assert "hard edge (0.0 pixels wide)" in remark
+    (note,) = shape_notes(hard, molecule, GRID)
+    assert note.code == "mask-hard-edge" and "(0.0 pixels wide)" in note.text
     small = spherical_mask(GRID, 15.0, 15.0)
-    (remark,) = mask_remarks(small, molecule, GRID)
-    assert "cuts the molecule" in remark and "% of its density lies outside" in remark
+    (note,) = shape_notes(small, molecule, GRID)
+    assert note.code == "mask-cuts-molecule" and "% of its density lies outside" in note.text
 
 
 def test_random_phases_betray_a_tight_mask(
@@ -152,8 +152,8 @@ def test_random_phases_betray_a_tight_mask(
 ) -> None:
     tight = (molecule > 0.2 * molecule.max()).float()
     found = masked_fscs(*halves, {"user": tight}, generator)["user"]
-    remark = tightness_remark(found, GRID)
-    assert remark is not None and remark.startswith("The mask is too tight: with random phases")
+    (note,) = tightness_notes(found, GRID)
+    assert note.text.startswith("The mask is too tight: with random phases")
 
 
 def _curves(unmasked: int, masked: int, corrected: int) -> MaskedFsc:
@@ -163,11 +163,11 @@ def _curves(unmasked: int, masked: int, corrected: int) -> MaskedFsc:
 
 
 def test_curves_far_apart_are_a_tight_mask() -> None:
-    assert tightness_remark(_curves(8, 11, 10), GRID) is None
-    remark = tightness_remark(_curves(8, 15, 10), GRID)
-    assert remark is not None and "9.60 Å with it, but 14.40 Å after correction" in remark
-    remark = tightness_remark(_curves(13, 10, 10), GRID)
-    assert remark is not None and "The mask lowers the resolution: 14.40 Å with it" in remark
+    assert tightness_notes(_curves(8, 11, 10), GRID) == []
+    (note,) = tightness_notes(_curves(8, 15, 10), GRID)
+    assert "9.60 Å with it, but 14.40 Å after correction" in note.text
+    (note,) = tightness_notes(_curves(13, 10, 10), GRID)
+    assert "The mask lowers the resolution: 14.40 Å with it" in note.text
 
 
 def test_the_table_of_resolutions() -> None:

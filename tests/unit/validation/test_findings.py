@@ -9,6 +9,7 @@ import torch
 
 from cryosplat.grid import Grid
 from cryosplat.maps.fsc import resolution, truth_from_halves
+from cryosplat.notes import Note
 from cryosplat.validation import findings
 from cryosplat.validation.agreement import Agreement
 from cryosplat.validation.comparison import (
@@ -114,11 +115,9 @@ def test_the_lowest_shells_of_cut_images_are_not_compared() -> None:
     assert _codes(replace(_evidence(**{CROSS_MASKED: 0.7 * FALLING}), cut=True)) == ["fit-stuck"]
 
 
-def test_remarks_on_the_mask_become_alarms() -> None:
-    found = diagnose(replace(_evidence(), mask_remarks=["The mask cuts the molecule."]))
-    assert [(f.code, f.severity, f.text) for f in found] == [
-        ("mask-too-tight", "alarm", "The mask cuts the molecule.")
-    ]
+def test_notes_on_the_mask_are_passed_on() -> None:
+    cut = Note("mask-cuts-molecule", "alarm", "The mask cuts the molecule.")
+    assert list(diagnose(replace(_evidence(), on_mask=[cut]))) == [cut]
 
 
 def test_inflation_is_a_note_and_comes_after_alarms() -> None:
