@@ -18,7 +18,12 @@ from cryosplat.io.mrc import read_map
 
 
 def _in_context(body: str, **environment: str) -> subprocess.Popen[str]:
-    code = f"from cryosplat.cli._outcome import exit_codes\nwith exit_codes():\n    {body}"
+    """A process that heeds SIGHUP, as ours do not where the tests themselves run under nohup."""
+    heeding = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)" if os.name != "nt" else ""
+    )
+    context = "from cryosplat.cli._outcome import exit_codes\nwith exit_codes():"
+    code = f"{heeding}\n{context}\n    {body}"
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         encoding="latin-1", env={**os.environ, **environment},
