@@ -141,7 +141,8 @@ def polarity_of(halves: Halves, settings: ReconstructionSettings, progress: Prog
         progress.warn(
             Note(
                 "contrast-in-doubt", "warning", "The contrast is uncertain.",
-                "look at the images, and use --invert for dark protein or --no-invert for bright protein.",
+                "look at the images, and use --invert for dark protein or --no-invert for bright "
+                "protein.",
             )
         )  # fmt: skip
     return Polarity(used, found, score)
