@@ -146,3 +146,42 @@ def _kernels(result: dict[str, Any]) -> str:
         told = ", ".join(f"{program} {error:.1e}" for program, error in errors.items())
         lines += ["", f"Relative error of {array} where a fit meets it: {told}."]
     return "\n".join(lines)
+
+
+STATES_START, STATES_END = "<!-- states: written by states.py -->", "<!-- end of states -->"
+
+
+def rewrite_states(readme: Path, result: Path) -> None:
+    """Put the table of classes and motion between its marks of ``readme``."""
+    text = readme.read_text(encoding="utf-8")
+    head, rest = text.split(STATES_START, 1)
+    tail = rest.split(STATES_END, 1)[1]
+    table = _states(json.loads(result.read_text()))
+    readme.write_text(f"{head}{STATES_START}\n\n{table}\n\n{STATES_END}{tail}", encoding="utf-8")
+
+
+def _states(result: dict[str, Any]) -> str:
+    lines = [
+        f"{_machine(result['machine'])}. CPU seconds are those of the whole command.",
+        "",
+        "| set | found | rank correlation or accuracy | area per state | one map | voxel classes "
+        "| gain (nats an image) | half-sets agree | CPU (s) |",
+        "|---|---|---:|---:|---:|---:|---|---:|---:|",
+    ]
+    for name, row in result["sets"].items():
+        classes = row.get("classes")
+        found = "nothing" if not row["found"] else f"{classes} classes" if classes else "motion"
+        voxels = row.get("voxel_classes", {})
+        score = row.get("rank_correlation", row.get("accuracy"))
+        beside = [_told(voxels.get(key)) for key in ("accuracy", "area") if key in voxels]
+        gains = ", ".join(f"{mean:.2f} ± {error:.2f}" for mean, error in row["gains"])
+        lines.append(
+            f"| {name} | {found} | {_told(score)} | {_told(row.get('area'))} "
+            f"| {_told(row.get('area_one_map'))} | {' / '.join(beside)} | {gains} "
+            f"| {row['agreement']:.2f} | {row['cpu_s']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _told(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -5,12 +5,21 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 
 from ..errors import SettingsError
+from ..grid import Grid
 from ..run_folder import RunFolder
 from ..run_folder.states import write_classes
-from ..states import MOST_CLASSES, StateSettings, classify, state_journal, voxel_states
+from ..states import (
+    MOST_CLASSES,
+    StateSettings,
+    classify,
+    state_journal,
+    voxel_states,
+    whole_images,
+)
 from ._console import console_progress, plain_console
 from ._reconstruct import check_checkpoint
 from ._report import draw_report
@@ -40,8 +49,12 @@ def run_classify(
             )
             found = classify(particles, settings, progress, classes=classes, journal=journal)
             sign, halves = found.prepared.polarity.sign, found.prepared.particles
-            grid, maps = voxel_states(halves, found.own_weights(), sign, progress)
-            run = write_classes(folder, found, grid, maps, time.perf_counter() - begin)
+            whole, noise = whole_images(halves, progress)
+            weights = np.column_stack([found.own_weights(), 1.0 - found.states.absent])
+            *maps, every = voxel_states(whole, weights, sign, noise, progress)
+            grid = Grid(whole.box_size, whole.pixel_size)
+            seconds = time.perf_counter() - begin
+            run = write_classes(folder, found, grid, maps, every, seconds)
             with progress.stage("writing the report", None, "files"):
                 draw_report(run, progress.warn)
     _print(run)

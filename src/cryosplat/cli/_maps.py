@@ -47,7 +47,7 @@ def run_voxelize(
 
 def _state(run: Path, at: str) -> tuple[GaussianMixture, Grid]:
     """The mixture of a run's state, and the grid of its maps."""
-    from ..run_folder.states import read_states
+    from ..run_folder.stored_states import StoredStates
 
     try:
         place = [float(part) for part in at.split(",")]
@@ -57,7 +57,7 @@ def _state(run: Path, at: str) -> tuple[GaussianMixture, Grid]:
         ) from None
     folder = RunFolder(run)
     summary = folder.read_summary()
-    return read_states(folder, place), Grid(summary.box_size, summary.pixel_size)
+    return StoredStates.open(folder).at(place), Grid(summary.box_size, summary.pixel_size)
 
 
 def check_map_name(option: str, out: Path) -> None:

@@ -5,9 +5,20 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
+
+from ..grid import Grid
 from ..run_folder import RunFolder
 from ..run_folder.states import write_motion
-from ..states import StateSettings, binned, move, state_journal, voxel_states
+from ..states import (
+    StateSettings,
+    binned,
+    canonical_map,
+    move,
+    state_journal,
+    voxel_states,
+    whole_images,
+)
 from ._console import console_progress, plain_console
 from ._reconstruct import check_checkpoint
 from ._report import draw_report
@@ -39,9 +50,18 @@ def run_motion(
             )
             found = move(particles, settings, progress, coordinates=coordinates, journal=journal)
             halves = found.prepared.particles
-            weights = binned(found.own_coordinate(), halves.half_sets.numpy(), PARTS)
-            grid, maps = voxel_states(halves, weights, found.prepared.polarity.sign, progress)
-            run = write_motion(folder, found, grid, maps, time.perf_counter() - begin)
+            parts = binned(found.own_coordinate(), halves.half_sets.numpy(), PARTS)
+            weights = np.column_stack([parts, 1.0 - found.states.absent])
+            whole, noise = whole_images(halves, progress)
+            sign = found.prepared.polarity.sign
+            *maps, every = voxel_states(whole, weights, sign, noise, progress)
+            canonical = None
+            if found.verdict.found:
+                others = {"all particles": every, "a fifth of them": maps[PARTS // 2]}
+                canonical = canonical_map(found, whole, noise, others, progress)
+            grid = Grid(whole.box_size, whole.pixel_size)
+            seconds = time.perf_counter() - begin
+            run = write_motion(folder, found, grid, maps, every, canonical, seconds)
             with progress.stage("writing the report", None, "files"):
                 draw_report(run, progress.warn)
     _print(run)
@@ -54,8 +74,15 @@ def _print(run: RunFolder) -> None:
     n = states.coordinates
     print_verdict(run, f"motion along {n} coordinate{'s' if n > 1 else ''}")
     console = plain_console()
+    if states.moving:
+        told = ", ".join(f"{name} {_angstrom(at)}" for name, at in states.moving.items())
+        console.print(f"The moving part, by half-maps: {told}.")
     console.print(f"\nMaps       {run.states}")
     console.print(f"Particles  {run.particles}  (cryosplatCoordinate1 ...)")
     console.print(f"Any state  cryosplat voxelize {run.path} --at 0.3 -o map.mrc")
     console.print(f"Report     {run.report}")
     console.print(f"ChimeraX   chimerax {run.chimerax}")
+
+
+def _angstrom(resolution: float | None) -> str:
+    return "no resolution" if resolution is None else f"{resolution:.1f} Å"

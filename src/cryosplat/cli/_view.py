@@ -6,8 +6,6 @@ from pathlib import Path
 
 from rich.text import Text
 
-from ..errors import InputError
-from ..run_folder import RunFolder
 from ..viewer.serve import LOOPBACK, serve
 from ._console import plain_console
 
@@ -15,12 +13,6 @@ from ._console import plain_console
 def run_view(run: Path, host: str, port: int) -> None:
     """Serve the interactive page of ``run`` until Ctrl-C."""
     console = plain_console()
-    folder = RunFolder(run)
-    if folder.read_summary().states is not None:
-        raise InputError(
-            f"{run}: holds several states, which the viewer cannot show.\n"
-            f"  Remedy: open {folder.report}, or chimerax {folder.chimerax}"
-        )
 
     def started(url: str) -> None:
         console.print(Text.assemble((url, "bold"), "  Press Ctrl-C to stop."))

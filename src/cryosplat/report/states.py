@@ -41,7 +41,7 @@ def write_states_page(run: Evidence) -> None:
     is_motion = found["kind"] == "motion"
     parts = _maps(run.folder.states if is_motion else run.folder.classes, is_motion)
     frames = sorted(run.folder.states.glob("frame_??.mrc")) if is_motion else []
-    panels = [p for p in (_scores(run, found), _distribution(run, found), _fsc(run)) if p]
+    panels = [p for p in _panels(run, found) if p]
     headline = _headline(found)
     render_page(
         run,
@@ -58,6 +58,10 @@ def write_states_page(run: Evidence) -> None:
         sheet=_sheet(run, parts, found),
     )
     write_text(run.folder.chimerax, _chimerax(run, frames or parts))
+
+
+def _panels(run: Evidence, found: dict[str, Any]) -> list[Panel | None]:
+    return [_scores(run, found), _distribution(run, found), _moving(run), _fsc(run)]
 
 
 def _maps(folder: Path, is_motion: bool) -> list[Path]:
@@ -93,7 +97,12 @@ def _facts(run: Evidence, found: dict[str, Any]) -> list[tuple[str, str]]:
         ("half-sets", f"{first:,} + {second:,}"),
         ("empty images", f"{100 * (found.get('absent') or 0.0):.1f} %"),
         ("box", f"{run.box_size} px of {run.pixel_size:.3g} Å"),
+        *((f"moving part, {name}", _told(at)) for name, at in found.get("moving", {}).items()),
     ]
+
+
+def _told(resolution: float | None) -> str:
+    return "no resolution" if resolution is None else f"{resolution:.1f} Å"
 
 
 def _sheet(run: Evidence, paths: list[Path], found: dict[str, Any]) -> list[Shown]:
@@ -204,23 +213,37 @@ def _distribution(run: Evidence, found: dict[str, Any]) -> Panel | None:
 
 
 def _fsc(run: Evidence) -> Panel | None:
-    curves = {name: curve for name, curve in run.curves.items() if name.startswith("state ")}
+    return _curves(
+        run, "fsc", "state ", "Half-map FSC of each state",
+        "Voxel maps: each half-set found its states independently, and they weight its particles.",
+    )  # fmt: skip
+
+
+def _moving(run: Evidence) -> Panel | None:
+    return _curves(
+        run, "moving", "moving part, ", "Half-map FSC of the part that moves",
+        "In a mask about what moves: voxel maps of all particles and of the middle fifth of them along "
+        "the coordinate, and the map of all particles with their motion undone, by each half-set's own "
+        "motion.",
+    )  # fmt: skip
+
+
+def _curves(run: Evidence, name: str, prefix: str, title: str, caption: str) -> Panel | None:
+    curves = {key: curve for key, curve in run.curves.items() if key.startswith(prefix)}
     if not curves:
         return None
-    path = run.figure("fsc")
+    path = run.figure(name)
     with panel(path, rows=(len(curves) + 2) // 3) as (drawing, axes):
-        for i, (name, curve) in enumerate(curves.items()):
+        for i, (key, curve) in enumerate(curves.items()):
             style = {"color": COLOURS[i % len(COLOURS)], "ls": DASHES[i // len(COLOURS) % 4]}
-            axes.plot(run.frequencies, curve, lw=1.1, label=name, **style)
+            label = key.removeprefix(prefix) if prefix.endswith(", ") else key
+            axes.plot(run.frequencies, curve, lw=1.1, label=label, **style)
         axes.axhline(0.143, color="#888888", lw=0.6)
         axes.set_ylim(-0.1, 1.03)
         axes.set_xlabel("1/Å")
         axes.set_ylabel("FSC")
         legend(drawing, axes, 3)
-    return Panel(
-        path, "Half-map FSC of each state",
-        "Voxel maps: each half-set found its states independently, and they weight its particles.",
-    )  # fmt: skip
+    return Panel(path, title, caption)
 
 
 def _chimerax(run: Evidence, paths: list[Path]) -> str:

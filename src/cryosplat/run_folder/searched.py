@@ -103,5 +103,9 @@ class StatesSummary(Part):
     nodes: Rows = []
     frames: Rows = []
     """Coordinates of the maps in the folder of states."""
+    canonical: list[Number] = []
+    """Coordinates of the state in which the motion is undone."""
+    moving: dict[str, Number] = {}
+    """Angstrom at an FSC of 0.143 of the part that moves, by what the half-maps are of."""
     half_shares: Rows = []
     """Shares of the nodes by each half-set."""

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ..errors import InputError
 from ..grid import Grid
-from ..io.arrays import read_arrays, write_arrays
+from ..io.arrays import write_arrays
 from ..io.mrc import write_map
 from ..io.pickles import save_pickle
-from ..mixture import TENSORS, GaussianMixture
+from ..mixture import TENSORS
 from ..particles import Particles, write_particles
 from ..provenance import provenance
 from ..splatting import voxelize
-from ..states import Classification, Movement, StateMap, States, Verdict, functions_at
-from ..states.models import Motion
+from ..states import Canonical, Classification, Movement, StateMap, States, Verdict
 from .folder import RunFolder
 from .schema import Provenance, RunSummary
 from .searched import StatesSummary
+from .stored_states import FORMAT
 
-FORMAT = 1
 FRAMES = 20
 """Maps along a coordinate."""
-EDGES = 0.02  # share of the particles beyond the first and the last of them
 
 
 def write_classes(
-    folder: RunFolder, result: Classification, grid: Grid, maps: list[StateMap], seconds: float
-) -> RunFolder:
-    """Fill ``folder`` with classes and their ``maps`` on ``grid``, and commit it."""
+    folder: RunFolder, result: Classification, grid: Grid, maps: list[StateMap], every: StateMap,
+    seconds: float,
+) -> RunFolder:  # fmt: skip
+    """Fill ``folder`` with classes, their ``maps`` and that of ``every`` particle; commit it."""
     states, particles = result.states, result.prepared.particles
     label = states.posterior.argmax(1)
     table = particles.table.reset_index(drop=True).assign(
@@ -47,8 +48,7 @@ def write_classes(
     folder.classes.mkdir()
     for j, own in enumerate(maps):
         stem = folder.classes / f"class_{j + 1:02d}"
-        for suffix, volume in (("", own.full), ("_half1", own.half1), ("_half2", own.half2)):
-            write_map(Path(f"{stem}{suffix}.mrc"), volume.numpy(), grid.pixel_size)
+        _write_maps(stem, own, grid)
         drawn = voxelize(states.full[j], grid).numpy()
         write_map(Path(f"{stem}_gaussians.mrc"), drawn, grid.pixel_size)
         members = np.flatnonzero(label == j)
@@ -64,15 +64,15 @@ def write_classes(
         resolutions=[own.resolution for own in maps],
         starts=[list(reached) for reached in result.starts],
     )  # fmt: skip
-    return _finished(
-        folder, result.prepared.particles, grid, maps, summary, result.verdict, seconds
-    )
+    return _finished(folder, particles, grid, maps, every, summary, result.verdict, seconds)
 
 
 def write_motion(
-    folder: RunFolder, result: Movement, grid: Grid, maps: list[StateMap], seconds: float
-) -> RunFolder:
-    """Fill ``folder`` with motion, and ``maps`` of equal parts along the first coordinate."""
+    folder: RunFolder, result: Movement, grid: Grid, maps: list[StateMap], every: StateMap,
+    canonical: Canonical | None, seconds: float,
+) -> RunFolder:  # fmt: skip
+    """Fill ``folder`` with motion, ``maps`` of equal parts along the first coordinate, that of
+    ``every`` particle, and the one with the motion undone; commit it."""
     states, particles = result.states, result.prepared.particles
     columns: dict[str, NDArray[np.float64]] = {}
     for c in range(result.coordinate.shape[1]):
@@ -83,9 +83,11 @@ def write_motion(
     write_particles(replace(particles, table=table), folder.particles)
     folder.states.mkdir()
     for j, own in enumerate(maps):
-        stem = folder.states / f"part_{j + 1:02d}"
-        for suffix, volume in (("", own.full), ("_half1", own.half1), ("_half2", own.half2)):
-            write_map(Path(f"{stem}{suffix}.mrc"), volume.numpy(), grid.pixel_size)
+        _write_maps(folder.states / f"part_{j + 1:02d}", own, grid)
+    if canonical is not None:
+        _write_maps(folder.states / "canonical", canonical.map, grid)
+        mask = canonical.moving.numpy()
+        write_map(folder.states / "moving_part_mask.mrc", mask, grid.pixel_size)
     frames = frames_of(result)
     for i, mixture in enumerate(result.at(frames)):
         volume = voxelize(mixture, grid).numpy()
@@ -112,17 +114,29 @@ def write_motion(
         absent=float(states.absent.mean()), **_evidence(result.verdict),
         resolutions=[own.resolution for own in maps],
         starts=[list(reached) for reached in result.starts],
+        canonical=[] if canonical is None else canonical.at.tolist(),
+        moving={} if canonical is None else canonical.angstrom,
     )  # fmt: skip
-    return _finished(folder, particles, grid, maps, summary, result.verdict, seconds)
+    curves = (
+        {}
+        if canonical is None
+        else {
+            "canonical": canonical.map.fsc,
+            **{f"moving part, {name}": curve for name, curve in canonical.fsc.items()},
+        }
+    )
+    return _finished(folder, particles, grid, maps, every, summary, result.verdict, seconds, curves)
+
+
+def _write_maps(stem: Path, maps: StateMap, grid: Grid) -> None:
+    for suffix, volume in (("", maps.full), ("_half1", maps.half1), ("_half2", maps.half2)):
+        write_map(Path(f"{stem}{suffix}.mrc"), volume.numpy(), grid.pixel_size)
 
 
 def frames_of(result: Movement) -> torch.Tensor:
     """Coordinates (m, c) of the maps along the first one, the others at their medians."""
-    first = result.coordinate[:, 0]
-    ends = np.quantile(first, [EDGES, 1.0 - EDGES])
-    frames = np.tile(np.median(result.coordinate, axis=0), (FRAMES, 1))
-    frames[:, 0] = np.linspace(ends[0], ends[1], FRAMES)
-    return torch.from_numpy(frames).float()
+    first, last = result.ends()
+    return torch.from_numpy(np.linspace(first, last, FRAMES)).float()
 
 
 def _shares(states: States, particles: Particles, half: int) -> list[float | None]:
@@ -155,39 +169,18 @@ def _write_mixtures(
     write_arrays(folder.mixtures, "states", FORMAT, arrays, values)
 
 
-def read_states(folder: RunFolder, at: list[float]) -> GaussianMixture:
-    """The mixture of a class (its number) or at coordinates of motion.
-
-    Raises `InputError` where the run has no such state.
-    """
-    arrays, values = read_arrays(
-        folder.mixtures, "states", FORMAT, "give the folder of a run of classify or motion."
-    )
-    if values["kind"] == "classes":
-        number = at[0]
-        n = len(arrays["full_means"])
-        if len(at) != 1 or number != int(number) or not 1 <= number <= n:
-            raise InputError(f"--at {at[0]:g}: expected the number of a class, 1 to {n}.")
-        own = {name: arrays[f"full_{name}"][int(number) - 1] for name in TENSORS}
-        return _mixture(own)
-    c = arrays["nodes"].shape[1]
-    if len(at) != c or max(map(abs, at)) > 1.0:
-        raise InputError(f"--at: expected {c} coordinate{'s' if c > 1 else ''} from -1 to 1.")
-    shared = _mixture({name: arrays[f"shared_{name}"] for name in TENSORS})
-    held = {name: torch.from_numpy(arrays[name]) for name in ("anchors", "blend", "turns", "moves")}
-    return Motion.moved(shared, values["length"], **held, basis=functions_at(torch.tensor([at])))[0]
-
-
-def _mixture(arrays: dict[str, NDArray]) -> GaussianMixture:
-    means, scales, quaternions, amplitudes = (torch.from_numpy(arrays[name]) for name in TENSORS)
-    return GaussianMixture(means, scales, quaternions, amplitudes)
-
-
 def _finished(
-    folder: RunFolder, particles: Particles, grid: Grid, maps: list[StateMap],
+    folder: RunFolder, particles: Particles, grid: Grid, maps: list[StateMap], every: StateMap,
     states: StatesSummary, verdict: Verdict, seconds: float,
+    more: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> RunFolder:  # fmt: skip
     curves = {f"state {j + 1}": own.fsc.tolist() for j, own in enumerate(maps)}
+    for path, volume in (
+        (folder.map, every.full), (folder.half1, every.half1), (folder.half2, every.half2)
+    ):  # fmt: skip
+        write_map(path, volume.numpy(), grid.pixel_size)
+    curves["all particles"] = every.fsc.tolist()
+    curves |= {name: curve.tolist() for name, curve in more.items()}
     folder.write_fsc_csv(grid.shell_frequencies().tolist(), curves)
     folder.write_summary(RunSummary(
         particles=str(particles.source.absolute()), box_size=grid.box_size,

@@ -60,21 +60,28 @@ def seen_in(prepared: Prepared, box: int, n_states: int, progress: Progress) -> 
     return seen if prepared.polarity.sign > 0.0 else seen.inverted()
 
 
-def finer(
-    model: Model, given: Assumptions, seen: Observations, prepared: Prepared, progress: Progress,
+def refined(
+    model: Model, given: Assumptions, prepared: Prepared, box: int | None, progress: Progress,
     journal: Journal,
-) -> tuple[Model, Assumptions]:  # fmt: skip
-    """The states of all particles in the box of ``seen``, with more Gaussians."""
+) -> tuple[Model, Assumptions, Observations]:  # fmt: skip
+    """The states of all particles in a larger ``box``, with more Gaussians, and the images there.
+
+    As they are where no box is given, or none that is larger enough can be had.
+    """
+    seen = None if box is None else seen_in(prepared, box, model.n_states, progress)
+    if seen is None:
+        return model, given, prepared.seen
     generator = torch.Generator().manual_seed(0)
     ratio = seen.box / prepared.seen.box
     heirs = round(HEIRS * (0.5 * ratio) ** 3 * len(model.values["means"]))
     k = max(len(model.values["means"]), min(MOST_GAUSSIANS, heirs))
     grown = with_heirs(model, k, seen.pixel_size, generator)
     with progress.stage(f"{k} Gaussians at {seen.box} pixels", FINER.iterations, "iterations") as s:
-        return kept(
+        grown, given = kept(
             journal, grown,
             lambda: learn(grown, given, seen, prepared.everyone, FINER, generator, s.advance),
         )  # fmt: skip
+    return grown, given, seen
 
 
 def with_heirs(model: Model, k: int, pixel: float, generator: torch.Generator) -> Model:

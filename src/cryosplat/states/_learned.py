@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..fitting import Journal
+from ..progress import Progress
 from ._expectation import Assumptions
 from ._learning import Plan, evidence, learn
 from .models import Model
@@ -67,3 +68,20 @@ def best(
         reached.append(float(evidence(*found[-1], seen, rows).mean()))
     winner = max(range(len(found)), key=reached.__getitem__)
     return *found[winner], reached
+
+
+def learned_on(
+    halves: Sequence[tuple[Model, Assumptions]],
+    seen: Observations,
+    rows: NDArray,
+    plan: Plan,
+    progress: Progress,
+    journal: Journal,
+) -> tuple[Model, Assumptions]:
+    """The states of all particles: those of the half-set which explains them better, learned on."""
+    theirs, given = max(halves, key=lambda pair: float(evidence(*pair, seen, rows).mean()))
+    own, generator = theirs.copy(), torch.Generator().manual_seed(0)
+    with progress.stage("all particles", plan.iterations, "iterations") as stage:
+        return kept(
+            journal, own, lambda: learn(own, given, seen, rows, plan, generator, stage.advance)
+        )

@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ._expectation import Assumptions, expected, products_with
+from ..splatting import voxelize
+from ._expectation import Assumptions, Products, expected, products_with
 from ._learning import volumes_of
-from .models import Model
+from .coordinates import functions_at, nodes_of, shares_at
+from .models import Model, Motion
 from .observations import Observations
+
+AT_ONCE = 16  # nodes
 
 
 def posterior(
@@ -18,7 +23,32 @@ def posterior(
     """Of the states that each image may show (n, J), rows adding up to 1, and that it shows none."""
     with torch.no_grad():
         products = products_with(seen, np.arange(len(seen)), volumes_of(model, seen))
-    weights = expected(products, given).weights
+    return _by(products, given)
+
+
+def coordinates_of(
+    model: Motion, given: Assumptions, seen: Observations, n: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation (m, n) of the coordinates of each image.
+
+    At more nodes than motion is learned at: between these, an image of little noise would take one.
+    """
+    nodes = nodes_of(n, finer=True)
+    given = Assumptions(shares_at(given.shares, n), given.absent, given.spread)
+    parts = []
+    with torch.no_grad():
+        for some in nodes.split(AT_ONCE):
+            mixtures = model.at(functions_at(some))
+            volumes = torch.stack([voxelize(mixture, seen.grid) for mixture in mixtures])
+            parts.append(products_with(seen, np.arange(len(seen)), volumes))
+    linear, power = (torch.cat([getattr(p, k) for p in parts], 1) for k in ("linear", "power"))
+    own, at = _by(Products(linear, power), given)[0], nodes.double().numpy()
+    mean = own @ at
+    return mean, np.sqrt(np.maximum(own @ at**2 - mean**2, 0.0))
+
+
+def _by(products: Products, given: Assumptions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    weights: Tensor = expected(products, given).weights
     there = weights.sum(1, keepdim=True)
     # an image that shows nothing may be in any state
     even = torch.full_like(weights, 1.0 / weights.shape[1])

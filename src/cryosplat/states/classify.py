@@ -9,14 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from ..fitting import NOWHERE, Journal
-from ..notes import Note
 from ..particles import Particles
 from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
-from ._finer import finer, seen_in
-from ._judging import LEAST, SURE, class_agreement, gains, matching, rival_gain
-from ._learned import best, kept
-from ._learning import Plan, evidence, learn
+from ._finer import refined
+from ._judging import LEAST, class_agreement, gains, judged, matching, rival_gain
+from ._learned import best, learned_on
+from ._learning import Plan, evidence
 from ._merging import Stage, merged_down
 from ._posterior import posterior
 from ._preparation import Prepared, prepare
@@ -71,12 +70,27 @@ def classify(
     scores = _scores(prepared, paths)
     n = classes or _enough(prepared, paths)
     stages = tuple(next(s for s in path if s.n == n) for path in paths)
-    full = _of_all(prepared, (stages[0], stages[1]), progress, journal)
-    seen = prepared.seen
-    if settings.refine_box is not None:
-        full, seen = _refined(prepared, settings.refine_box, full, progress, journal)
+    model, given = learned_on(
+        [(s.model, s.given) for s in stages], prepared.seen, prepared.everyone, POLISH, progress,
+        journal.of("all"),
+    )  # fmt: skip
+    model, given, seen = refined(
+        model, given, prepared, settings.refine_box, progress, journal.of("finer")
+    )
+    assert isinstance(model, Classes)
+    full = Stage(model, given)
     states = _states(prepared, full, seen, (stages[0], stages[1]))
-    verdict = _verdict(prepared, (stages[0], stages[1]), states, rival, classes)
+    one, two = stages
+    gain = gains(prepared, (one.model, two.model), (one.given, two.given))
+    agreement = class_agreement(*states.by_halves) if n > 1 else 0.0
+    if n == 1:
+        gain = (Gain(0.0, 0.0), Gain(0.0, 0.0))
+    more = (
+        " The requested classes are written, but should not be trusted."
+        if (classes or 1) > 1
+        else ""
+    )
+    verdict = judged(gain, rival, agreement, AGREED, "several classes", more=more)
     return Classification(prepared, states, verdict, scores, (starts[0], starts[1]))
 
 
@@ -139,39 +153,6 @@ def _enough(prepared: Prepared, paths: list[list[Stage]]) -> int:
     return most
 
 
-def _of_all(
-    prepared: Prepared, stages: tuple[Stage, Stage], progress: Progress, journal: Journal
-) -> Stage:
-    """The classes of all particles: those of either half-set, learned on; the better of the two."""
-    seen, rows = prepared.seen, prepared.everyone
-    found = []
-    with progress.stage("all particles", 2 * POLISH.iterations, "iterations") as stage:
-        for half, now in enumerate(stages):
-            generator = torch.Generator().manual_seed(half)
-            model = now.model.copy()
-            part = journal.of(f"all from {half + 1}")
-            found.append(
-                kept(part, model, lambda m=model, g=now.given, r=generator: learn(
-                    m, g, seen, rows, POLISH, r, stage.advance
-                ))
-            )  # fmt: skip
-    model, given = max(found, key=lambda one: float(evidence(one[0], one[1], seen, rows).mean()))
-    assert isinstance(model, Classes)
-    return Stage(model, given)
-
-
-def _refined(
-    prepared: Prepared, box: int, full: Stage, progress: Progress, journal: Journal
-) -> tuple[Stage, Observations]:
-    """The classes of all particles in a larger box, where the images have one."""
-    seen = seen_in(prepared, box, full.n, progress)
-    if seen is None:
-        return full, prepared.seen
-    model, given = finer(full.model, full.given, seen, prepared, progress, journal.of("finer"))
-    assert isinstance(model, Classes)
-    return Stage(model, given), seen
-
-
 def _states(
     prepared: Prepared, full: Stage, seen: Observations, stages: tuple[Stage, Stage]
 ) -> States:
@@ -191,31 +172,3 @@ def _states(
         [whole[j] for j in order], (mixtures[0], mixtures[1]), full.given.shares.numpy()[order],
         own, np.stack(by_halves), absent,
     )  # fmt: skip
-
-
-def _verdict(
-    prepared: Prepared, stages: tuple[Stage, Stage], states: States, rival: Gain,
-    asked: int | None,
-) -> Verdict:  # fmt: skip
-    models = stages[0].model, stages[1].model
-    gain = gains(prepared, models, (stages[0].given, stages[1].given))
-    first, second = states.by_halves
-    agreement = class_agreement(first, second) if stages[0].n > 1 else 0.0
-    least = min(gain, key=lambda g: g.mean)
-    cause = ""
-    if stages[0].n == 1 or least.mean < LEAST or least.deviations < SURE:
-        cause = "images of the other half-set are not better explained by several classes"
-    elif least.mean < rival.mean:
-        cause = "wrong poses explain the images better than classes do"
-    elif agreement < AGREED:
-        cause = "the half-sets do not find the same classes"
-    notes = []
-    if cause:
-        notes.append(Note(
-            "states-not-found", "warning",
-            f"No states found: {cause} (gain {gain[0]} and {gain[1]} nats per image, poses {rival}).",
-            "Use the map of all particles; if you expect states, use more particles or better poses."
-            + (" The requested classes are written, but should not be trusted."
-               if (asked or 1) > 1 else ""),
-        ))  # fmt: skip
-    return Verdict(not cause, gain, agreement, rival, cause, tuple(notes))

@@ -8,15 +8,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 NODES = {1: 8, 2: 5, 3: 4}
 """How many along each coordinate, by the number of coordinates."""
+FINER = {1: 5, 2: 3, 3: 2}
+"""Times as near to each other, where particles are placed along them."""
 
 
-def nodes_of(n: int) -> Tensor:
-    """All nodes of ``n`` coordinates from -1 to 1, (J, n)."""
-    line = torch.linspace(-1.0, 1.0, NODES[n])
+def nodes_of(n: int, finer: bool = False) -> Tensor:
+    """All nodes of ``n`` coordinates from -1 to 1, (J, n); the ``finer`` ones lie between, too."""
+    line = torch.linspace(-1.0, 1.0, _along(n, finer))
     return torch.tensor(list(product(line.tolist(), repeat=n)))
+
+
+def _along(n: int, finer: bool) -> int:
+    return FINER[n] * (NODES[n] - 1) + 1 if finer else NODES[n]
+
+
+def shares_at(shares: Tensor, n: int) -> Tensor:
+    """The ``shares`` (J,) of the nodes of ``n`` coordinates, at the finer ones, by straight lines."""
+    grid = shares.reshape(1, 1, *(NODES[n],) * n).double()
+    modes = {1: "linear", 2: "bilinear", 3: "trilinear"}
+    size = (_along(n, True),) * n
+    found = functional.interpolate(grid, size=size, mode=modes[n], align_corners=True).flatten()
+    return found / found.sum()
 
 
 def functions_at(z: Tensor) -> Tensor:
@@ -26,14 +42,6 @@ def functions_at(z: Tensor) -> Tensor:
     for i, j in combinations_with_replacement(range(n), 2):
         columns.append(1.5 * z[:, i] ** 2 - 0.5 if i == j else z[:, i] * z[:, j])
     return torch.stack(columns, 1)
-
-
-def summary_of(
-    posterior: NDArray[np.float64], nodes: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation (n, c) of coordinates by their ``posterior`` (n, J) at nodes (J, c)."""
-    mean = posterior @ nodes
-    return mean, np.sqrt(np.maximum(posterior @ nodes**2 - mean**2, 0.0))
 
 
 def turned_to(

@@ -40,27 +40,39 @@ class StateMap:
     particles: float
 
 
+def whole_images(particles: Particles, progress: Progress) -> tuple[Particles, NoiseModel]:
+    """Particles as maps are made of them, and their noise: downsampled where memory asks for it."""
+    box = particles.box_size
+    while box > 32 and 2.0 * _bytes_of(box) > _free_bytes():
+        box = max(32, 2 * int(0.4 * box))
+    if box < particles.box_size:
+        particles = downsampled(particles, box)
+    return particles, measured_noise(particles, progress)
+
+
 def voxel_states(
-    particles: Particles, weights: NDArray[np.float64], sign: float, progress: Progress
-) -> tuple[Grid, list[StateMap]]:
+    particles: Particles, weights: NDArray[np.float64], sign: float, noise: NoiseModel,
+    progress: Progress,
+) -> list[StateMap]:  # fmt: skip
     """Maps of J states; ``weights`` (n, J): how far each particle shows each, by its own half-set.
 
-    ``sign``: -1 for dark protein. As many states at a time as memory has room for, in a smaller box
-    where it has none for one.
+    ``sign``: -1 for dark protein. As many states at a time as memory has room for.
     """
-    particles = _fitting(particles)
     grid = Grid(particles.box_size, particles.pixel_size)
-    noise = measured_noise(particles, progress)
-    at_once = max(1, int(_free_bytes() / (2.0 * _bytes_of(grid.box_size))))
     found: list[StateMap] = []
-    n = weights.shape[1]
+    n, step = weights.shape[1], max(1, at_once(grid.box_size) // 2)
     with progress.stage("voxel maps of the states", n, "states") as stage:
-        for first in range(0, n, at_once):
-            some = weights[:, first : first + at_once]
+        for first in range(0, n, step):
+            some = weights[:, first : first + step]
             for halves in _statistics(particles, some, grid, noise, sign):
                 found.append(_map_of(halves, grid))
                 stage.advance()
-    return grid, found
+    return found
+
+
+def at_once(box: int) -> int:
+    """How many statistics in a box memory has room for."""
+    return max(1, int(_free_bytes() / _bytes_of(box)))
 
 
 def _bytes_of(box: int) -> float:
@@ -70,14 +82,6 @@ def _bytes_of(box: int) -> float:
 
 def _free_bytes() -> float:
     return max(LEAST_BYTES, SHARE * free_memory())
-
-
-def _fitting(particles: Particles) -> Particles:
-    """The particles, downsampled where the memory does not hold the sums of one state."""
-    box = particles.box_size
-    while box > 32 and 2.0 * _bytes_of(box) > _free_bytes():
-        box = max(32, 2 * int(0.4 * box))
-    return particles if box == particles.box_size else downsampled(particles, box)
 
 
 def _statistics(
@@ -102,10 +106,16 @@ def _map_of(halves: tuple[Statistics, Statistics], grid: Grid) -> StateMap:
         fsc = torch.zeros(grid.box_size // 2 + 1, dtype=torch.float64)
         return StateMap(nothing, nothing, nothing, fsc, float("nan"), halves[0].weight)
     full, half1, half2 = voxel_maps(halves)
-    mask = soft_mask(full, grid)
+    n = halves[0].weight + halves[1].weight
+    return map_of(full, half1, half2, soft_mask(full, grid), grid, n)
+
+
+def map_of(
+    full: Tensor, half1: Tensor, half2: Tensor, mask: Tensor, grid: Grid, particles: float
+) -> StateMap:
+    """Maps with the FSC of the half-sets in a mask."""
     fsc = masked_fsc(half1, half2, mask, torch.Generator().manual_seed(0)).corrected
-    reached = resolution(fsc, grid).angstrom
-    return StateMap(full, half1, half2, fsc, reached, halves[0].weight + halves[1].weight)
+    return StateMap(full, half1, half2, fsc, resolution(fsc, grid).angstrom, particles)
 
 
 def binned(

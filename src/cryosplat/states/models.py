@@ -177,6 +177,11 @@ class Motion(Model):
         """How many nodes."""
         return len(self.basis)
 
+    @property
+    def n_anchors(self) -> int:
+        """A."""
+        return len(self.skeleton.anchors)
+
     def mixtures(self) -> list[GaussianMixture]:
         """One mixture of each node."""
         return self.at(self.basis)

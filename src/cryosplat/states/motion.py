@@ -12,25 +12,25 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..fitting import NOWHERE, Journal
 from ..mixture import GaussianMixture
-from ..notes import Note
 from ..particles import Particles
 from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
-from ._finer import finer, seen_in
-from ._judging import LEAST, SURE, gains, rival_gain
-from ._learned import best, kept
-from ._learning import Plan, evidence, learn
-from ._posterior import posterior
+from ._finer import refined
+from ._judging import gains, judged, rival_gain
+from ._learned import best, learned_on
+from ._learning import Plan
+from ._posterior import coordinates_of, posterior
 from ._preparation import Prepared, prepare
-from .coordinates import functions_at, nodes_of, summary_of, turned_to
+from .coordinates import functions_at, nodes_of, turned_to
 from .models import Motion
-from .observations import Observations
-from .values import MOST_COORDINATES, Gain, States, StateSettings, Verdict
+from .undone import Traced, matched
+from .values import MOST_COORDINATES, States, StateSettings, Verdict
 
 ANCHORS = 12
 SEARCH = Plan()
 POLISH = Plan(iterations=16, first=2000, hottest=1.0, cooling=0.0, decay=0.3)
 AGREED = 0.3  # rank correlation of the half-sets' coordinates
+EDGES = 0.02  # share of the particles beyond the first and the last frame
 RIGID = 0.8  # share of all displacements that one turn of everything explains
 
 
@@ -40,7 +40,8 @@ class Movement:
 
     ``nodes`` (J, c): where ``states`` are; ``coordinate`` and ``width`` (n, c): mean and standard
     deviation of each particle's; ``by_halves`` (2, n, c): the coordinate by the model of each
-    half-set, turned to that of all; ``model``: the mixture with its motion.
+    half-set, turned to that of all; ``model``: the mixture with its motion; ``of_halves``: those of
+    the half-sets, ``theirs`` (2, n, c): the coordinates as these have them.
     """
 
     prepared: Prepared
@@ -51,12 +52,35 @@ class Movement:
     width: NDArray[np.float64]
     by_halves: NDArray[np.float64]
     model: Motion
+    of_halves: tuple[Motion, Motion]
+    theirs: NDArray[np.float64]
     starts: tuple[list[float], list[float]]
 
     def own_coordinate(self) -> NDArray[np.float64]:
         """The first coordinate of each particle (n,), by the model of its own half-set."""
         half = self.prepared.particles.half_sets.numpy().astype(int) - 1
         return self.by_halves[half, np.arange(len(half)), 0]
+
+    def centre(self) -> NDArray[np.float64]:
+        """The medians of the coordinates (c,)."""
+        return np.median(self.coordinate, axis=0)
+
+    def ends(self) -> NDArray[np.float64]:
+        """Where the first coordinate begins and ends (2, c), the others at their medians."""
+        ends = np.tile(self.centre(), (2, 1))
+        ends[:, 0] = np.quantile(self.coordinate[:, 0], [EDGES, 1.0 - EDGES])
+        return ends
+
+    def traced(self, at: NDArray[np.float64]) -> tuple[Traced, Traced]:
+        """The state at coordinates ``at`` (c,) as each half-set has it by itself."""
+        there = self.states.absent < 0.5
+        first, second = (
+            Traced(model, rows[there[rows]], theirs, matched(at, self.coordinate, theirs))
+            for model, rows, theirs in zip(
+                self.of_halves, self.prepared.rows, self.theirs, strict=True
+            )
+        )
+        return first, second
 
     def at(self, z: Tensor) -> list[GaussianMixture]:
         """The mixtures at coordinates (m, c)."""
@@ -82,33 +106,37 @@ def move(
     rival = rival_gain(prepared)
     nodes = nodes_of(coordinates)
     found, starts = _searched(prepared, settings, nodes, progress, journal)
-    model, given = _of_all(prepared, found, progress, journal)
-    seen = prepared.seen
-    if settings.refine_box is not None:
-        model, given, seen = _refined(
-            prepared, settings.refine_box, model, given, progress, journal
-        )
+    model, given = learned_on(
+        found, prepared.seen, prepared.everyone, POLISH, progress, journal.of("all")
+    )
+    model, given, seen = refined(
+        model, given, prepared, settings.refine_box, progress, journal.of("finer")
+    )
+    assert isinstance(model, Motion)
     own, absent = posterior(model, given, seen)
     at = nodes.double().numpy()
-    mean, width = summary_of(own, at)
-    by_halves, posteriors, mixtures = [], [], []
+    mean, width = coordinates_of(model, given, seen, coordinates)
+    by_halves, posteriors, mixtures, raw = [], [], [], []
     for half in found:
         theirs, nodes_of_half = posterior(half[0], half[1], prepared.seen)[0], half[0].mixtures()
-        coordinate = summary_of(theirs, at)[0]
+        coordinate = coordinates_of(half[0], half[1], prepared.seen, coordinates)[0]
+        raw.append(coordinate)
         if coordinates == 1 and np.corrcoef(coordinate[:, 0], mean[:, 0])[0, 1] < 0.0:
             theirs, coordinate, nodes_of_half = theirs[:, ::-1], -coordinate, nodes_of_half[::-1]
         by_halves.append(turned_to(mean, coordinate)[0])
         posteriors.append(theirs)
         mixtures.append(nodes_of_half)
     _, between = turned_to(by_halves[0], by_halves[1])
-    verdict = _verdict(prepared, found, model, rival, max(0.0, between))
+    gain = gains(prepared, (found[0][0], found[1][0]), (found[0][1], found[1][1]))
+    turned = rigid_share(model) > RIGID
+    verdict = judged(gain, rival, max(0.0, between), AGREED, "motion", turned)
     states = States(
         model.mixtures(), (mixtures[0], mixtures[1]), given.shares.numpy(), own,
         np.stack(posteriors), absent,
     )  # fmt: skip
     return Movement(
         prepared, states, verdict, at, mean, width, np.stack(by_halves), model,
-        (starts[0], starts[1]),
+        (found[0][0], found[1][0]), np.stack(raw), (starts[0], starts[1]),
     )  # fmt: skip
 
 
@@ -147,38 +175,6 @@ def _searched(
     return (found[0], found[1]), reached
 
 
-def _of_all(
-    prepared: Prepared, halves: tuple[Found, Found], progress: Progress, journal: Journal
-) -> Found:
-    """The motion of all particles: that of either half-set, learned on; the better of the two."""
-    seen, rows = prepared.seen, prepared.everyone
-    found: list[Found] = []
-    with progress.stage("all particles", 2 * POLISH.iterations, "iterations") as stage:
-        for half, (theirs, given) in enumerate(halves):
-            generator = torch.Generator().manual_seed(half)
-            model = theirs.copy()
-            part = journal.of(f"all from {half + 1}")
-            learned = kept(part, model, lambda m=model, g=given, r=generator: learn(
-                m, g, seen, rows, POLISH, r, stage.advance
-            ))  # fmt: skip
-            assert isinstance(learned[0], Motion)
-            found.append((learned[0], learned[1]))
-    return max(found, key=lambda pair: float(evidence(*pair, seen, rows).mean()))
-
-
-def _refined(
-    prepared: Prepared, box: int, model: Motion, given: Assumptions, progress: Progress,
-    journal: Journal,
-) -> tuple[Motion, Assumptions, Observations]:  # fmt: skip
-    """The motion of all particles in a larger box, where the images have one."""
-    seen = seen_in(prepared, box, model.n_states, progress)
-    if seen is None:
-        return model, given, prepared.seen
-    found, given = finer(model, given, seen, prepared, progress, journal.of("finer"))
-    assert isinstance(found, Motion)
-    return found, given, seen
-
-
 def rigid_share(model: Motion) -> float:
     """The share of all displacements that one turn and shift of everything explains."""
     mixtures = model.mixtures()
@@ -196,27 +192,3 @@ def rigid_share(model: Motion) -> float:
         left += float((weights * (at - own - arms @ turn).square().sum(1)).sum())
         moved += float((weights * (at - middle).square().sum(1)).sum())
     return 1.0 - left / max(moved, 1e-12)
-
-
-def _verdict(
-    prepared: Prepared, halves: tuple[Found, Found], model: Motion, rival: Gain, agreement: float
-) -> Verdict:
-    gain = gains(prepared, (halves[0][0], halves[1][0]), (halves[0][1], halves[1][1]))
-    least = min(gain, key=lambda g: g.mean)
-    rigid = rigid_share(model)
-    cause = ""
-    if least.mean < LEAST or least.deviations < SURE:
-        cause = "images of the other half-set are not better explained by motion"
-    elif least.mean < rival.mean or rigid > RIGID:
-        cause = "the poses are wrong: turning the whole molecule explains the images as well"
-    elif agreement < AGREED:
-        cause = "the half-sets do not find the same motion"
-    notes = []
-    if cause:
-        notes.append(Note(
-            "states-not-found", "warning",
-            f"No states found: {cause} (gain {gain[0]} and {gain[1]} nats per image, poses {rival}, "
-            f"agreement of the half-sets {agreement:.2f}).",
-            "Use the map of all particles; if you expect motion, use more particles or better poses.",
-        ))  # fmt: skip
-    return Verdict(not cause, gain, agreement, rival, cause, tuple(notes))

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
+from viser import uplot
 
 from ..appearance import on_scale
 from ..validation.comparison import SOURCES
-from .scene import MASK_LEVEL, Scene, ShownMap, Surface
+from .scene import MASK_LEVEL, Scene, ShownMap, Surface, of_state
+from .states import ShownStates
 
 ELLIPSOIDS, SPLATS = "ellipsoids", "splats"
 PLAIN = "plain"
@@ -58,6 +60,9 @@ class Page:
         self._look()
         with server.gui.add_folder("Surface"):
             self._surface_controls()
+        if scene.states is not None:
+            with server.gui.add_folder("States"):
+                self._state_controls(scene.states)
         if scene.gaussians is not None:
             with server.gui.add_folder("Gaussians"):
                 self._gaussian_controls()
@@ -102,6 +107,10 @@ class Page:
     def _words(self) -> str:
         resolution = self.scene.summary.get("resolution")
         lines = [f"**{resolution:.2f} Å**" if resolution else "**No resolution is claimed**"]
+        if self.scene.states is not None:
+            found = self.scene.summary["states"]
+            cause = f"**No states found**: {literal(found.get('cause', ''))}."
+            lines = [f"**{self._states_found(found)}**" if found["found"] else cause]
         if source := SOURCES.get(str(self.scene.summary.get("resolution_from"))):
             lines[0] += f", from the {source}"
         for finding in self.scene.summary.get("notes", []):
@@ -115,9 +124,50 @@ class Page:
             )
         return "\n\n".join(lines)
 
+    @staticmethod
+    def _states_found(found: dict[str, Any]) -> str:
+        if found["kind"] == "classes":
+            return f"{found['n']} classes"
+        return f"Motion along {found['coordinates']} coordinate{'s'[: found['coordinates'] - 1]}"
+
+    def _state_controls(self, states: ShownStates) -> None:
+        """Sliders of the coordinates, which move the Gaussians; ranges that choose particles."""
+        gui, (low, high) = self.server.gui, states.limits
+        step = 1.0 if states.stored.classes else 0.01
+        self.places = [
+            gui.add_slider(name, low, high, step, round(at, 2))
+            for name, at in zip(states.axes, states.middle(), strict=True)
+        ]
+        self._watch("gaussians", *self.places)
+        gui.add_uplot(
+            states.histogram(),
+            (uplot.Series(label=states.axes[0]), uplot.Series(label="particles", stroke="#4878a8")),
+            scales={"x": uplot.Scale(time=False)}, aspect=2.2,
+        )  # fmt: skip
+        self.ranges = [
+            gui.add_multi_slider(f"Choose: {name.lower()}", low, high, step, (low, high))
+            for name in states.axes
+        ]
+        write = gui.add_button("Write chosen particles")
+        self.chosen = gui.add_markdown("")
+        self._watch("chosen", *self.ranges)
+        write.on_click(lambda _: self._write_chosen(states))
+
+    def _draw_chosen(self) -> None:
+        if self.scene.states is not None:
+            n = len(self.scene.states.chosen([own.value for own in self.ranges]))
+            self.chosen.content = f"{n:,} of {len(self.scene.states.coordinates):,} particles."
+
+    def _write_chosen(self, states: ShownStates) -> None:
+        path, n = states.write_chosen([own.value for own in self.ranges])
+        self.chosen.content = f"{n:,} particles are in {literal(path.name)} of the run."
+
     def _surface_controls(self) -> None:
         gui, scene = self.server.gui, self.scene
-        self.shown = {title: gui.add_checkbox(title, i == 0) for i, title in enumerate(scene.maps)}
+        self.shown = {
+            title: gui.add_checkbox(title, i == 0 and scene.states is None)
+            for i, title in enumerate(scene.maps)
+        }
         self.mask = gui.add_checkbox("Mask", False, visible=scene.mask is not None)
         suggested = round(max(0.5, scene.suggested_sigmas), 1)
         highest = round(max(10.0, 2.5 * suggested), 1)
@@ -134,7 +184,7 @@ class Page:
         gui, gaussians = self.server.gui, self.scene.gaussians
         assert gaussians is not None
         count = len(gaussians.amplitudes)
-        self.gaussians = gui.add_checkbox("Show Gaussians", False)
+        self.gaussians = gui.add_checkbox("Show Gaussians", self.scene.states is not None)
         self.style = gui.add_dropdown("As", (ELLIPSOIDS, SPLATS))
         self.by = gui.add_dropdown("Coloured by", list(gaussians.colourings))
         most = max(2, min(count, MOST_SPLATS))
@@ -207,6 +257,8 @@ class Page:
         gaussians = self.scene.gaussians
         if gaussians is None or not self.gaussians.value:
             return self._replace("gaussians", [])
+        if self.scene.states is not None:
+            gaussians = of_state(self.scene.states, [own.value for own in self.places])
         ellipsoids = self.style.value == ELLIPSOIDS
         count = min(self.number.value, MOST_ELLIPSOIDS) if ellipsoids else self.number.value
         colours = gaussians.colours(self.by.value)[:count]
@@ -227,7 +279,9 @@ class Page:
             )  # fmt: skip
         _, low, high = gaussians.colourings[self.by.value]
         told = f"The {count:,} heaviest of {len(gaussians.amplitudes):,}. "
-        if self.by.value != "amplitude":
+        if self.scene.states is not None and self.by.value != "amplitude":
+            told += "Orange differs most between states."
+        elif self.by.value != "amplitude":
             told += f"Blue {low:.2f} Å, orange {high:.2f} Å, grey unknown."
         else:
             told += "Blue heavy, orange light."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,24 @@ from ..appearance import SURFACES, contour_level, on_scale, rgb
 from ..errors import InputError
 from ..io.mrc import read_map
 from ..io.ply import read_ply
+from ..mixture import TENSORS
 from ..run_folder import RunFolder
+from .states import ShownStates, read_shown_states
 
 Array = NDArray[np.float32]
 LARGEST, SMALLEST = 160, 96
 """Sides in voxels between which maps are shown as they are."""
 MASK_LEVEL = 0.5
+CLASS_COLOURS = (
+    "#4878a8",
+    "#d98c3f",
+    "#5b9a68",
+    "#b0577a",
+    "#7a6bb0",
+    "#8c8c4a",
+    "#3f9a9a",
+    "#a05a4a",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,7 @@ class Scene:
     local_resolution: ShownMap | None
     gaussians: ShownGaussians | None
     reduction: int
+    states: ShownStates | None = None
 
     @property
     def suggested_sigmas(self) -> float:
@@ -165,20 +179,39 @@ def read_scene(folder: RunFolder) -> Scene:
         ("Map", first, "map"), ("Half-map 1", folder.half1, "half 1"),
         ("Half-map 2", folder.half2, "half 2"), ("Voxel map", folder.voxel_map, "voxels"),
         ("Sharpened map", folder.sharpened, "map"), ("Truth", folder.truth, "half 2"),
+        ("Motion undone", folder.states / "canonical.mrc", "half 1"),
     )  # fmt: skip
     maps = {
         title: _shown(title, path, rgb(SURFACES[colour]), reduction)
         for title, path, colour in known
         if path.exists()
     }
+    for i, path in enumerate(sorted(folder.classes.glob("class_??.mrc"))):
+        colour = rgb(CLASS_COLOURS[i % len(CLASS_COLOURS)])
+        maps[f"Class {i + 1}"] = _shown(f"Class {i + 1}", path, colour, reduction)
     grey = rgb("#9aa4ab")
     mask, local = (
         _shown(title, path, grey, reduction, refine=False) if path.exists() else None
         for title, path in (("Mask", folder.mask), ("Local resolution", folder.local_resolution))
     )
-    gaussians = _gaussians(folder, local)
+    states = read_shown_states(folder)
+    gaussians = _gaussians(folder, local) if states is None else of_state(states, states.middle())
     name = (folder.target or folder.path).name
-    return Scene(name, summary, maps, mask, local, gaussians, reduction)
+    return Scene(name, summary, maps, mask, local, gaussians, reduction, states)
+
+
+def of_state(states: ShownStates, at: Sequence[float]) -> ShownGaussians:
+    """The Gaussians of a state, coloured by how much they differ between states."""
+    mixture = states.at(at)
+    means, scales, quaternions, amplitudes = (getattr(mixture, n).numpy() for n in TENSORS)
+    order = np.argsort(-amplitudes, kind="stable")
+    colourings = {
+        "difference between states": _ranged(states.way[order]),
+        "amplitude": _ranged(np.arange(len(order))),
+    }
+    return ShownGaussians(
+        means[order], scales[order], quaternions[order], amplitudes[order], colourings
+    )
 
 
 def _shown(

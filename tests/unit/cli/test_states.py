@@ -18,7 +18,8 @@ from cryosplat.io.pickles import load_pickle
 from cryosplat.io.star import read_star, write_star
 from cryosplat.run_folder import RunFolder
 from cryosplat.simulation import SimulationSettings, simulate_particles
-from cryosplat.states import _merging, _preparation
+from cryosplat.states import Verdict, _learned, _merging, _preparation
+from cryosplat.viewer.scene import of_state, read_scene
 
 # the package's `classify` is the function
 classify, motion = (
@@ -107,16 +108,23 @@ def test_classes_are_written_with_their_particles_and_maps(
     assert cli("voxelize", out, "--at", 2, "-o", drawn).code == 0
     made = read_map(run.classes / "class_02_gaussians.mrc")
     assert np.allclose(read_map(drawn).data, made.data, atol=1e-5)
+    scene = read_scene(run)
+    assert scene.states is not None and list(scene.maps)[-2:] == ["Class 1", "Class 2"]
+    path, n = scene.states.write_chosen([(2.0, 2.0)])
+    assert n == states.counts[1] == len(read_star(path)["particles"])
     wrong = cli("voxelize", out, "--at", 3, "-o", drawn)
     assert wrong.code == 2 and "1 to 2" in wrong.err
     assert cli("report", out).code == 0
 
 
 def test_motion_is_written_with_coordinates_and_maps(
-    cli: Cli, particles: Path, tmp_path: Path, few_iterations: None
-) -> None:
+    cli: Cli, particles: Path, tmp_path: Path, few_iterations: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(motion, "judged", lambda *a: Verdict(True, a[0], a[2], a[1]))
     out = tmp_path / "run"
-    assert cli("motion", particles, "-o", out, *OPTIONS).code == 0
+    done = cli("motion", particles, "-o", out, *OPTIONS)
+    assert done.code == 0 and "The moving part" in done.out
     run = RunFolder(out)
     table = read_star(run.particles)["particles"]
     assert table["cryosplatCoordinate1"].between(-1.0, 1.0).all()
@@ -130,7 +138,21 @@ def test_motion_is_written_with_coordinates_and_maps(
     assert cli("voxelize", out, f"--at={first}", "-o", drawn).code == 0
     assert np.allclose(read_map(drawn).data, read_map(frames[0]).data, atol=1e-5)
     assert load_pickle(run.latent).shape == (2 * EACH, 1)
-    assert "Along the coordinate" in run.report.read_text("utf-8")
+    shown = read_scene(run).states
+    assert shown is not None and shown.histogram()[1].sum() == 2 * EACH
+    path, n = shown.write_chosen([(-1.0, shown.middle()[0])])
+    chosen = read_star(path)["particles"]["cryosplatCoordinate1"].to_numpy(float)
+    assert EACH <= n == len(chosen) <= 2 * EACH
+    assert chosen.max() <= shown.middle()[0] + 1e-6
+    moved = of_state(shown, [0.5]).means - of_state(shown, [-0.5]).means
+    assert 0.0 < np.abs(moved).max() < 20.0
+    assert set(states.moving) == {"all particles", "a fifth of them", "motion undone"}
+    for name in ("canonical", "canonical_half1", "canonical_half2", "moving_part_mask"):
+        assert np.isfinite(read_map(run.states / f"{name}.mrc").data).all()
+    assert read_map(run.map).data.shape == (20, 20, 20)
+    assert "moving part, motion undone" in run.read_fsc_csv()[1]
+    page = run.report.read_text("utf-8")
+    assert "Along the coordinate" in page and "the part that moves" in page
 
 
 def test_a_search_goes_on_after_the_start_that_was_finished(
@@ -145,8 +167,8 @@ def test_a_search_goes_on_after_the_start_that_was_finished(
     assert not out.exists() and RunFolder(out).checkpoint.exists()
     assert cli(*command).code == 2  # neither --resume nor --overwrite
     learned = []
-    before = motion.learn
-    monkeypatch.setattr(motion, "learn", lambda *a: learned.append(1) or before(*a))
+    before = _learned.learn
+    monkeypatch.setattr(_learned, "learn", lambda *a: learned.append(1) or before(*a))
     assert cli(*command, "--resume").code == 0
     assert not learned and not RunFolder(out).checkpoint.exists()
 

@@ -12,7 +12,7 @@ from cryosplat.mixture import GaussianMixture
 from cryosplat.states._expectation import Assumptions
 from cryosplat.states._judging import class_agreement, matching
 from cryosplat.states._merging import Stage, joined
-from cryosplat.states.coordinates import functions_at, nodes_of, summary_of, turned_to
+from cryosplat.states.coordinates import functions_at, nodes_of, shares_at, turned_to
 from cryosplat.states.maps import binned
 from cryosplat.states.models import Classes, Motion
 from cryosplat.states.motion import rigid_share
@@ -79,10 +79,16 @@ def test_coordinates_of_half_sets_are_turned_to_each_other() -> None:
     assert abs(turned_to(z[:, :1], noise)[1]) < 0.15
 
 
-def test_a_posterior_has_a_mean_and_a_width() -> None:
-    nodes = np.array([[-1.0], [0.0], [1.0]])
-    mean, width = summary_of(np.array([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]]), nodes)
-    assert mean[:, 0].tolist() == [0.0, 0.0] and width[:, 0].tolist() == [1.0, 0.0]
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_finer_nodes_hold_the_nodes_and_their_distribution(n: int) -> None:
+    nodes, finer = nodes_of(n), nodes_of(n, finer=True)
+    near = torch.cdist(nodes, finer)
+    assert float(near.min(1).values.max()) < 1e-5
+    # a distribution that is a straight line stays one
+    shares = 1.0 + 0.5 * nodes.double().sum(1) / n
+    found = shares_at(shares / shares.sum(), n)
+    wanted = 1.0 + 0.5 * finer.double().sum(1) / n
+    assert torch.allclose(found, wanted / wanted.sum(), atol=1e-9)
 
 
 def test_classes_are_matched_by_what_they_say_of_images() -> None:

@@ -1,0 +1,231 @@
+"""Classes and motion found in simulated particles, against what was put in.
+
+usage: python benchmarks/states.py [--only NAME ...] [--data FOLDER] [--shared FOLDER] [--voxels]
+Particles are made by ``tools/make_moving_particles.py`` in the folder ``--shared``, whole commands run
+on them with no option, and what they find is scored: rank correlation of coordinates, accuracy of
+classes, and the area under the FSC of each state with its truth to 14.4 Angstrom, the map being taken
+at the state's mean coordinate (CryoBench, Jeon et al. 2024), beside that of one map of all particles.
+``--voxels`` adds voxel classes that share nothing, learned from the same sums. Writes
+benchmarks/results/states.json and the table in benchmarks/README.md; sets that were not run stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import describe
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import spearmanr
+from table import rewrite_states
+from voxel_classes import voxel_classes
+
+from cryosplat.grid import Grid
+from cryosplat.io.mrc import read_map
+from cryosplat.io.star import read_star
+from cryosplat.maps.fsc import fourier_shell_correlation
+from cryosplat.run_folder import RunFolder
+from cryosplat.run_folder.stored_states import StoredStates
+from cryosplat.splatting import voxelize
+
+HERE = Path(__file__).resolve().parent
+RESULT = HERE / "results" / "states.json"
+MODEL = "1igy_IgG1.pdb"
+TURN = ("--part", "A,B:1-225", "--hinge", "B:226")
+STILL = (*TURN, "--turn", "0", "--states", "1")
+PARTS = ("--part", "A,B:1-225", "--part", "C,D:1-225", "--absent")
+FINEST = 14.4  # Angstrom
+SEEDS = {0.05: 2, 0.02: 1, 0.01: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class StateSet:
+    """Particles: what `classify` or `motion` (``command``) looks at, and how they are simulated."""
+
+    name: str
+    command: str
+    simulated: tuple[str, ...]
+    model: str = MODEL
+
+
+def _sets() -> list[StateSet]:
+    found = []
+    for snr, seed in SEEDS.items():
+        noise = ("--snr", str(snr), "--seed", str(seed))
+        name = f"{snr:.2f}"[2:]
+        found.append(StateSet(f"mot{name}", "motion", (*TURN, *noise)))
+        found.append(StateSet(f"cls{name}", "classify", (*PARTS, *noise)))
+    loud = ("--snr", "0.05", "--seed")
+    return [
+        *found,
+        StateSet("clsw05", "classify", (*PARTS, *loud, "4", "--weights", "8,4,2,1")),
+        StateSet("hard05", "motion", (*TURN, *loud, "8", "--angle-err", "1", "--junk", ".2")),
+        StateSet("rig05", "motion", (*STILL, *loud, "9")),
+        StateSet("rigj05", "motion", (*STILL, *loud, "6", "--junk", ".2")),
+        StateSet("rigp05", "motion", (*STILL, *loud, "5", "--angle-err", "2")),
+    ]
+
+
+def simulated(s: StateSet, data: Path, shared: Path) -> Path:
+    """The folder of the particles, which are made unless they are there."""
+    folder = data / s.name
+    if not (folder / "particles.star").exists():
+        tool = shared / "tools" / "make_moving_particles.py"
+        model = shared / "data" / "models" / s.model
+        subprocess.run([sys.executable, tool, model, folder, *s.simulated], check=True)
+    return folder
+
+
+def measured(s: StateSet, folder: Path, voxels: bool) -> dict[str, Any]:
+    """One set: what the command cost, found, and how true that is."""
+    star, out = folder / "particles.star", folder / "run"
+    command = [sys.executable, "-m", "cryosplat", s.command, star, "-o", out, "--overwrite"]
+    done = subprocess.run(
+        [sys.executable, HERE / "measure.py", folder / "log.txt", *map(str, command)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    cost = json.loads(done.stdout)
+    if cost["exit_code"]:
+        raise SystemExit(f"{s.name}: {(folder / 'log.txt').read_text()[-2000:]}")
+    run = RunFolder(out)
+    states = run.read_summary().states
+    assert states is not None
+    label, rows = _labels(run, folder)
+    result: dict[str, Any] = {
+        "command": s.command, "simulated": " ".join((s.model, *s.simulated)), **cost,
+        "found": states.found, "cause": states.cause, "gains": states.gains,
+        "rival": states.rival, "agreement": round(states.agreement or 0.0, 4),
+        "absent": round(states.absent or 0.0, 4), "moving_part": states.moving,
+    }  # fmt: skip
+    real = label >= 0
+    if not real.all():
+        absent = rows["cryosplatAbsent"].to_numpy(float) > 0.5
+        result["junk_found"] = round(float(absent[~real].mean()), 4)
+        result["particles_lost"] = round(float(absent[real].mean()), 4)
+    if label.max() > 0:
+        truths = _truths(folder)
+        grid = Grid(len(truths[0]), run.read_summary().pixel_size or 1.0)
+        score = _moved if s.command == "motion" else _sorted
+        result |= score(run, rows, label, truths, grid)
+        result["area_one_map"] = round(_mean_area([_one_map(run)] * len(truths), truths, grid), 4)
+        if voxels:
+            result["voxel_classes"] = _of_voxels(folder, label, truths, grid, s.command)
+    return result
+
+
+def _labels(run: RunFolder, folder: Path) -> tuple[NDArray[np.int64], Any]:
+    """The true state of each particle in the run's file, -1 for junk, and its rows."""
+    rows = read_star(run.particles)["particles"]
+    number = rows["rlnImageName"].str.split("@").str[0].astype(int).to_numpy() - 1
+    return np.load(folder / "states.npy")[number], rows
+
+
+def _truths(folder: Path) -> list[torch.Tensor]:
+    paths = sorted(folder.glob("truth_??.mrc"))
+    return [torch.from_numpy(read_map(path).data.copy()) for path in paths]
+
+
+def _one_map(run: RunFolder) -> torch.Tensor:
+    return torch.from_numpy(read_map(run.map).data.copy())
+
+
+def _area(volume: torch.Tensor, truth: torch.Tensor, grid: Grid) -> float:
+    last = int(grid.side / FINEST + 1e-6)
+    return float(fourier_shell_correlation(volume, truth)[1 : last + 1].mean())
+
+
+def _mean_area(volumes: list[torch.Tensor], truths: list[torch.Tensor], grid: Grid) -> float:
+    return float(np.mean([_area(v, t, grid) for v, t in zip(volumes, truths, strict=True)]))
+
+
+def _moved(
+    run: RunFolder, rows: Any, label: NDArray, truths: list[torch.Tensor], grid: Grid
+) -> dict[str, Any]:
+    z = rows["cryosplatCoordinate1"].to_numpy(float)
+    means = [float(z[label == j].mean()) for j in range(len(truths))]
+    stored = StoredStates.open(run)
+    volumes = [voxelize(stored.at([at]), grid) for at in means]
+    rank = abs(float(spearmanr(z[label >= 0], label[label >= 0]).statistic))
+    return {
+        "rank_correlation": round(rank, 4),
+        "area": round(_mean_area(volumes, truths, grid), 4),
+    }
+
+
+def _sorted(
+    run: RunFolder, rows: Any, label: NDArray, truths: list[torch.Tensor], grid: Grid
+) -> dict[str, Any]:
+    found = rows["rlnClassNumber"].to_numpy(int) - 1
+    table = np.zeros((len(truths), int(found.max()) + 1))
+    np.add.at(table, (label[label >= 0], found[label >= 0]), 1)
+    true, own = linear_sum_assignment(-table)
+    # a state of which there is no class of its own is shown by the class with most of its particles
+    shown = table.argmax(1)
+    shown[true] = own
+    stored = StoredStates.open(run)
+    volumes = [voxelize(stored.at([float(j + 1)]), grid) for j in shown]
+    return {
+        "classes": len(table.T),
+        "accuracy": round(float(table[true, own].sum() / table.sum()), 4),
+        "area": round(_mean_area(volumes, truths, grid), 4),
+    }
+
+
+def _of_voxels(
+    folder: Path, label: NDArray, truths: list[torch.Tensor], grid: Grid, command: str
+) -> dict[str, Any]:
+    """Voxel classes: as many as there are states, or for motion as the command has nodes."""
+    n = 8 if command == "motion" else len(truths)
+    posterior, maps, seconds = voxel_classes(folder / "particles.star", n)
+    own = posterior.argmax(1)
+    found: dict[str, Any] = {"classes": n, "cpu_s": round(seconds, 1)}
+    mean = np.stack([posterior[label == j].mean(0) for j in range(len(truths))])
+    if command == "classify":
+        table = np.zeros((len(truths), n))
+        np.add.at(table, (label[label >= 0], own[label >= 0]), 1)
+        rows, columns = linear_sum_assignment(-table)
+        found["accuracy"] = round(float(table[rows, columns].sum() / table.sum()), 4)
+    volumes = [maps[j] for j in mean.argmax(1)]
+    coarse = Grid(len(maps[0]), grid.side / len(maps[0]))
+    small = [_cropped(t, len(maps[0])) for t in truths]
+    found["area"] = round(_mean_area(volumes, small, coarse), 4)
+    return found
+
+
+def _cropped(volume: torch.Tensor, box: int) -> torch.Tensor:
+    from cryosplat import fourier
+
+    return fourier.resample(volume.double(), box, 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", help="names of sets")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where particles go")
+    shared = os.environ.get("CRYOSPLAT_SHARED", "../shared")
+    parser.add_argument("--shared", type=Path, default=Path(shared), help="tools and atomic models")
+    parser.add_argument("--voxels", action="store_true", help="voxel classes beside them")
+    given = parser.parse_args()
+    found = json.loads(RESULT.read_text()) if RESULT.exists() else {"sets": {}}
+    for s in _sets():
+        if given.only and s.name not in given.only:
+            continue
+        folder = simulated(s, given.data, given.shared)
+        found["sets"][s.name] = measured(s, folder, given.voxels)
+        found["machine"] = describe()
+        RESULT.write_text(json.dumps(found, indent=1) + "\n")
+        print(s.name, json.dumps(found["sets"][s.name]), flush=True)
+    rewrite_states(HERE / "README.md", RESULT)
+
+
+if __name__ == "__main__":
+    main()

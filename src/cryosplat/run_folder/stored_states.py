@@ -1,0 +1,75 @@
+"""The mixtures of all states in a run folder: any of them is made from one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..io.arrays import read_arrays
+from ..mixture import TENSORS, GaussianMixture
+from ..states import functions_at
+from ..states.models import Motion
+from .folder import RunFolder
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStates:
+    """What ``states.safetensors`` of a run holds."""
+
+    arrays: dict[str, NDArray]
+    values: dict[str, Any]
+
+    @staticmethod
+    def open(folder: RunFolder) -> StoredStates:
+        """Those of the run in ``folder``; raises `InputError` where it has none."""
+        arrays, values = read_arrays(
+            folder.mixtures, "states", FORMAT, "give the folder of a run of classify or motion."
+        )
+        return StoredStates(arrays, values)
+
+    @property
+    def classes(self) -> int:
+        """How many classes; 0 for motion."""
+        return len(self.arrays["full_means"]) if self.values["kind"] == "classes" else 0
+
+    @property
+    def coordinates(self) -> int:
+        """How many coordinates of motion; 0 for classes."""
+        return 0 if self.classes else self.arrays["nodes"].shape[1]
+
+    def at(self, at: Sequence[float]) -> GaussianMixture:
+        """The mixture of a class (its number) or at coordinates of motion.
+
+        Raises `InputError` where the run has no such state.
+        """
+        return self._of_class(at) if self.classes else self._at(at)
+
+    def _of_class(self, at: Sequence[float]) -> GaussianMixture:
+        number, n = at[0], self.classes
+        if len(at) != 1 or number != int(number) or not 1 <= number <= n:
+            raise InputError(f"--at {at[0]:g}: expected the number of a class, 1 to {n}.")
+        return self._mixture("full", int(number) - 1)
+
+    def _at(self, at: Sequence[float]) -> GaussianMixture:
+        c = self.coordinates
+        if len(at) != c or max(map(abs, at)) > 1.0:
+            raise InputError(f"--at: expected {c} coordinate{'s' if c > 1 else ''} from -1 to 1.")
+        names = ("anchors", "blend", "turns", "moves")
+        held = {name: torch.from_numpy(self.arrays[name]) for name in names}
+        basis = functions_at(torch.tensor([list(at)], dtype=torch.float32))
+        shared, length = self._mixture("shared"), self.values["length"]
+        return Motion.moved(shared, length, **held, basis=basis)[0]
+
+    def _mixture(self, prefix: str, row: int | None = None) -> GaussianMixture:
+        found = (self.arrays[f"{prefix}_{name}"] for name in TENSORS)
+        means, scales, quaternions, amplitudes = (
+            torch.from_numpy(own if row is None else own[row]) for own in found
+        )
+        return GaussianMixture(means, scales, quaternions, amplitudes)

@@ -1,0 +1,54 @@
+"""The molecule in its middle state from all particles, and what undoing the motion gave its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..grid import Grid
+from ..maps.fsc import masked_fsc, resolution
+from ..noise import NoiseModel
+from ..particles import Particles
+from ..progress import Progress
+from .maps import StateMap
+from .motion import Movement
+from .undone import motion_undone, moving_mask
+
+
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """``map`` of the state ``at`` (c,) by all particles, the motion undone; ``moving``: a mask about
+    what moves. ``fsc`` of the half-sets in it, and ``angstrom`` at 0.143, by what the maps are of."""
+
+    at: NDArray[np.float64]
+    map: StateMap
+    moving: Tensor
+    fsc: dict[str, Tensor]
+    angstrom: dict[str, float | None]
+
+
+def canonical_map(
+    found: Movement,
+    particles: Particles,
+    noise: NoiseModel,
+    others: dict[str, StateMap],
+    progress: Progress,
+) -> Canonical:
+    """The motion of ``found`` undone in images as `whole_images` has them, and compared with the
+    ``others``, by name: voxel maps of the same particles."""
+    at = found.centre()
+    undone = motion_undone(particles, found.traced(at), noise, progress)
+    grid = Grid(particles.box_size, particles.pixel_size)
+    ends = torch.from_numpy(found.ends()).float()
+    moving = moving_mask(found.model, torch.from_numpy(at).float(), ends, grid)
+    fsc: dict[str, Tensor] = {}
+    angstrom: dict[str, float | None] = {}
+    for name, own in (others | {"motion undone": undone}).items():
+        draw = torch.Generator().manual_seed(0)
+        fsc[name] = masked_fsc(own.half1, own.half2, moving, draw).corrected
+        angstrom[name] = resolution(fsc[name], grid).angstrom
+    return Canonical(at, undone, moving, fsc, angstrom)

@@ -1,0 +1,112 @@
+"""Motion undone: what all particles say of one state, where a mixture says too little."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cryosplat.fitting import Encoding
+from cryosplat.grid import Grid
+from cryosplat.io.star import read_star, write_star
+from cryosplat.mixture import GaussianMixture
+from cryosplat.particles import read_particles
+from cryosplat.progress import SilentProgress
+from cryosplat.simulation import SimulationSettings, simulate_particles
+from cryosplat.splatting import voxelize
+from cryosplat.states import motion_undone, whole_images
+from cryosplat.states._finer import with_heirs
+from cryosplat.states.coordinates import functions_at, nodes_of
+from cryosplat.states.models import Motion, Skeleton
+from cryosplat.states.undone import Traced, local_motions, matched, moving_mask
+from cryosplat.statistics import accumulate
+from cryosplat.validation.baseline import voxel_maps
+
+GRID = Grid(24, 4.0)
+STATES, EACH = 7, 40
+
+
+def _bent(turn: float) -> Motion:
+    """A body about one anchor, and an arm about another that turns by ``turn`` about z."""
+    draw = torch.Generator().manual_seed(5)
+    body = 6.0 * torch.randn(30, 3, generator=draw) - torch.tensor([12.0, 0.0, 0.0])
+    arm = torch.randn(12, 3, generator=draw) * torch.tensor([8.0, 3.0, 3.0])
+    means = torch.cat([body, arm + torch.tensor([20.0, 0.0, 0.0])])
+    mixture = GaussianMixture(
+        means, torch.full((42, 3), 6.0), torch.tensor([[1.0, 0, 0, 0]]).repeat(42, 1),
+        torch.ones(42),
+    )  # fmt: skip
+    encoding = Encoding(GRID.pixel_size, 1.0, 0.4)
+    shared = encoding.encode(mixture)
+    anchors = torch.tensor([[-3.0, 0.0, 0.0], [5.0, 0.0, 0.0]])
+    skeleton = Skeleton(anchors, Skeleton.blended(shared["means"], anchors))
+    basis = functions_at(nodes_of(1))
+    turns = torch.zeros(2, 2, 3)
+    turns[0, 1, 2] = turn
+    return Motion(shared, encoding, skeleton, basis, turns, torch.zeros(2, 2, 3))
+
+
+def _functions(*z: float) -> torch.Tensor:
+    return functions_at(torch.tensor(z, dtype=torch.float32)[:, None])
+
+
+def test_about_each_anchor_the_molecule_moves_as_the_anchor_does() -> None:
+    rotations, moves = local_motions(_bent(0.5), _functions(0.0), _functions(0.0, 1.0))
+    still = torch.eye(3, dtype=torch.float64)
+    assert torch.allclose(rotations[0], still.expand(2, 3, 3), atol=1e-4)
+    assert float(moves[0].abs().max()) < 1e-2
+    angle = torch.atan2(rotations[1, :, 1, 0], rotations[1, :, 0, 0])
+    assert abs(float(angle[0])) < 0.05 and abs(float(angle[1]) - 0.5) < 0.1
+    # the arm's anchor itself stays where it is
+    at = torch.tensor([5.0, 0.0, 0.0], dtype=torch.float64) * GRID.pixel_size
+    assert float((rotations[1, 1] @ at + moves[1, 1] - at).norm()) < 2.0
+
+
+def test_a_coordinate_is_found_again_in_that_of_another_model() -> None:
+    z = np.linspace(-1.0, 1.0, 400)[:, None]
+    assert abs(matched(np.array([0.5]), z, -(z**3))[0] + 0.125) < 0.02
+
+
+def test_detail_that_the_mixture_lacks_comes_from_all_particles(tmp_path: Path) -> None:
+    coarse = _bent(1.0)
+    fine = with_heirs(coarse, 160, GRID.pixel_size, torch.Generator().manual_seed(1))
+    assert isinstance(fine, Motion)
+    z = np.linspace(-1.0, 1.0, STATES)
+    tables, blocks = [], {}
+    draw = torch.Generator().manual_seed(2)
+    for i, mixture in enumerate(fine.at(_functions(*z))):
+        star = simulate_particles(
+            mixture, GRID, SimulationSettings(EACH, 0.5), tmp_path / str(i), draw
+        )
+        blocks = read_star(star)
+        rows = blocks["particles"]
+        rows["rlnImageName"] = rows["rlnImageName"].str.replace("@", f"@{i}/")
+        tables.append(rows)
+    write_star(tmp_path / "all.star", blocks | {"particles": pd.concat(tables, ignore_index=True)})
+    particles, noise = whole_images(read_particles(tmp_path / "all.star"), SilentProgress())
+    coordinate = np.repeat(z, EACH)[:, None]
+    half = particles.half_sets.numpy()
+    halves = tuple(
+        Traced(coarse, np.flatnonzero(half == h), coordinate, np.zeros(1)) for h in (1, 2)
+    )
+    found = motion_undone(particles, (halves[0], halves[1]), noise, SilentProgress())
+    truth = voxelize(fine.at(_functions(0.0))[0], GRID)
+    drawn = voxelize(coarse.at(_functions(0.0))[0], GRID)
+    sets = particles.half_sets.long() - 1
+    sums = accumulate(particles.batches(), sets, 2, GRID, noise)
+    still = voxel_maps((sums[0], sums[1]))[0]
+    ends = torch.tensor([[-1.0], [1.0]])
+    arm = moving_mask(coarse, torch.zeros(1), ends, GRID)
+
+    def alike(volume: torch.Tensor) -> float:
+        both = torch.stack([(volume * arm).flatten(), (truth * arm).flatten()])
+        return float(torch.corrcoef(both)[0, 1])
+
+    wrong = 1.0 - max(alike(drawn), alike(still))
+    assert 1.0 - alike(found.full) < 0.5 * wrong
+    assert alike(found.full) > 0.9
+    # in the units of the images, as voxel maps are
+    ratio = float((found.full * truth * arm).sum() / (still * truth * arm).sum())
+    assert 0.8 < ratio < 1.5
