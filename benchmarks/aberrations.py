@@ -1,6 +1,6 @@
 """FSC with the truth where optics are imperfect: with the correction, without it, and of clean images.
 
-``python benchmarks/aberrations.py`` writes ``benchmarks/results/aberrations.json``. All sets have
+``python -m benchmarks.aberrations`` writes ``benchmarks/results/aberrations.json``. All sets have
 the poses, defoci and, box for box, the noise of the clean one. Each is read from its star file twice:
 as it is, and with the columns of the imperfection removed; and becomes a voxel map and a mixture of
 Gaussians, whose FSC with the truth is taken in the truth's own soft mask.
@@ -21,8 +21,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from machine import describe
-from run import write_json
 from torch import Tensor
 
 from cryosplat.fitting import Schedule, density, fit, start_in_density
@@ -45,6 +43,9 @@ from cryosplat.simulation import (
 from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate
 from cryosplat.validation.baseline import voxel_maps
+
+from .machine import describe
+from .run import write_json
 
 LOG = logging.getLogger("benchmark")
 HERE = Path(__file__).resolve().parent

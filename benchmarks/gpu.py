@@ -1,6 +1,6 @@
 """All that runs on a CUDA device: errors, rates, distance from the device's bounds, whole runs.
 
-``python benchmarks/gpu.py`` writes ``benchmarks/results/gpu.json``. On a
+``python -m benchmarks.gpu`` writes ``benchmarks/results/gpu.json``. On a
 machine without a CUDA device the file says that nothing was measured, and why. ``--sweep`` also
 times other launch parameters of the kernels, to choose those in `cryosplat.splatting._splat_cuda`
 by. Kernels of the statistics solver are in `gpu_cases`, whole runs in `gpu_runs`.
@@ -24,12 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gpu_cases
-import gpu_runs
-import machine
 import torch
-from gpu_cases import Ceilings, batch_of, mixture_of, poses_of, seconds
-from run import write_json
 from torch import Tensor
 
 from cryosplat.devices import device_of
@@ -44,6 +39,10 @@ from cryosplat.splatting import project
 from cryosplat.splatting._operator import splat_adjoint_op, splat_op
 from cryosplat.splatting._project import view
 from cryosplat.splatting._splat_reference import splat_dense, splat_dense_adjoint
+
+from . import gpu_cases, gpu_runs, machine
+from .gpu_cases import Ceilings, batch_of, mixture_of, poses_of, seconds
+from .run import write_json
 
 LOG = logging.getLogger("benchmark")
 HERE = Path(__file__).resolve().parent
@@ -115,7 +114,9 @@ def projection(k: int, n: int, box: int, device: torch.device) -> dict[str, Any]
     given = mixture_of(k, box, device)
     parts = [given.means, given.scales, given.quaternions, given.amplitudes]
     parts = [part.requires_grad_() for part in parts]
-    mixture, poses, grid = GaussianMixture(*parts), poses_of(n, device), Grid(box, 1.0)
+    means, scales, quaternions, amplitudes = parts
+    mixture = GaussianMixture(means, scales, quaternions, amplitudes)
+    poses, grid = poses_of(n, device), Grid(box, 1.0)
 
     def step() -> None:
         images = project(mixture, poses, grid)
@@ -133,7 +134,7 @@ def training(k: int, n: int, box: int, device: torch.device) -> dict[str, Any]:
     observed = Observed(batch.index, torch.fft.rfft2(batch.images), poses, batch.optics)
     encoding = Encoding(grid.side, float(k), 0.4 / box)
     parameters = [encoding.encode(mixture_of(k, box, device))]
-    learner = Learner(parameters, ["C1"], encoding, Schedule(rates=(1e-6,) * 4), 0)
+    learner = Learner(parameters, ["C1"], encoding, Schedule(rates=(1e-6, 1e-6, 1e-6, 1e-6)), 0)
     likelihood = ImageLikelihood(grid, equal_precision(1.0, 1))
 
     def step() -> None:
@@ -146,15 +147,15 @@ def training(k: int, n: int, box: int, device: torch.device) -> dict[str, Any]:
 
 def errors(device: torch.device, k: int = 500, box: int = 256) -> dict[str, float]:
     """Relative errors on the device, float32 kernels against the definition in float64."""
-    inputs = view(mixture_of(k, box, device), poses_of(2, device), Grid(box, 1.0))
-    exact = tuple(t.double() for t in inputs)
+    a, b, c = view(mixture_of(k, box, device), poses_of(2, device), Grid(box, 1.0))
     gradient = torch.randn(2, box, box, device=device)
-    found = (splat_op(*inputs, box), *splat_adjoint_op(*inputs, gradient))
-    wanted = (splat_dense(*exact, box), *splat_dense_adjoint(*exact, gradient.double()))
+    found = (splat_op(a, b, c, box), *splat_adjoint_op(a, b, c, gradient))
+    a, b, c = a.double(), b.double(), c.double()
+    wanted = (splat_dense(a, b, c, box), *splat_dense_adjoint(a, b, c, gradient.double()))
     names = ("images", "by centres", "by precisions", "by weights")
     return {
-        name: float((a.double() - b).norm() / b.norm())
-        for name, a, b in zip(names, found, wanted, strict=True)
+        name: float((ours.double() - exact).norm() / exact.norm())
+        for name, ours, exact in zip(names, found, wanted, strict=True)
     }
 
 

@@ -10,7 +10,6 @@ import finufft
 import numpy as np
 import scipy.fft
 import torch
-from ceilings import Ceilings, best_time
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -21,6 +20,8 @@ from cryosplat.noise import NoiseModel
 from cryosplat.optics import Optics, OpticsGroup
 from cryosplat.poses import Poses
 from cryosplat.statistics import Accumulator
+
+from .ceilings import Ceilings, best_time
 
 TOLERANCE = 1e-3  # finufft's tolerance at which it, too, takes four taps at twofold padding
 Row = dict[str, Any]

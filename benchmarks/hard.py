@@ -1,6 +1,6 @@
 """The map beside RELION's on sets with the faults of real particles, one fault at a time and together.
 
-usage: python benchmarks/hard.py [--models spike ...] [--faults junk ...] [--data FOLDER]
+usage: python -m benchmarks.hard [--models spike ...] [--faults junk ...] [--data FOLDER]
 Simulates each set by ``make_hard_particles.py`` (independent of cryosplat), runs
 ``relion_reconstruct`` and ``cryosplat reconstruct`` on it, scores both with the truth, writes
 benchmarks/results/hard.json after every set and the table in benchmarks/README.md.
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peers
-import scoring
-from machine import describe
-from run import write_json
-from sets import ParticleSet
+
+from . import peers, scoring
+from .machine import describe
+from .run import write_json
+from .sets import ParticleSet
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "hard.json"

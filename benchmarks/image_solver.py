@@ -1,6 +1,6 @@
 """Images a second and peak memory of the image-space solver, against the number of Gaussians.
 
-``python benchmarks/image_solver.py`` writes ``benchmarks/results/image_solver.json``. A stack of
+``python -m benchmarks.image_solver`` writes ``benchmarks/results/image_solver.json``. A stack of
 images is written to a temporary folder, and one epoch over it is timed: reading, projection, CTF,
 loss, gradient and update, for one mixture and for three (all particles and both half-sets). Each
 case is a process of its own, whose peak memory is that of the whole fit.
@@ -19,11 +19,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import machine
 import numpy as np
 import torch
 from numba import get_num_threads
-from run import write_json
 
 from cryosplat.batch import Batch
 from cryosplat.fitting import ImageData, fit_images
@@ -34,6 +32,9 @@ from cryosplat.noise import NoiseModel
 from cryosplat.optics import Optics, OpticsGroup
 from cryosplat.poses import random_poses
 from cryosplat.settings import ImageSchedule
+
+from . import machine
+from .run import write_json
 
 LOG = logging.getLogger("benchmark")
 HERE = Path(__file__).resolve().parent
@@ -105,8 +106,8 @@ def case(stack: Path, k: int, n_mixtures: int, batch_size: int) -> dict[str, obj
 
 def in_a_process(*arguments: object) -> dict[str, object]:
     """`case` in a process of its own."""
-    command = [sys.executable, str(HERE / "image_solver.py"), "--case", *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.image_solver", "--case", *map(str, arguments)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE.parent)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,6 +1,6 @@
 """Each kernel against its bound, and against the best other implementation at hand.
 
-``python benchmarks/kernels.py`` writes ``benchmarks/results/kernels.json`` and the table of
+``python -m benchmarks.kernels`` writes ``benchmarks/results/kernels.json`` and the table of
 ``benchmarks/README.md``. A bound is the larger of bytes over bandwidth and operations over the
 machine's measured ceiling (`ceilings.py`); what is counted is told by the function that counts it
 (`gridding_cases.py`, `map_cases.py`, `splat_cases.py`).
@@ -15,15 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ceilings
-import gridding_cases
-import machine
-import map_cases
-import splat_cases
-import table
 import torch
 from numba import get_num_threads
-from run import write_json
+
+from . import ceilings, gridding_cases, machine, map_cases, splat_cases, table
+from .run import write_json
 
 LOG = logging.getLogger("benchmark")
 HERE = Path(__file__).resolve().parent

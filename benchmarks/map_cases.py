@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import scipy.fft
 import torch
-from ceilings import Ceilings, best_time
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from cryosplat.splatting import _cpu as splatting
 from cryosplat.statistics._convolution import convolve
+
+from .ceilings import Ceilings, best_time
 
 Row = dict[str, Any]
 
@@ -45,8 +46,8 @@ def voxelisation(k: int, side: int, limits: Ceilings) -> list[Row]:
     """
     centres, precisions, weights, voxels = _gaussians(k, side)
     gradient = np.random.default_rng(6).standard_normal((side,) * 3, dtype=np.float32)
-    gaussians = [torch.from_numpy(a) for a in (centres, precisions, weights)]
-    forward = best_time(lambda: splatting.volume(*gaussians, side))
+    a, b, c = (torch.from_numpy(array) for array in (centres, precisions, weights))
+    forward = best_time(lambda: splatting.volume(a, b, c, side))
     backward = best_time(lambda: splatting.voxelize_adjoint(centres, precisions, weights, gradient))
     rows = []
     for name, taken, operations in (("forward", forward, 26), ("backward", backward, 31)):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sets import ParticleSet
+from .sets import ParticleSet
 
 MEASURE = Path(__file__).with_name("measure.py")
 

@@ -1,6 +1,6 @@
 """What a random start reaches: fits to one set of statistics from random positions and from density.
 
-usage: python benchmarks/random_start.py [--shared FOLDER] [--seeds 8] [--only NAME ...] [--page-only]
+usage: python -m benchmarks.random_start [--shared FOLDER] [--seeds 8] [--only NAME ...] [--page-only]
 
 Five molecules in small boxes, 1,500 particles each with exact poses. To the statistics of all
 particles single mixtures are fitted: from the density of the statistics (``--start statistics``),
@@ -24,9 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import ROOT, describe
-from scoring import read_map, shell_correlation
-from sets import ParticleSet, simulate
 
 from cryosplat.fitting import Schedule, density, fit, march, start_at_random, start_in_density
 from cryosplat.grid import Grid
@@ -35,6 +32,10 @@ from cryosplat.noise import estimate_noise
 from cryosplat.particles import read_particles
 from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, Statistics, accumulate
+
+from .machine import ROOT, describe
+from .scoring import read_map, shell_correlation
+from .sets import ParticleSet, simulate
 
 RESULT = ROOT / "benchmarks" / "results" / "random_start.json"
 PAGE = ROOT / "docs" / "method.md"

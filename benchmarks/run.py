@@ -1,6 +1,6 @@
 """Time, peak memory and FSC with truth of cryosplat and its peers on the same particles.
 
-``python benchmarks/run.py`` simulates the sets, runs every installed program on each, writes
+``python -m benchmarks.run`` simulates the sets, runs every installed program on each, writes
 ``benchmarks/results/SET.json`` and rewrites the tables of ``benchmarks/README.md`` from them.
 """
 
@@ -15,11 +15,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-import machine
-import peers
-import scoring
-import sets
-import table
+from . import machine, peers, scoring, sets, table
 
 LOG = logging.getLogger("benchmark")
 HERE = Path(__file__).resolve().parent

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import torch
-from ceilings import Ceilings, best_time
 from torch import Tensor
 
 from cryosplat.grid import Grid
@@ -14,6 +13,8 @@ from cryosplat.mixture import GaussianMixture
 from cryosplat.poses import random_poses
 from cryosplat.splatting import _splat_cpu as splatting
 from cryosplat.splatting._project import view
+
+from .ceilings import Ceilings, best_time
 
 Row = dict[str, Any]
 EXPONENTIAL = 20  # operations: 6 multiply-adds, rounding, scaling; the exponent 5

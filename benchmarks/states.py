@@ -1,6 +1,6 @@
 """Classes and motion found in simulated particles, against what was put in.
 
-usage: python benchmarks/states.py [--only NAME ...] [--data FOLDER] [--shared FOLDER] [--voxels]
+usage: python -m benchmarks.states [--only NAME ...] [--data FOLDER] [--shared FOLDER] [--voxels]
 Particles are made by ``tools/make_moving_particles.py`` in the folder ``--shared``, whole commands run
 on them with no option, and what they find is scored: rank correlation of coordinates, accuracy of
 classes, and the area under the FSC of each state with its truth to 14.4 Angstrom, the map being taken
@@ -22,12 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import describe
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import spearmanr
-from table import rewrite_states
-from voxel_classes import voxel_classes
 
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
@@ -36,6 +33,10 @@ from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.run_folder import RunFolder
 from cryosplat.run_folder.stored_states import StoredStates
 from cryosplat.splatting import voxelize
+
+from .machine import describe
+from .table import rewrite_states
+from .voxel_classes import voxel_classes
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "states.json"

@@ -100,7 +100,7 @@ def _trace(model: gemmi.Model, names: tuple[str, ...]) -> dict[tuple[int, int], 
         (place, residue.seqid.num): residue["CA"][0].pos.tolist()
         for place, name in enumerate(names)
         for residue in model[name]
-        if "CA" in residue
+        if "CA" in residue and residue.seqid.num is not None
     }
 
 
@@ -118,5 +118,5 @@ def _laid_upon(
 def _axis(turn: NDArray[np.float64]) -> NDArray[np.float64]:
     """The axis of a rotation: its eigenvector of eigenvalue 1."""
     values, vectors = np.linalg.eig(turn)
-    axis = vectors[:, np.abs(values - 1.0).argmin()].real
+    axis = np.real(vectors[:, np.abs(values - 1.0).argmin()])
     return axis / np.linalg.norm(axis)

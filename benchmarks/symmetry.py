@@ -1,6 +1,6 @@
 """What symmetry gives: the same particles without it and with it, and what a wrong one is called.
 
-usage: python benchmarks/symmetry.py --models FOLDER [--only NAME ...] [--n 1500]
+usage: python -m benchmarks.symmetry --models FOLDER [--only NAME ...] [--n 1500]
 ``--models``: the folder of the atomic models named in symmetric_models.py. Writes
 benchmarks/results/symmetry.json; molecules that are there already are replaced.
 """
@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe
-from symmetric_models import MOLECULES, Molecule, write_truth
 
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
@@ -33,6 +31,9 @@ from cryosplat.run_folder import RunFolder, write_run
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.symmetry import order_of
 from cryosplat.validation.symmetry_check import SymmetryCheck
+
+from .machine import describe
+from .symmetric_models import MOLECULES, Molecule, write_truth
 
 RESULT = Path(__file__).parent / "results" / "symmetry.json"
 SNR, ANGLE_ERROR, SHIFT_ERROR = 0.01, 0.5, 0.3

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scoring import reported_shells
+from .scoring import reported_shells
 
 START, END = "<!-- tables: written by run.py and kernels.py -->", "<!-- end of tables -->"
 ORDER = ("spike", "haemoglobin", "groel", "igg", "apoferritin", "hb64", "spike_clean", "large")

@@ -1,7 +1,7 @@
 """Are the numbers that a run prints true? Predicted against measured, and every way to spoil a run.
 
-usage: python benchmarks/trust.py --particles SET/particles.star [...]      (truth.mrc beside each)
-       python benchmarks/trust.py --sabotage
+usage: python -m benchmarks.trust --particles SET/particles.star [...]      (truth.mrc beside each)
+       python -m benchmarks.trust --sabotage
 Writes benchmarks/results/trust.json; sets and sabotages that are there already are replaced.
 """
 
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe
 
 from cryosplat.io.mrc import read_map
 from cryosplat.maps.fsc import fourier_shell_correlation
@@ -25,6 +24,8 @@ from cryosplat.particles import read_particles
 from cryosplat.reconstruction import reconstruct
 from cryosplat.run_folder import RunFolder, write_run
 from cryosplat.settings import ReconstructionSettings
+
+from .machine import describe
 
 RESULT = Path(__file__).parent / "results" / "trust.json"
 JUDGED = 0.3  # measured FSC above which a prediction is compared
@@ -86,7 +87,7 @@ def _deviation(predicted: list[float], measured: torch.Tensor) -> dict[str, floa
 def sabotaged() -> dict[str, Any]:
     """What the findings say of sound particles and of each way to spoil them."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    import sabotage
+    import sabotage  # type: ignore[import-not-found]
 
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -121,7 +122,7 @@ def sabotaged() -> dict[str, Any]:
 
 def main() -> None:
     """Measure what was asked for and add it to the result file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--particles", nargs="*", type=Path, default=[])
     parser.add_argument("--sabotage", action="store_true")
     arguments = parser.parse_args()

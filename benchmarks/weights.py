@@ -1,6 +1,6 @@
 """What weights and scales find and give: voxel maps plain, weighted, and as if all were known.
 
-usage: python benchmarks/weights.py FOLDER ...
+usage: python -m benchmarks.weights FOLDER ...
 Each folder holds a simulated set: particles.star, truth.mrc and hidden.npz with ``junk`` (n,) bool and
 ``scale`` (n,). Writes benchmarks/results/weights.json, under the folder's name; others there stay.
 """
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import describe
 from torch import Tensor
 
 from cryosplat.grid import Grid
@@ -26,11 +25,13 @@ from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.maps.mask import soft_mask
 from cryosplat.particles import Particles, read_particles
 from cryosplat.progress import SilentProgress
-from cryosplat.reconstruction import HalfSet, Maps
+from cryosplat.reconstruction import Maps
 from cryosplat.reconstruction._data import measured_noise
 from cryosplat.reconstruction._worth import Worth, worth_of
 from cryosplat.statistics import Statistics, accumulate
 from cryosplat.validation.baseline import voxel_maps
+
+from .machine import describe
 
 RESULT = Path(__file__).parent / "results" / "weights.json"
 SHELLS = 6  # of the FSC that are told, evenly spaced up to Nyquist
@@ -63,15 +64,13 @@ def measured(folder: Path) -> dict[str, Any]:
     none = torch.zeros(0, dtype=torch.int64)
     rounds: list[Maps] = []
 
-    def again(scaled: Particles, weights: Tensor) -> tuple[tuple[HalfSet, HalfSet], Maps]:
-        rounds.append(maps(scaled, weights))
-        return halves_of_nothing, rounds[-1]
+    nothing = Statistics.zero(grid), Statistics.zero(grid)  # worth_of passes halves on, unread
 
-    empty = Statistics.zero(grid)
-    halves_of_nothing = (HalfSet(empty, empty), HalfSet(empty, empty))
-    found = worth_of(
-        particles, halves_of_nothing, plain, none, 1.0, noise, again, SilentProgress()
-    )  # fmt: skip
+    def again(scaled: Particles, weights: Tensor) -> tuple[tuple[Statistics, Statistics], Maps]:
+        rounds.append(maps(scaled, weights))
+        return nothing, rounds[-1]
+
+    found = worth_of(particles, nothing, plain, none, 1.0, noise, again, SilentProgress())
     seconds = time.process_time() - begin
     worth, weighted = found.worth, found.voxels
     assert worth is not None

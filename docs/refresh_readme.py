@@ -72,7 +72,7 @@ def main() -> None:
         refresh_number(ROOT / "README.md", RESULT)
     else:
         print(
-            f"{RESULT} does not exist: the number stays. Remedy: python benchmarks/run.py --sets spike"
+            f"{RESULT} does not exist: the number stays. Remedy: python -m benchmarks.run --sets spike"
         )
     if len(sys.argv) > 1:
         refresh_picture(Path(sys.argv[1]), ROOT / "docs" / "images" / "demo.png")

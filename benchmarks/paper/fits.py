@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from scoring import shell_correlation
 from torch import Tensor
 
 from cryosplat.errors import NotFiniteError
@@ -23,6 +22,7 @@ from cryosplat.splatting import project, voxelize
 from cryosplat.splatting._operator import splat_op
 from cryosplat.splatting._project import view
 
+from ..scoring import shell_correlation
 from .problem import Problem
 
 OFFSET = 0.5  # pixels between the grid of 3DGS and that of the FFT

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scoring import read_map
 from torch import Tensor
 
 from cryosplat.batch import Batch
@@ -26,6 +25,8 @@ from cryosplat.simulation import (
     phantom,
     simulate_particles,
 )
+
+from ..scoring import read_map
 
 CLEAN_SNR = 1e6  # what "no noise" is on disk
 BATCH = 500  # images that are handed over together

@@ -1,6 +1,6 @@
 """The studies of CryoSplat's paper (arXiv 2508.04929), on simulated particles, as one command.
 
-``python benchmarks/paper/run.py`` simulates the particles, runs every study, writes
+``python -m benchmarks.paper.run`` simulates the particles, runs every study, writes
 ``benchmarks/results/paper/STUDY.json`` as each ends, draws ``benchmarks/paper/figures`` and
 rewrites the tables of ``benchmarks/paper/README.md`` and ``docs/solvers.md``.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,17 +19,17 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 HERE = Path(__file__).resolve().parent
 BENCHMARKS = HERE.parent
-sys.path[0] = str(BENCHMARKS)
 
-import machine  # noqa: E402
-from run import write_json  # noqa: E402
 
 from cryosplat.cli._threads import use_threads  # noqa: E402
-from paper import figures, page  # noqa: E402
-from paper.problem import Molecule  # noqa: E402
-from paper.solvers import solvers  # noqa: E402
-from paper.speed import speed  # noqa: E402
-from paper.studies import QUICK, STUDIES, Bench, Size  # noqa: E402
+
+from .. import machine  # noqa: E402
+from ..run import write_json  # noqa: E402
+from . import figures, page  # noqa: E402
+from .problem import Molecule  # noqa: E402
+from .solvers import solvers  # noqa: E402
+from .speed import speed  # noqa: E402
+from .studies import QUICK, STUDIES, Bench, Size  # noqa: E402
 
 LOG = logging.getLogger("studies")
 RESULTS = BENCHMARKS / "results" / "paper"

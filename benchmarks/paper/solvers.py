@@ -12,9 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import sets
 import torch
-from scoring import read_map, score
 from torch import Tensor
 
 from cryosplat.fitting import ImageData, Schedule, density, fit, start_in_density
@@ -26,6 +24,8 @@ from cryosplat.settings import ImageSchedule
 from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, accumulate
 
+from .. import sets
+from ..scoring import read_map, score
 from .fits import Clock, curve, fitted
 from .problem import Problem
 from .results import PAPER

@@ -43,9 +43,10 @@ def speed(bench: Bench) -> Iterator[dict[str, Any]]:
 def stack(folder: Path, box: int, n: int) -> Path:
     """A stack of noise; what an image shows makes no difference to the time."""
     import numpy as np
-    from image_solver import PIXEL
 
     from cryosplat.io.mrc import write_stack
+
+    from ..image_solver import PIXEL
 
     random, path = np.random.default_rng(box), folder / f"{box}.mrcs"
     parts = (
@@ -57,7 +58,7 @@ def stack(folder: Path, box: int, n: int) -> Path:
 
 def measured(images: Path, k: int, mixtures: int, batch: int) -> dict[str, Any]:
     """One measurement in a process of its own."""
-    command = [sys.executable, __file__, str(images), str(k), str(mixtures), str(batch)]
+    command = [sys.executable, "-m", __spec__.name, str(images), str(k), str(mixtures), str(batch)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     row = json.loads(done.stdout.splitlines()[-1])
     name = f"{row['box']} px, {k:,} Gaussians, {mixtures} mixtures, {batch} a step"
@@ -75,8 +76,7 @@ def peak_memory() -> float | None:
 def main(images: str, k: int, mixtures: int, batch: int) -> None:
     """Print what `image_solver.case` measures, and the memory it took."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from image_solver import case
+    from ..image_solver import case
 
     row = case(Path(images), k, mixtures, batch)
     row.pop("peak_gb")

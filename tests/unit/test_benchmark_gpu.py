@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gpu
-import gpu_cases
-import gpu_runs
 import pytest
 import torch
+
+from benchmarks import gpu, gpu_cases, gpu_runs
 
 CPU = torch.device("cpu")
 LIMITS = gpu_cases.Ceilings(1e11, 1e10)

@@ -1,0 +1,1 @@
+"""What is measured, how, and beside whom: `python -m benchmarks.NAME`; README.md has the results."""

@@ -1,0 +1,78 @@
+"""The benchmarks are importable and say how they are called; their pages show their results."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import re
+import shutil
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+
+import benchmarks
+from benchmarks import hard, random_start, scoring, table
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "benchmarks" / "README.md"
+MODULES = sorted(m.name for m in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."))
+COMMANDS = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in sorted(PAGE.parent.rglob("*.py"))
+    if "ArgumentParser(" in path.read_text("utf-8")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_is_importable(name: str) -> None:
+    assert importlib.import_module(name).__doc__
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_how_it_is_called(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(name).main()
+    assert end.value.code == 0 and "usage:" in capsys.readouterr().out
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    told = set(re.findall(r"python -m (benchmarks\.[\w.]+)", PAGE.read_text("utf-8")))
+    assert told == set(COMMANDS)
+
+
+def test_tables_are_what_the_results_say(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    shutil.copy(PAGE, page)
+    shutil.copytree(ROOT / "benchmarks" / "results", tmp_path / "results")
+    table.rewrite(page, tmp_path / "results")
+    assert page.read_text("utf-8") == PAGE.read_text("utf-8")
+
+
+def test_the_worst_shell_is_found_among_those_that_count() -> None:
+    ours, theirs = [1.0, 0.9, 0.5, 0.1, 0.0], [1.0, 0.8, 0.6, 0.25, 0.19]
+    margin, shell = hard.worst(ours, theirs)
+    assert (round(margin, 6), shell) == (-0.15, 3)
+    assert hard.first_below(ours) == 3 and hard.first_below([1.0, 1.0]) == 2
+
+
+def test_scoring_knows_a_map_from_its_shuffled_self(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    truth = np.zeros((16,) * 3, np.float32)
+    truth[5:11, 5:11, 5:11] = rng.normal(size=(6, 6, 6))
+    for name, volume in (("a", truth), ("b", truth[::-1].copy())):
+        mrcfile.write(tmp_path / f"{name}.mrc", volume)
+    same = scoring.score(tmp_path / "a.mrc", tmp_path / "a.mrc")
+    other = scoring.score(tmp_path / "b.mrc", tmp_path / "a.mrc")
+    assert min(same["unmasked"]) > 0.999 and min(same["truth_masked"]) > 0.999
+    assert max(other["unmasked"][4:]) < 0.9
+
+
+def test_the_page_of_random_starts_is_written_from_its_results() -> None:
+    results = json.loads((ROOT / "benchmarks/results/random_start.json").read_text("utf-8"))
+    assert random_start.table(results) in (ROOT / "docs" / "method.md").read_text("utf-8")
