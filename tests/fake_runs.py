@@ -77,8 +77,9 @@ def fake_reconstruct(
     masked = MaskedFsc(curve, curve, torch.zeros_like(curve), curve, grid.n_shells)
     headline = resolution(curve, grid)
     comparison = Comparison(
-        dict.fromkeys(CURVES, curve), torch.zeros_like(curve), headline, "half-maps", "Made up."
-    )
+        dict.fromkeys(CURVES, curve), torch.zeros_like(curve), headline, "half-maps", "Made up.",
+        torch.ones_like(curve),
+    )  # fmt: skip
     mixtures = [_mixture(k, generator) for k in GAUSSIANS]
     return Reconstruction(
         settings=settings, particles=particles, drew_half_sets=not given, half_sets="0" * 64,
@@ -115,7 +116,7 @@ def _residual(curve: Tensor) -> Residual:
 
 def _controls(note: Note) -> Controls:
     ones = torch.ones(10).double()
-    return Controls([note], Agreement(ones, ones, ones), 0.0, 0.0, None, None)
+    return Controls([note], Agreement(ones, ones, ones), 0.0, None, None, None)
 
 
 def _quality(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numba import njit, prange
 from numpy.typing import NDArray
+from scipy import special
 from torch import Tensor
 
 from ..errors import SettingsError
@@ -22,6 +23,9 @@ HALF_WIDTH, LARGEST_HALF_WIDTH = 0.02, 0.2
 """Half the thickness of a slice over its Fourier radius: one voxel at shell 25."""
 VIEWS_PER_DIRECTION = 100
 """With fewer uniform views per direction slices are widened, as counting noise is no preference."""
+
+HARDLY = 0.1
+"""Share of the slices of uniform views below which a direction is hardly sampled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +123,35 @@ def sampling_score(rotations: Tensor) -> float:
     """
     if len(rotations) == 0:
         return 0.0
-    views = rotations[:, 2].detach().double().contiguous().numpy()
-    width = min(max(HALF_WIDTH, VIEWS_PER_DIRECTION / len(views)), LARGEST_HALF_WIDTH)
-    counts = _slices_through(views, half_sphere(DIRECTIONS).numpy(), width)
+    counts = _slice_counts(rotations)[0]
     sampled = counts[counts > 0]
     if not len(sampled):
         return 0.0
     share = len(sampled) / len(counts)
     return float(share / np.mean(sampled.mean() / sampled))
+
+
+def unseen_share(rotations: Tensor) -> float:
+    """Share of the directions in Fourier space that hardly a view of ``rotations`` (n, 3, 3) samples.
+
+    Those with less than a tenth of the slices that uniform views would give them, less the share of
+    which that is true by chance: such counts are Poisson's. 0 for uniform views, the cap of half-angle
+    ``90 - t`` degrees for views within t degrees of an axis.
+    """
+    if len(rotations) == 0:
+        return 1.0
+    counts, width = _slice_counts(rotations)
+    expected = len(rotations) * width  # |view . direction| is uniform in [0, 1]
+    few = HARDLY * expected
+    chance = float(special.pdtr(math.ceil(few) - 1, expected)) if few > 0.0 else 0.0
+    return max(float(np.mean(counts < few)) - chance, 0.0) / (1.0 - chance)
+
+
+def _slice_counts(rotations: Tensor) -> tuple[NDArray[np.int64], float]:
+    """Slices through each of the `DIRECTIONS`, and half their thickness over the radius."""
+    views = rotations[:, 2].detach().double().contiguous().numpy()
+    width = min(max(HALF_WIDTH, VIEWS_PER_DIRECTION / len(views)), LARGEST_HALF_WIDTH)
+    return _slices_through(views, half_sphere(DIRECTIONS).numpy(), width), width
 
 
 @njit(parallel=True, fastmath=True, cache=True)

@@ -12,15 +12,19 @@ from ..batch import Batch
 from ..grid import Grid
 from ..maps.fsc import MaskedFsc, fourier_shell_correlation
 from ..maps.mask_checks import shape_notes, tightness_notes
+from ..maps.views import unseen_share
 from ..mixture import GaussianMixture
 from ..notes import Note
 from ..progress import Progress
 from ..splatting import voxelize
-from ..statistics import accumulate
+from ..statistics import QuadraticForm, accumulate
 from ..validation.agreement import SAMPLE, Agreement, particle_agreement
+from ..validation.box import share_cut_off
+from ..validation.calibration import independent_coefficients
 from ..validation.comparison import VOXELS, Comparison, cross_fsc
 from ..validation.findings import Evidence, diagnose, has_signal
-from ..validation.independence import noise_correlation
+from ..validation.independence import NoiseCorrelation, noise_correlation
+from ..validation.leftovers import Leftovers, left_over
 from ..validation.noise_substitution import (
     already_normalised,
     shell_frequency,
@@ -30,6 +34,7 @@ from ..validation.noise_substitution import (
 from ..validation.symmetry_check import SymmetryCheck
 from ._fits import Again, Fitted
 from ._plan import Parts, suggested_number
+from ._quality import as_the_map_is_seen
 from ._screening import without
 from ._subject import Subject
 from ._symmetry import look_at_symmetry
@@ -60,7 +65,7 @@ class Controls:
     notes: list[Note]
     agreement: Agreement
     shared_images: float
-    noise_correlation: float | None
+    noise_correlation: NoiseCorrelation | None
     substitution: Substitution | None
     symmetry: SymmetryCheck | None
 
@@ -89,12 +94,19 @@ def control(
         )
     if not has_signal(agreement):
         comparison = comparison.without_signal(subject.grid)
+    half_sets = without(subject.left_out, subject.particles.half_sets.long(), 0)
+    views = as_the_map_is_seen(subject.particles.poses, settings.symmetry)
     evidence = Evidence(
         subject.grid,
         comparison,
         agreement,
         subject.fingerprints.share_in_both(subject.particles.half_sets),
         _noise_correlation(subject),
+        unseen_share(views.rotations),
+        min(int((half_sets == half).sum()) for half in (1, 2)),
+        _left_over(subject, progress),
+        _cut_off(subject, comparison.headline.angstrom),
+        independent_coefficients(subject.mask),
         fitted.histories[1] if fitted.histories and settings.steps is not None else (),
         fitted.plans[1].gaussians if fitted.plans else None,
         suggested_number(parts) if subject.settings.gaussians is not None else None,
@@ -109,11 +121,14 @@ def control(
     )  # fmt: skip
 
 
-def _noise_correlation(subject: Subject) -> float | None:
-    """That of the voxel half-maps; None where images are cut to a circle, whose edge they share."""
+def _noise_correlation(subject: Subject) -> NoiseCorrelation | None:
+    """That of what the half-maps leave over; None where images are cut to a circle, whose edge they
+    share."""
     if subject.noise.circles:
         return None
-    return noise_correlation(subject.voxels[1], subject.voxels[2], subject.maps[0], subject.grid)
+    pairs = zip(subject.halves, subject.maps[1:], strict=True)
+    left = [QuadraticForm(s, len(v)).beyond(v.to(subject.device)).linear.cpu() for s, v in pairs]
+    return noise_correlation(left[0], left[1], subject.maps[0], subject.grid)
 
 
 def notes_on_mask(mask: Tensor, found: MaskedFsc, volume: Tensor, grid: Grid) -> list[Note]:
@@ -154,14 +169,34 @@ def _substitute_noise(
     return Substitution(shell, fsc)
 
 
+def _cut_off(subject: Subject, detail: float) -> float:
+    return share_cut_off(subject.support, subject.grid, subject.particles.optics, detail)
+
+
+def _sample(subject: Subject, generator: torch.Generator) -> Tensor:
+    """Positions of some particles."""
+    sample = torch.randperm(len(subject.particles), generator=generator)
+    return sample[~torch.isin(sample, subject.left_out)][:SAMPLE]
+
+
 def _look_at_particles(subject: Subject, progress: Progress) -> Agreement:
     particles = subject.particles
     generator = torch.Generator().manual_seed(subject.settings.seed + 2)
-    sample = torch.randperm(len(particles), generator=generator)
-    sample = sample[~torch.isin(sample, subject.left_out)][:SAMPLE]
+    sample = _sample(subject, generator)
     half1, half2 = (subject.polarity.sign * half for half in subject.maps[1:])
     with progress.stage("testing single particles", None, "images"):
         return particle_agreement(
             particles.batches(sample), particles.half_sets, (half1, half2), subject.grid,
             subject.noise, generator,
+        )  # fmt: skip
+
+
+def _left_over(subject: Subject, progress: Progress) -> Leftovers:
+    particles = subject.particles
+    sample = _sample(subject, torch.Generator().manual_seed(subject.settings.seed + 2))
+    halves = [subject.polarity.sign * half for half in subject.maps[1:]]
+    with progress.stage("looking beside single particles", None, "images"):
+        return left_over(
+            particles.batches(sample), particles.half_sets, halves, subject.support, subject.grid,
+            subject.noise,
         )  # fmt: skip

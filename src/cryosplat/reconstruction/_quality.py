@@ -49,7 +49,7 @@ def quality_of(
     full, half1, half2 = subject.maps
     headline = comparison.headline
     low_pass = headline.angstrom if headline.resolved else None
-    poses = _as_the_map_is_seen(subject.particles.poses, settings.symmetry)
+    poses = as_the_map_is_seen(subject.particles.poses, settings.symmetry)
     return Quality(
         sharpened=sharpen(full, comparison.curves[HALF_MAPS], grid, low_pass=low_pass),
         local=local_resolution(half1, half2, mask, grid),
@@ -62,7 +62,7 @@ def quality_of(
     )
 
 
-def _as_the_map_is_seen(poses: Poses, symmetry: str) -> Poses:
+def as_the_map_is_seen(poses: Poses, symmetry: str) -> Poses:
     """Each view replaced by one of its equivalents under the ``symmetry``, at random."""
     if symmetry == "C1":
         return poses

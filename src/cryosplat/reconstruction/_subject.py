@@ -13,7 +13,7 @@ from ..particles import Particles
 from ..settings import ReconstructionSettings
 from ..solvent import Solvent
 from ..validation.independence import Fingerprints
-from ._data import Polarity
+from ._data import Halves, Polarity
 from ._maps import Maps
 from ._residual import Residual
 
@@ -22,6 +22,7 @@ from ._residual import Residual
 class Subject:
     """``maps``, as the images show them, and ``voxels`` of the baseline on ``grid``, protein bright.
 
+    ``halves``: statistics of both half-sets;
     ``mixtures``: the maps of the Gaussians alone, seen through the ``solvent``, to which the
     ``residual`` is added within ``support``; ``left_out``: positions of particles that do not count;
     ``mask`` of the FSC; ``fingerprints`` of all images; ``device``: where statistics and fits are
@@ -34,6 +35,7 @@ class Subject:
     polarity: Polarity
     grid: Grid
     settings: ReconstructionSettings
+    halves: Halves
     maps: Maps
     mixtures: Maps
     residual: Residual | None

@@ -30,6 +30,7 @@ SAMPLE = 1000  # particles held against the other half-set's map
 FAINTEST = 1.0  # standard deviations that a projection stands out in the median
 LEAST_SPREAD = 0.1  # of scales; what is less changes nothing
 LEAST_SHARE = 0.005  # of images that hold no particle
+MUCH = 10.0  # percent of such images, which is worth a warning
 ROUNDS = 3
 SETTLED = 0.01  # share of the particles that change sides
 KEPT = 0.5
@@ -85,21 +86,29 @@ class Worth:
         share, spread = 100.0 * low / n, max(self.spreads)
         if not self.matters:
             return []
-        found = (
+        junk = (
             f"{low:,} of {n:,} images ({share:.1f} %) do not show this particle, judged by their "
-            f"weights, and the scale of the signal varies by {100.0 * spread:.0f} %"
+            f"weights"
         )
+        uneven = f"the scale of the signal varies by {100.0 * spread:.0f} %"
         if not self.used:
             return [Note(
                 "weights-unused", "note",
-                f"{found}. Half-maps made with weights and scales agree no better, so all particles "
-                f"are weighted equally.",
+                f"{junk}, and {uneven}; half-maps made with weights and scales agree no better, so all "
+                f"particles are weighted equally.",
             )]  # fmt: skip
-        return [Note(
-            "particles-weighted", "note",
-            f"{found}. Weights and scales are used; particles_kept.star holds the other "
-            f"{n - low:,} images.",
-        )]  # fmt: skip
+        found = []
+        if min(self.shares) < 1.0 - LEAST_SHARE:
+            found.append(Note(
+                "images-without-particle", "warning" if share > MUCH else "note",
+                f"{junk}. Weights are used; particles_kept.star holds the other {n - low:,} images.",
+                "Look at the worst images in the report; continue with particles_kept.star.",
+            ))  # fmt: skip
+        if spread > LEAST_SPREAD:
+            found.append(Note(
+                "scales-differ", "note", f"{uneven[0].upper()}{uneven[1:]}; scales are used.",
+            ))  # fmt: skip
+        return found if share > MUCH else found[::-1]
 
     def applied(self, particles: Particles) -> Particles:
         """The particles with these scales in their CTFs."""

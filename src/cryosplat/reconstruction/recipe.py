@@ -18,6 +18,7 @@ from ..particles import Particles
 from ..progress import Progress, SilentProgress, tell
 from ..settings import ReconstructionSettings
 from ..splatting import voxelize
+from ..statistics import QuadraticForm
 from ..validation.baseline import voxel_maps
 from ..validation.comparison import compare
 from ..validation.independence import Fingerprints
@@ -162,10 +163,11 @@ def reconstruct(
         generator = torch.Generator().manual_seed(settings.seed)
         masks = named_masks(maps.full, grid, user_mask)
         mask = masks["auto" if user_mask is None else "user"]
-        comparison = compare(maps, voxels, mask, grid, generator)
+        form = QuadraticForm(parts.sets[0], side)
+        comparison = compare(maps, voxels, mask, grid, generator, form)
         masked = masked_fscs(maps.half1, maps.half2, masks, generator)
     subject = Subject(
-        particles, left_out, noise, polarity, grid, settings, maps, shown, residual, support,
+        particles, left_out, noise, polarity, grid, settings, halves, maps, shown, residual, support,
         voxels, mask, fingerprints, device, solvent,
     )  # fmt: skip
     with clock("controls"):
@@ -188,7 +190,7 @@ def reconstruct(
         mask=mask, masks=masked, comparison=comparison, controls=controls, quality=quality,
         worth=worth, examples=examples,
         notes=tuple(by_severity(
-            [*controls.notes, *screened, *weighed, *particles.notes, *told.notes, *found.notes()]
+            [*weighed, *controls.notes, *screened, *particles.notes, *told.notes, *found.notes()]
         )),
         timings=clock.seconds | {"total": clock.total()}, peak_memory=peak_memory(),
         device=device_title(device),

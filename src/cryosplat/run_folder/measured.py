@@ -106,6 +106,8 @@ class Independence(Part):
 
     shared_images: Number
     noise_correlation: Number
+    noise_deviation: Number = None
+    """Standard deviation of that correlation by chance."""
 
 
 class Rival(Part):

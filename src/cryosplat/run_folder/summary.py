@@ -127,7 +127,9 @@ def _controls(found: Controls, grid: Grid) -> dict[str, Any]:
             against=agreement.against,
         ),
         "independence": Independence(
-            shared_images=found.shared_images, noise_correlation=found.noise_correlation
+            shared_images=found.shared_images,
+            noise_correlation=found.noise_correlation and found.noise_correlation.value,
+            noise_deviation=found.noise_correlation and found.noise_correlation.deviation,
         ),
         "symmetry_control": None if found.symmetry is None else found.symmetry.summary(),
     }

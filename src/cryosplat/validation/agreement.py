@@ -72,6 +72,18 @@ class Agreement:
         return float((self.scores < AGAINST).double().mean())
 
     @property
+    def reversal(self) -> float:
+        """Standard deviations by which particles that contradict the map do so in their own rotation
+        more than in another's; negative where they do less.
+
+        Of matter in no order one rotation is as good as the other: in those that contradict the map in
+        either, the difference of the two t has a mean of 0.
+        """
+        contradict = torch.minimum(self.scores, self.dealt) < AGAINST
+        difference = (self.dealt - self.scores)[contradict]
+        return float(difference.sum() / difference.square().sum().sqrt().clamp_min(1e-30))
+
+    @property
     def _power(self) -> Tensor:
         return self.strengths.square().sum().clamp_min(1e-30)
 

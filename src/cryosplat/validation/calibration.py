@@ -85,12 +85,10 @@ def calibrate(
     """
     for volume in (*models, *voxels, mask):
         grid.check_cube(volume, "calibrate: a map")
-    count = fourier.shell_sums(torch.ones(grid.box_size, grid.box_size, grid.n_shells))
     a1, a2, b1, b2 = (
         fourier.transform(v.detach().double() * mask.double(), 3) for v in (*models, *voxels)
     )
-    squared = mask.double().square()
-    independent = count * float(squared.sum() ** 2 / squared.square().sum()) / mask.numel()
+    independent = independent_coefficients(mask)
     power_a = [shell_products(a, a) for a in (a1, a2)]
     power_b = (shell_products(b1, b1) * shell_products(b2, b2)).sqrt()
     if not all(bool((p[1:] > 0).all()) for p in (*power_a, power_b)):
@@ -108,6 +106,31 @@ def calibrate(
     return Calibration(
         _with_origin(rho, 1.0), _with_origin(deviation, 0.0), _with_origin(share, 1.0)
     )
+
+
+def difference_variance(cross: Tensor, voxels: Tensor, independent: Tensor) -> Tensor:
+    """Variance of ``cross - voxels`` by chance, (n_shells,), to first order.
+
+    Unlike the covariances above with the fluctuations of the maps' own power, which both curves are
+    divided by. Of signal times noise (variance ``nu / m``, both halves), noise times noise
+    (``nu^2 / (2 m)``), noise power (``2 nu^2 / m``) and the model's error times noise.
+    ``independent`` (n_shells,): independent coefficients of each shell.
+    """
+    f = voxels.clamp(LEAST_SHARE, MOST_SHARE)
+    rho, nu = (cross / f.sqrt()).clamp(0.0, 1.0), (1.0 - f) / f
+    signal = ((1.0 - f) * (f - 0.5 * f.sqrt())).square() * nu
+    noise = 0.5 * (f * nu).square()
+    power = 2.0 * ((0.5 * f.square() - 0.25 * f**1.5) * nu).square()
+    model = 0.25 * (1.0 - rho.square()) * f * nu
+    return (signal + noise + power + model) / independent.clamp_min(1.0)
+
+
+def independent_coefficients(mask: Tensor) -> Tensor:
+    """How many Fourier coefficients of a map in the soft ``mask`` are independent, (n_shells,)."""
+    d = len(mask)
+    squared = mask.double().square()
+    share = float(squared.sum() ** 2 / squared.square().sum().clamp_min(1e-30)) / mask.numel()
+    return share * fourier.shell_sums(torch.ones(d, d, d // 2 + 1))
 
 
 def _with_origin(values: Array, first: float) -> Tensor:

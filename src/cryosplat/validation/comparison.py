@@ -19,7 +19,9 @@ from ..maps.fsc import (
     truth_from_halves,
 )
 from ..maps.mask import named_masks
+from ..statistics import QuadraticForm
 from .calibration import Calibration, calibrate
+from .coverage import known_information, over_all_directions
 
 HALF_MAPS = "half-maps, corrected"
 HALF_MAPS_MASKED = "half-maps, masked"
@@ -35,10 +37,11 @@ PREDICTED = "map with truth, predicted"
 HALF_MAP_THRESHOLD, CROSS_THRESHOLD = 0.143, 0.5
 UNKNOWN = 0.2
 """Standard deviation from which an FSC with the truth counts as not known."""
-Source = Literal["half-maps", "cross", "found-poses", "no-signal"]
+Source = Literal["half-maps", "cross", "views", "found-poses", "no-signal"]
 SOURCES: dict[str, str] = {
     "half-maps": "half-map FSC",
     "cross": "cross-FSC with the voxel baseline",
+    "views": "cross-FSC over all directions, of which views leave some out",
     "found-poses": "FSC of half-maps whose poses were found apart",
     "no-signal": "no signal in the particles",
 }
@@ -51,7 +54,8 @@ class Comparison:
     where it is ``taken_from``.
 
     ``reason`` says in a sentence why that one; ``deviation`` (n_shells,) is the standard deviation
-    of the curve `CROSS`.
+    of the curve `CROSS`; ``covered`` (n_shells,): the factor that the directions without particles
+    have taken from it (`coverage`).
     """
 
     curves: dict[str, Tensor]
@@ -59,6 +63,7 @@ class Comparison:
     headline: Resolution
     taken_from: Source
     reason: str
+    covered: Tensor
 
     def with_substitution(self, invented: Tensor, from_shell: int, grid: Grid) -> Comparison:
         """The same with what the pipeline makes of particles without signal from a shell on.
@@ -89,8 +94,11 @@ def compare(
     mask: Tensor,
     grid: Grid,
     generator: torch.Generator,
+    form: QuadraticForm | None = None,
 ) -> Comparison:
     """Compare mixtures and baseline, each as maps [full, half 1, half 2], under a soft mask.
+
+    ``form`` of all particles says which directions they show; without it all count as shown.
 
     The headline is the more cautious of two: the corrected half-map FSC at 0.143, which a prior
     shared by the halves can inflate, and 0.5 of the FSC with the truth that the cross-FSC with the
@@ -99,7 +107,14 @@ def compare(
     ours = masked_fsc(maps[1], maps[2], mask, generator)
     base = masked_fsc(voxels[1], voxels[2], mask, generator)
     cross = cross_fsc(maps, voxels, mask)
-    found = _calibrated(maps, voxels, grid)
+    found, closer = _calibrated(maps, voxels, grid)
+    covered = torch.ones(2, grid.n_shells, dtype=torch.float64)
+    if form is not None:
+        known = known_information(form, closer)
+        for i, (volume, rho) in enumerate(
+            ((maps[1], found.with_truth), (maps[0], found.of_full_map()))
+        ):
+            covered[i] = over_all_directions(known, volume * closer, rho, found.voxel_signal, grid)
     curves = {
         "half-maps, unmasked": ours.unmasked,
         HALF_MAPS_MASKED: ours.masked,
@@ -108,11 +123,12 @@ def compare(
         VOXELS_MASKED: base.masked,
         VOXELS: base.corrected,
         CROSS_MASKED: cross,
-        CROSS: torch.where(found.deviation < UNKNOWN, found.with_truth, torch.nan),
-        FULL_FROM_CROSS: found.of_full_map(),
+        CROSS: torch.where(found.deviation < UNKNOWN, covered[0] * found.with_truth, torch.nan),
+        FULL_FROM_CROSS: covered[1] * found.of_full_map(),
     }
     none = resolution(torch.zeros(grid.n_shells), grid)
-    return _with_headline(Comparison(curves, found.deviation, none, "half-maps", ""), grid)
+    first = Comparison(curves, found.deviation, none, "half-maps", "", covered[0])
+    return _with_headline(first, grid)
 
 
 def cross_fsc(maps: Sequence[Tensor], voxels: Sequence[Tensor], mask: Tensor) -> Tensor:
@@ -123,14 +139,16 @@ def cross_fsc(maps: Sequence[Tensor], voxels: Sequence[Tensor], mask: Tensor) ->
     )
 
 
-def _calibrated(maps: Sequence[Tensor], voxels: Sequence[Tensor], grid: Grid) -> Calibration:
+def _calibrated(
+    maps: Sequence[Tensor], voxels: Sequence[Tensor], grid: Grid
+) -> tuple[Calibration, Tensor]:
     """Half-way between two masks: a tight one lets in less noise, a wide one leaks less."""
     masks = named_masks(maps[0], grid)
     mask = 0.5 * (masks["tight"] + masks["auto"])
     if not all(bool(v.any()) for v in (*maps, *voxels)):
         zero = torch.zeros(grid.n_shells, dtype=torch.float64)
-        return Calibration(zero, zero, zero)
-    return calibrate((maps[1], maps[2]), (voxels[1], voxels[2]), mask, grid)
+        return Calibration(zero, zero, zero), mask
+    return calibrate((maps[1], maps[2]), (voxels[1], voxels[2]), mask, grid), mask
 
 
 def _with_headline(comparison: Comparison, grid: Grid) -> Comparison:
@@ -140,6 +158,7 @@ def _with_headline(comparison: Comparison, grid: Grid) -> Comparison:
     curves[PREDICTED] = torch.minimum(curves[FULL_FROM_HALVES], curves[FULL_FROM_CROSS])
     half_map = resolution(curves[name], grid, HALF_MAP_THRESHOLD)
     controlled = resolution(curves[CROSS], grid, CROSS_THRESHOLD)
+    seen = resolution(curves[CROSS] / comparison.covered.clamp_min(1e-12), grid, CROSS_THRESHOLD)
     lower = controlled if controlled.shell < half_map.shell else half_map
     taken_from: Source = "cross" if lower is controlled else "half-maps"
     corrected = "corrected for the mask" + (
@@ -151,4 +170,11 @@ def _with_headline(comparison: Comparison, grid: Grid) -> Comparison:
         f"estimated from the voxels of the other half-set, falls below 0.5 at {controlled}. "
         + ("The two agree." if agree else f"The {SOURCES[taken_from]} is the more conservative.")
     )
-    return Comparison(curves, comparison.deviation, lower, taken_from, reason)
+    if taken_from == "cross" and seen.shell > controlled.shell:
+        taken_from = "views"
+        reason = (
+            f"Particles do not show all directions: the FSC with the truth over all of them falls "
+            f"below 0.5 at {controlled}, over those that particles show at {seen}; the half-map FSC, "
+            f"{corrected}, falls below 0.143 at {half_map}."
+        )
+    return replace(comparison, curves=curves, headline=lower, taken_from=taken_from, reason=reason)

@@ -12,6 +12,7 @@ from ..grid import Grid
 from ..maps.fsc import resolution, truth_from_halves
 from ..notes import Note, by_severity
 from .agreement import AGAINST, Agreement
+from .calibration import difference_variance
 from .comparison import (
     CROSS_MASKED,
     FULL_FROM_CROSS,
@@ -20,12 +21,27 @@ from .comparison import (
     VOXELS_MASKED,
     Comparison,
 )
+from .independence import NoiseCorrelation
+from .leftovers import Leftovers
 from .symmetry_check import SymmetryCheck
 
 SHARED_IMAGES = 0.002
 """Share of a half-set's images in the other half-set from which they are called duplicated."""
-SHARED_NOISE = 0.06
-"""Correlation of the half-sets' noise from which they are called dependent."""
+SHARED_NOISE = 0.03
+"""Correlation of the half-sets' noise from which they are called dependent,"""
+BEYOND_CHANCE = 4.0
+"""if it is as many of its standard deviations from 0."""
+FEW_PARTICLES = 100
+"""In a half-set; fewer cannot say what one particle is worth."""
+HARDLY_SEEN, BADLY_SEEN = 0.05, 0.2
+"""Share of the directions that views leave out, for a warning and for an alarm: the FSC with the truth
+over all directions is at most the root of the rest, 0.89 at the latter."""
+DEFOCUS_ERROR = 300.0
+"""Angstrom, from which errors of the defocus are told."""
+CUT_OFF, MUCH_CUT_OFF = 0.1, 0.3
+"""Share of the finest resolved signal outside the box, for a note and for a warning."""
+NEIGHBOURS = 0.05
+"""Surplus of low-frequency power outside the particle that is told."""
 SIGNAL = 5.0
 """Standard deviations by which a sample of particles must agree with the other half's map."""
 ALIGNED = 0.04
@@ -34,6 +50,8 @@ JUDGEABLE = 0.05
 """Standard deviation of that difference above which it is not judged."""
 CONTRADICTING = 0.02
 """Share of particles against the map; 0.0013 are expected by chance."""
+REVERSED = 2.5
+"""Standard deviations by which their own rotations must make them do so: other matter does not care."""
 TELLING = 6.0
 """Standard deviations that one particle must be able to show before single ones are judged."""
 WORSE = 0.03
@@ -58,9 +76,12 @@ INFLATED = 2
 class Evidence:
     """What `diagnose` looks at; None or empty where it was not measured.
 
-    ``shared_images``, ``noise_correlation``: as in `independence`; ``history``: (step, gain, held-out
-    gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit; ``on_mask``: what
-    is wrong with the mask; ``symmetry``: what particles say of the one given;
+    ``shared_images``, ``noise_correlation``: as in `independence`; ``unseen``: the share of
+    directions that no view shows (`views.unseen_share`); ``particles`` in the smaller half-set;
+    ``left``: what single particles leave over; ``cut_off``: as in `box`; ``independent``
+    (n_shells,): Fourier coefficients of a masked map that are independent; ``history``: (step, gain,
+    held-out gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit;
+    ``on_mask``: what is wrong with the mask; ``symmetry``: what particles say of the one given;
     ``cut``: images are blank outside a circle, and the lowest shells of all voxel maps share its edge;
     ``gaussians_cross``: the cross-FSC of the Gaussians alone, where the maps are completed by voxels.
     """
@@ -69,7 +90,12 @@ class Evidence:
     comparison: Comparison
     agreement: Agreement | None = None
     shared_images: float = 0.0
-    noise_correlation: float | None = None
+    noise_correlation: NoiseCorrelation | None = None
+    unseen: float = 0.0
+    particles: int | None = None
+    left: Leftovers | None = None
+    cut_off: float = 0.0
+    independent: Tensor | None = None
     history: Sequence[tuple[int, float, float]] = ()
     gaussians: int | None = None
     suggested: int | None = None
@@ -84,12 +110,12 @@ def diagnose(evidence: Evidence) -> list[Note]:
     asymmetric, dependent = list(_asymmetric(evidence)), list(_dependent(evidence))
     if asymmetric:  # what a wrong symmetry does to both halves is no noise of theirs
         dependent = [finding for finding in dependent if finding.code != "half-sets-share-noise"]
-    found = [*asymmetric, *dependent, *_disagreeing(evidence)]
-    found += [*_masked(evidence), *_inflated(evidence)]
-    if (
-        not asymmetric and not dependent
-    ):  # what the halves have in common would speak against every fit
-        found += _badly_fitted(evidence)
+    unseen = list(_unseen(evidence))
+    found = [*asymmetric, *dependent, *unseen, *_disagreeing(evidence)]
+    causes = [finding for finding in found if finding.severity == "alarm"]
+    if not causes:  # each of them would speak against every fit
+        found += [*_badly_fitted(evidence), *_of_single_images(evidence)]
+    found += [*_few(evidence), *_masked(evidence), *_inflated(evidence), *_cut_off(evidence)]
     return by_severity(found)
 
 
@@ -111,12 +137,69 @@ def _dependent(evidence: Evidence) -> Iterator[Note]:
             f"{what}: they share noise, and every half-map FSC of this run is too high.",
             "Remove the duplicates, or keep them in one half-set, and run again.",
         )  # fmt: skip
-    elif (evidence.noise_correlation or 0.0) > SHARED_NOISE:
+        return
+    noise = evidence.noise_correlation
+    if noise is not None and noise.value > max(SHARED_NOISE, BEYOND_CHANCE * noise.deviation):
         yield Note(
             "half-sets-share-noise", "alarm",
-            f"The noise of the two half-sets correlates ({evidence.noise_correlation:.2f} far from the "
-            f"molecule): they are not independent, and every half-map FSC is too high.",
+            f"The noise of the two half-sets correlates ({noise.value:.2f} ± {noise.deviation:.2f} far "
+            f"from the molecule): they are not independent, and every half-map FSC is too high.",
             "Look for particles picked twice, or overlapping boxes, in different half-sets.",
+        )  # fmt: skip
+
+
+def _unseen(evidence: Evidence) -> Iterator[Note]:
+    share = evidence.unseen
+    if share > HARDLY_SEEN:
+        yield Note(
+            "views-missing", "alarm" if share > BADLY_SEEN else "warning",
+            f"The views leave out {100 * share:.0f} % of the directions of Fourier space: there the "
+            f"map is smeared or invented. Over all directions the resolution is "
+            f"{evidence.comparison.headline}.",
+            "Look at the resolution by direction; collect tilted images or other views.",
+        )  # fmt: skip
+
+
+def _few(evidence: Evidence) -> Iterator[Note]:
+    if evidence.particles is not None and evidence.particles < FEW_PARTICLES:
+        yield Note(
+            "few-particles", "warning",
+            f"One half-set holds {evidence.particles} particles: too few to tell junk from particles, "
+            f"and every FSC is uncertain by several shells.",
+            "Take the map as a first look, and use more particles.",
+        )  # fmt: skip
+
+
+def _cut_off(evidence: Evidence) -> Iterator[Note]:
+    share = evidence.cut_off
+    if share > CUT_OFF:
+        yield Note(
+            "delocalisation", "warning" if share > MUCH_CUT_OFF else "note",
+            f"Defocus moves {100 * share:.0f} % of the signal of {evidence.comparison.headline} out of "
+            f"the box of {evidence.grid.side:.0f} Å.",
+            "Re-extract with a larger box to keep it.",
+        )  # fmt: skip
+
+
+def _of_single_images(evidence: Evidence) -> Iterator[Note]:
+    left = evidence.left
+    if left is None:
+        return
+    variance, error = left.defocus_variance
+    if variance > max(DEFOCUS_ERROR**2, BEYOND_CHANCE * error):
+        yield Note(
+            "defocus-wrong", "warning",
+            f"The defocus of single particles is off by about {math.sqrt(variance):,.0f} Å "
+            f"(standard deviation), by their own images.",
+            "Refine the defocus per particle or micrograph (RELION's CTF refinement).",
+        )  # fmt: skip
+    surplus, error = left.surplus
+    if surplus > max(NEIGHBOURS, BEYOND_CHANCE * error):
+        yield Note(
+            "neighbours", "warning",
+            f"The images hold something beside the particle: {100 * surplus:.0f} % more power at low "
+            f"frequencies outside it than inside, once its projection is subtracted.",
+            "Look for neighbours in the boxes; extract from a sparser selection, if they disturb.",
         )  # fmt: skip
 
 
@@ -143,7 +226,11 @@ def _disagreeing(evidence: Evidence) -> Iterator[Note]:
             f"{agreement.dealt_gain:.2f}).",
             "Check that the rows of poses and images belong together, and the angle convention.",
         )  # fmt: skip
-    elif agreement.strength > TELLING and agreement.against > CONTRADICTING:
+    elif (
+        agreement.strength > TELLING
+        and agreement.against > CONTRADICTING
+        and agreement.reversal > REVERSED
+    ):
         yield Note(
             "particles-contradict", "alarm",
             f"{100 * agreement.against:.0f} % of the particles contradict the map: they match it best "
@@ -167,7 +254,8 @@ def _badly_fitted(evidence: Evidence) -> Iterator[Note]:
     cross = evidence.gaussians_cross
     if cross is None:
         cross = evidence.comparison.curves[CROSS_MASKED]
-    worst, shell = _behind_voxels(cross, evidence.comparison.curves[VOXELS_MASKED], first)
+    voxels = evidence.comparison.curves[VOXELS_MASKED]
+    worst, shell = _behind_voxels(cross, voxels, evidence.independent, first)
     if worst >= -WORSE:
         return
     where = f"FSC with the other half's data lower by {-worst:.2f} at {_angstrom(shell, evidence)}"
@@ -198,15 +286,22 @@ def _rise(history: Sequence[tuple[int, float, float]]) -> float | None:
     return (higher - lower) / higher / (step - before)
 
 
-def _behind_voxels(cross: Tensor, voxels: Tensor, first: int) -> tuple[float, int]:
-    """The worst mean over three shells, from ``first`` on, of cross-FSC minus the voxels' own, and
-    its middle shell."""
+def _behind_voxels(
+    cross: Tensor, voxels: Tensor, independent: Tensor | None, first: int
+) -> tuple[float, int]:
+    """The worst mean over three shells, from ``first`` on, of cross-FSC minus the voxels' own and of
+    what chance may do, and its middle shell."""
     lost = (voxels[1:] < WHERE_CLEAR).nonzero()
     last = int(lost[0]) + 1 if len(lost) else len(voxels)
     difference = (cross - voxels)[first:last]
     if len(difference) < 3:
         return 0.0, 0
     means = difference.unfold(0, 3, 1).mean(1)
+    if independent is not None:
+        variance = difference_variance(cross, voxels, independent)[first:last]
+        means = (means + BEYOND_CHANCE * variance.unfold(0, 3, 1).sum(1).sqrt() / 3.0).clamp_max(
+            0.0
+        )
     worst = int(means.argmin())
     return float(means[worst]), worst + first + 1
 

@@ -14,7 +14,7 @@ from .. import fourier
 from ..batch import Batch
 from ..grid import Grid
 from ..maps.fsc import shell_products
-from ..maps.mask import named_masks
+from ..maps.mask import soft_mask
 
 ROWS = 4  # of pixels, from the middle of an image: two images of noise never share them
 OUTER = 0.5  # share of the Nyquist frequency beyond which noise is compared
@@ -52,20 +52,35 @@ class Fingerprints:
         return max(shares, default=0.0)
 
 
-def noise_correlation(half1: Tensor, half2: Tensor, volume: Tensor, grid: Grid) -> float:
-    """Correlation of two half-sets' voxel maps where only noise is: far from the molecule.
+@dataclass(frozen=True, slots=True)
+class NoiseCorrelation:
+    """``value``: 0 on average for independent half-sets, with the standard ``deviation`` of chance;
+    the share of particles where these have some in common."""
 
-    Over the shells beyond half of the Nyquist frequency, outside the loose mask around the molecule
-    in ``volume`` and inside the sphere that the box holds. Near 0 for independent half-sets; the
-    share of particles where they have some in common.
+    value: float
+    deviation: float
+
+
+def noise_correlation(left1: Tensor, left2: Tensor, volume: Tensor, grid: Grid) -> NoiseCorrelation:
+    """Correlation of what two half-sets' maps leave over, where only noise is: far from the molecule.
+
+    ``left1``, ``left2`` (d, d, d): the residual ``b - K * V`` of each half-set's statistics with its
+    own map V. Without it the molecule's fringes, which defocus spreads over the whole box, would
+    correlate, in a tight box more than noise could.
+
+    Over the shells beyond half of the Nyquist frequency, outside the mask around the molecule in
+    ``volume``. Products of coefficients a, b of independent noise have the variance
+    ``|a|^2 |b|^2 / 2``; the window correlates neighbours, and leaves as many independent ones as its
+    share of the box.
     """
-    inside = 2.0 * fourier.distances((grid.box_size,) * 3) < grid.box_size
-    window = (1.0 - named_masks(volume, grid)["loose"]) * inside
-    if float(window.sum()) < 0.05 * float(inside.sum()):
-        window = (1.0 - named_masks(volume, grid)["tight"]) * inside
-    a, b = (fourier.transform(v.double() * window, 3) for v in (half1, half2))
+    window = 1.0 - soft_mask(volume, grid)
+    a, b = (fourier.transform(v.double() * window, 3) for v in (left1, left2))
     first = round(OUTER * (grid.n_shells - 1))
-    power = (shell_products(a, a) * shell_products(b, b)).sqrt()[first:]
-    weights = torch.where(power > 0, 1.0 / power.clamp_min(1e-300), 0.0)
+    norm = (shell_products(a, a) * shell_products(b, b)).sqrt()[first:]
     counts = fourier.shell_sums(torch.ones_like(a.real))[first:]
-    return float((shell_products(a, b)[first:] * weights * counts).sum() / counts.sum())
+    weights = torch.where(norm > 0, counts / norm.clamp_min(1e-300), 0.0) / counts.sum()
+    power = fourier.shell_sums(a.abs().square() * b.abs().square())[first:]
+    squared = window.double().square()
+    share = float(squared.sum() ** 2 / squared.square().sum().clamp_min(1e-30)) / window.numel()
+    variance = 0.5 * float((weights.square() * power).sum()) / max(share, 1e-30)
+    return NoiseCorrelation(float((shell_products(a, b)[first:] * weights).sum()), variance**0.5)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cryosplat.errors import SettingsError
-from cryosplat.maps.views import sampling_score, view_distribution
+from cryosplat.maps.views import sampling_score, unseen_share, view_distribution
 from cryosplat.poses import Poses, random_poses, rotations_from_euler
 
 
@@ -105,3 +105,26 @@ def test_turning_the_map_or_the_images_changes_no_score(generator: torch.Generat
     assert sampling_score(rotations @ turn) == pytest.approx(before, abs=0.02)
     in_plane = torch.from_numpy(rotations_from_euler([[0.0, 0.0, 1.0]]).copy())
     assert sampling_score(in_plane @ rotations) == pytest.approx(before, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [10, 50, 1000, 20_000])
+def test_uniform_views_leave_no_direction_out(n: int) -> None:
+    shares = [
+        unseen_share(random_poses(n, torch.Generator().manual_seed(seed)).rotations)
+        for seed in range(5)
+    ]
+    assert sum(shares) / 5 < 0.03
+
+
+@pytest.mark.parametrize("degrees", [20.0, 45.0])
+def test_views_near_an_axis_leave_out_a_cap(degrees: float, generator: torch.Generator) -> None:
+    """Directions closer to the axis than 90 degrees less the views' spread are seen by none."""
+    rotations = random_poses(100_000, generator).rotations
+    near = rotations[rotations[:, 2, 2].abs() > math.cos(math.radians(degrees))]
+    cap = 1.0 - math.cos(math.radians(90.0 - degrees))
+    assert unseen_share(near) == pytest.approx(cap, abs=0.05)
+    assert unseen_share(near[:0]) == 1.0
+
+
+def test_side_views_leave_no_direction_out(generator: torch.Generator) -> None:
+    assert unseen_share(_around_z(5000, 0.5 * math.pi, generator)) < 0.01

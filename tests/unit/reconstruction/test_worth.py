@@ -38,7 +38,7 @@ def test_junk_weighs_nothing(run) -> None:
     assert worth is not None and worth.used and worth.matters
     kept = worth.kept.numpy()
     assert np.mean(kept[~junk]) > 0.97 and np.mean(kept[junk]) < 0.05
-    assert "particles-weighted" in {note.code for note in result.notes}
+    assert "images-without-particle" in {note.code for note in result.notes}
 
 
 def test_the_folder_tells_the_worth_of_particles(run) -> None:

@@ -56,3 +56,18 @@ def test_each_particle_meets_the_other_half_s_map() -> None:
     halves = torch.ones(len(batch), dtype=torch.int8)
     found = particle_agreement([batch], halves, (-MAP, MAP), GRID, white(GRID, NOISE), generator)
     assert found.gain > 0.9
+
+
+def test_other_matter_is_not_taken_for_the_particle_in_reverse() -> None:
+    """Two fifths hold the molecule from elsewhere, its sign and its strength by chance."""
+    batch, generator = _batch(400), torch.Generator().manual_seed(6)
+    order, signs = torch.randperm(400, generator=generator), torch.rand(400, generator=generator)
+    images = batch.images.clone()
+    junk = torch.arange(400) % 5 < 2
+    images[junk] = (torch.cos(torch.pi * signs)[:, None, None] * batch.images[order])[junk]
+    found = _agreement(replace(batch, images=images))
+    assert found.against > 0.02 and abs(found.reversal) < 2.5
+    images = batch.images.clone()
+    images[::10] *= -1.0
+    found = _agreement(replace(batch, images=images))
+    assert found.against > 0.05 and found.reversal > 3.5

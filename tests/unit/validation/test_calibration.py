@@ -13,7 +13,12 @@ from cryosplat.grid import Grid
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.maps.mask import spherical_mask
 from cryosplat.splatting import voxelize
-from cryosplat.validation.calibration import Calibration, calibrate
+from cryosplat.validation.calibration import (
+    Calibration,
+    calibrate,
+    difference_variance,
+    independent_coefficients,
+)
 
 GRID = Grid(48, 2.0)
 MASK = spherical_mask(GRID, 34.0, 10.0)
@@ -90,3 +95,34 @@ def test_an_empty_map_is_refused() -> None:
     truth = _truth()
     with pytest.raises(InputError, match="without any power"):
         _found([truth, torch.zeros_like(truth)], [truth, truth])
+
+
+@pytest.mark.parametrize("share", [0.6, 0.9])
+def test_the_variance_of_cross_minus_voxels(share: float) -> None:
+    """Over 3,000 draws of 40 independent coefficients of a truth, two models and two voxel maps."""
+    generator, m, n = torch.Generator().manual_seed(5), 40, 3000
+
+    def draw(level: float) -> Tensor:
+        return level * torch.randn(n, m, dtype=torch.complex128, generator=generator)
+
+    def fsc(a: Tensor, b: Tensor) -> Tensor:
+        product = (a * b.conj()).real.sum(1)
+        return product / (a.abs().square().sum(1) * b.abs().square().sum(1)).sqrt()
+
+    truth, nu = draw(1.0), (1.0 - share) / share
+    noise = [draw(nu**0.5) for _ in range(2)]
+    voxels = [truth + one for one in noise]
+    models = [truth + draw(0.3) for _ in noise]
+    cross = 0.5 * (fsc(models[0], voxels[1]) + fsc(models[1], voxels[0]))
+    own = fsc(voxels[0], voxels[1])
+    expected = difference_variance(
+        cross.mean()[None], own.mean()[None], torch.tensor([float(m)], dtype=torch.float64)
+    )
+    assert float((cross - own).var()) == pytest.approx(float(expected[0]), rel=0.3)
+
+
+def test_a_mask_leaves_as_many_independent_coefficients_as_its_share() -> None:
+    whole = independent_coefficients(torch.ones(16, 16, 16))
+    part = torch.zeros(16, 16, 16)
+    part[:4] = 1.0
+    assert float(whole.sum()) == pytest.approx(4.0 * float(independent_coefficients(part).sum()))

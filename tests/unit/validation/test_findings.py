@@ -21,6 +21,8 @@ from cryosplat.validation.comparison import (
     Comparison,
 )
 from cryosplat.validation.findings import Evidence, diagnose
+from cryosplat.validation.independence import NoiseCorrelation
+from cryosplat.validation.leftovers import Leftovers
 
 GRID = Grid(40, 2.0)
 FALLING = torch.linspace(1.0, 0.05, GRID.n_shells, dtype=torch.float64)
@@ -33,7 +35,9 @@ def _agreement(
     strengths = torch.full((n,), strength, dtype=torch.float64)
     scores = gain * strengths
     scores[:against] = -strength
-    return Agreement(scores, strengths, dealt * strengths)
+    others = dealt * strengths
+    others[:against] *= -1.0
+    return Agreement(scores, strengths, others)
 
 
 def _evidence(**changes: torch.Tensor) -> Evidence:
@@ -42,8 +46,9 @@ def _evidence(**changes: torch.Tensor) -> Evidence:
         CROSS_MASKED: 0.9 * FALLING,
     }  # fmt: skip
     comparison = Comparison(
-        curves | changes, torch.zeros_like(FALLING), resolution(FALLING, GRID), "", ""
-    )
+        curves | changes, torch.zeros_like(FALLING), resolution(FALLING, GRID), "cross", "",
+        torch.ones_like(FALLING),
+    )  # fmt: skip
     return Evidence(GRID, comparison, _agreement(0.97), history=((50, 9.0, 9.0), (55, 9.1, 9.01)))
 
 
@@ -60,9 +65,71 @@ def test_shared_images(share: float, code: str | None) -> None:
     assert _codes(replace(_evidence(), shared_images=share)) == ([code] if code else [])
 
 
-def test_shared_noise() -> None:
-    assert _codes(replace(_evidence(), noise_correlation=0.04)) == []
-    assert _codes(replace(_evidence(), noise_correlation=0.2)) == ["half-sets-share-noise"]
+@pytest.mark.parametrize(
+    ("value", "deviation", "alarms"),
+    [(0.02, 0.001, False), (0.05, 0.01, True), (0.05, 0.02, False), (0.2, 0.02, True)],
+)
+def test_shared_noise_must_matter_and_be_no_chance(
+    value: float, deviation: float, alarms: bool
+) -> None:
+    evidence = replace(_evidence(), noise_correlation=NoiseCorrelation(value, deviation))
+    assert _codes(evidence) == (["half-sets-share-noise"] if alarms else [])
+
+
+@pytest.mark.parametrize(
+    ("unseen", "severity"), [(0.04, None), (0.1, "warning"), (0.21, "alarm"), (0.66, "alarm")]
+)
+def test_views_that_leave_directions_out(unseen: float, severity: str | None) -> None:
+    """By the root of what is seen: 0.2 takes a tenth of the FSC with the truth."""
+    found = diagnose(replace(_evidence(), unseen=unseen))
+    assert [(f.code, f.severity) for f in found] == (
+        [("views-missing", severity)] if severity else []
+    )
+
+
+def test_missing_views_excuse_the_fit() -> None:
+    behind = replace(_evidence(**{CROSS_MASKED: 0.7 * FALLING}), unseen=0.5)
+    assert _codes(behind) == ["views-missing"]
+
+
+@pytest.mark.parametrize(("particles", "few"), [(99, True), (100, False)])
+def test_few_particles(particles: int, few: bool) -> None:
+    found = _codes(replace(_evidence(), particles=particles))
+    assert found == (["few-particles"] if few else [])
+
+
+@pytest.mark.parametrize(("share", "severity"), [(0.05, None), (0.2, "note"), (0.5, "warning")])
+def test_a_box_that_cuts_fringes_off(share: float, severity: str | None) -> None:
+    found = diagnose(replace(_evidence(), cut_off=share))
+    assert [(f.code, f.severity) for f in found] == (
+        [("delocalisation", severity)] if severity else []
+    )
+
+
+def _left(error: float, surplus: float, n: int = 400) -> Leftovers:
+    """Scores of a defocus that is off by ``error`` Angstrom, and of a surplus of power outside."""
+    generator = torch.Generator().manual_seed(0)
+    draw = torch.randn(n, generator=generator).double()
+    information = torch.full((n,), 1e-5, dtype=torch.float64)
+    scores = (draw / draw.std()) * (information + (error * information) ** 2).sqrt()
+    inside = 1.0 + 0.2 * torch.randn(n, generator=generator).double()
+    return Leftovers(scores, information, inside, (1.0 + surplus) * inside)
+
+
+def test_what_single_images_leave_over() -> None:
+    assert _codes(replace(_evidence(), left=_left(0.0, 0.0))) == []
+    assert _codes(replace(_evidence(), left=_left(600.0, 0.0))) == ["defocus-wrong"]
+    assert _codes(replace(_evidence(), left=_left(0.0, 0.1))) == ["neighbours"]
+    found = replace(_evidence(), left=_left(600.0, 0.1), shared_images=1.0)
+    assert _codes(found) == ["half-sets-share-images"]
+
+
+def test_gaussians_may_fall_behind_voxels_by_chance() -> None:
+    """Few independent coefficients: a difference that many would not excuse."""
+    behind = _evidence(**{CROSS_MASKED: 0.7 * FALLING})
+    many, few = (torch.full_like(FALLING, count) for count in (1e4, 5.0))
+    assert _codes(replace(behind, independent=many)) == ["fit-stuck"]
+    assert _codes(replace(behind, independent=few)) == []
 
 
 @pytest.mark.parametrize(
