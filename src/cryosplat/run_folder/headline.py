@@ -75,11 +75,10 @@ def _about_xml(value: float, half_maps: float | None, source: str) -> str:
         return (
             f"fsc.xml falls below 0.143 at {half_maps:.2f} Å, under a mask that is not the run's."
         )
-    why = (
-        "Both half-maps share the Gaussian model, and independent voxel data confirm only"
-        if source == "cross"
-        else "Corrected for what the model makes of noise, it gives"
-    )
+    why = {
+        "cross": "Both half-maps share the Gaussian model, and independent voxel data confirm only",
+        "views": "Particles do not show all directions; over all of them the data confirm only",
+    }.get(source, "Corrected for what the model makes of noise, it gives")
     return (
         f"fsc.xml holds the half-map FSC, which falls below 0.143 at {half_maps:.2f} Å. {why} "
         f"{value:.2f} Å: enter {value:.2f} Å."

@@ -160,8 +160,12 @@ def _unseen(evidence: Evidence) -> Iterator[Note]:
         )  # fmt: skip
 
 
+def _are_few(evidence: Evidence) -> bool:
+    return evidence.particles is not None and evidence.particles < FEW_PARTICLES
+
+
 def _few(evidence: Evidence) -> Iterator[Note]:
-    if evidence.particles is not None and evidence.particles < FEW_PARTICLES:
+    if _are_few(evidence):
         yield Note(
             "few-particles", "warning",
             f"One half-set holds {evidence.particles} particles: too few to tell junk from particles, "
@@ -183,7 +187,7 @@ def _cut_off(evidence: Evidence) -> Iterator[Note]:
 
 def _of_single_images(evidence: Evidence) -> Iterator[Note]:
     left = evidence.left
-    if left is None:
+    if left is None or _are_few(evidence):
         return
     variance, error = left.defocus_variance
     if variance > max(DEFOCUS_ERROR**2, BEYOND_CHANCE * error):

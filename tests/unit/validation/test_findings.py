@@ -120,6 +120,8 @@ def test_what_single_images_leave_over() -> None:
     assert _codes(replace(_evidence(), left=_left(0.0, 0.0))) == []
     assert _codes(replace(_evidence(), left=_left(600.0, 0.0))) == ["defocus-wrong"]
     assert _codes(replace(_evidence(), left=_left(0.0, 0.1))) == ["neighbours"]
+    few = replace(_evidence(), left=_left(600.0, 0.1), particles=50)
+    assert _codes(few) == ["few-particles"]
     found = replace(_evidence(), left=_left(600.0, 0.1), shared_images=1.0)
     assert _codes(found) == ["half-sets-share-images"]
 
