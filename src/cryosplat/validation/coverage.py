@@ -97,4 +97,4 @@ def known_information(form: QuadraticForm, mask: Tensor) -> Tensor:
     autocorrelation = fourier.inverse(fourier.transform(padded, 3).abs().square(), period, 3)
     kernel = fourier.inverse(form.transfer.cpu().to(torch.complex64), period, 3)
     kernel *= autocorrelation / autocorrelation[0, 0, 0].clamp_min(1e-30)
-    return fourier.transform(kernel, 3).real[::2, ::2, : period // 2 + 1 : 2].clamp_min(0.0)
+    return fourier.transform(kernel, 3).real[::2, ::2, ::2].clamp_min(0.0)
