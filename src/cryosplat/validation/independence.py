@@ -68,12 +68,14 @@ def noise_correlation(left1: Tensor, left2: Tensor, volume: Tensor, grid: Grid) 
     own map V. Without it the molecule's fringes, which defocus spreads over the whole box, would
     correlate, in a tight box more than noise could.
 
-    Over the shells beyond half of the Nyquist frequency, outside the mask around the molecule in
-    ``volume``. Products of coefficients a, b of independent noise have the variance
+    Over the shells beyond half of the Nyquist frequency, in the corners of the box, where hardly any
+    fringe of a molecule larger than its map gets to, outside the mask around the one in ``volume``.
+    Products of coefficients a, b of independent noise have the variance
     ``|a|^2 |b|^2 / 2``; the window correlates neighbours, and leaves as many independent ones as its
     share of the box.
     """
-    window = 1.0 - soft_mask(volume, grid)
+    corners = 2.0 * fourier.distances((grid.box_size,) * 3) >= grid.box_size
+    window = (1.0 - soft_mask(volume, grid)) * corners
     a, b = (fourier.transform(v.double() * window, 3) for v in (left1, left2))
     first = round(OUTER * (grid.n_shells - 1))
     norm = (shell_products(a, a) * shell_products(b, b)).sqrt()[first:]
