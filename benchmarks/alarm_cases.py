@@ -17,7 +17,7 @@ from cryosplat.particles import Particles, read_particles
 from cryosplat.settings import ReconstructionSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import sabotage
+import sabotage  # type: ignore[import-not-found]
 
 QUICK = ReconstructionSettings(quick=True)
 SHARED = Path(os.environ.get("CRYOSPLAT_SHARED", Path(__file__).resolve().parents[2] / "shared"))

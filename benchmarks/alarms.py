@@ -1,6 +1,6 @@
 """Does every fault get its own name? One table of faults and of what a run says of each.
 
-usage: python benchmarks/alarms.py [--work FOLDER] [--only NAME ...]
+usage: python -m benchmarks.alarms [--work FOLDER] [--only NAME ...]
 Runs each fault on two molecules, and honest sets of five, with ``--quick``; about five minutes of one
 core. Writes benchmarks/results/alarms.json and the table in benchmarks/README.md; cases that are there
 already are replaced.
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alarm_cases import FAULTS, OTHERS, TRIED, Case, Molecule, honest
-from machine import describe
-from scoring import read_map, shell_correlation, truth_mask
 
 from cryosplat.particles import Particles
 from cryosplat.reconstruction import Reconstruction, reconstruct
+
+from .alarm_cases import FAULTS, OTHERS, TRIED, Case, Molecule, honest
+from .machine import describe
+from .scoring import read_map, shell_correlation, truth_mask
 
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "results" / "alarms.json", HERE / "README.md"
