@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
+import torch
 from data_sets import DataSet, make_data_set
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """A command that sets the number of threads sets it for itself: sums are rounded alike after it."""
+    before = numba.get_num_threads(), torch.get_num_threads()
+    yield
+    if (numba.get_num_threads(), torch.get_num_threads()) != before:
+        numba.set_num_threads(before[0])
+        torch.set_num_threads(before[1])
 
 
 @pytest.fixture(scope="session")
