@@ -89,7 +89,7 @@ def _chapters(run: Evidence) -> list[Chapter]:
             )
         )  # fmt: skip
     return [
-        Chapter("Poses from nothing", _present(growth_panel(run))),
+        Chapter("Ab initio poses", _present(growth_panel(run))),
         Chapter("Resolution", resolution),
         Chapter("Particles", _present(weights_panel(run), examples_panel(run))),
         Chapter("Poses", pose_panels(run)),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -180,10 +181,11 @@ def _scores(run: Evidence, found: dict[str, Any]) -> Panel | None:
         axes.errorbar(n, gain, error, color=COLOURS[0], marker="o", ms=3, lw=1.2, capsize=2)
         axes.axvline(found["n"], color=COLOURS[1], lw=0.8, ls=DASHES[1])
         axes.set_xlabel("classes")
-        axes.set_ylabel("gain over one map (nats per image)")
+        axes.set_ylabel("gain (nats per image)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return Panel(
         path, "How many classes",
-        "Classes of one half-set judged on images of the other. The line marks the number used: the "
+        "Gain over one map: classes of one half-set, judged on images of the other. The line marks the number used: the "
         "smallest that no other number clearly beats.",
     )  # fmt: skip
 
@@ -240,7 +242,7 @@ def _curves(run: Evidence, name: str, prefix: str, title: str, caption: str) -> 
             axes.plot(run.frequencies, curve, lw=1.1, label=label, **style)
         axes.axhline(0.143, color="#888888", lw=0.6)
         axes.set_ylim(-0.1, 1.03)
-        axes.set_xlabel("1/Å")
+        axes.set_xlabel("spatial frequency (1/Å)")
         axes.set_ylabel("FSC")
         legend(drawing, axes, 3)
     return Panel(path, title, caption)
