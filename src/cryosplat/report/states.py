@@ -185,8 +185,8 @@ def _scores(run: Evidence, found: dict[str, Any]) -> Panel | None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return Panel(
         path, "How many classes",
-        "Gain over one map: classes of one half-set, judged on images of the other. The line marks the number used: the "
-        "smallest that no other number clearly beats.",
+        "Gain over one map: classes of one half-set, judged on images of the other. The line "
+        "marks the number used: the smallest that no other number clearly beats.",
     )  # fmt: skip
 
 
