@@ -11,15 +11,15 @@ from .evidence import Evidence
 
 RANK = {"alarm": 0, "warning": 1, "note": 2}
 ROWS = (
-    ("half-maps, corrected", "auto, corrected", "half-maps, corrected", "voxels, corrected"),
-    ("half-maps, auto mask", "auto", "half-maps, masked", "voxels, masked"),
-    ("half-maps, loose mask", "loose", "half-maps, loose mask", ""),
-    ("half-maps, tight mask", "tight", "half-maps, tight mask", ""),
-    ("half-maps, your mask", "user", "half-maps, user mask", ""),
-    ("half-maps, unmasked", "unmasked", "half-maps, unmasked", "voxels, unmasked"),
-    ("corrected by noise substitution", "", "half-maps, corrected for invented", ""),
+    ("corrected", "auto, corrected", "half-maps, corrected", "voxels, corrected"),
+    ("auto mask", "auto", "half-maps, masked", "voxels, masked"),
+    ("loose mask", "loose", "half-maps, loose mask", ""),
+    ("tight mask", "tight", "half-maps, tight mask", ""),
+    ("your mask", "user", "half-maps, user mask", ""),
+    ("unmasked", "unmasked", "half-maps, unmasked", "voxels, unmasked"),
+    ("noise substitution", "", "half-maps, corrected for invented", ""),
     ("cross-FSC", "", "cross, masked", ""),
-    ("half-map with truth, predicted", "", "half-map with truth, from cross", ""),
+    ("with truth, predicted", "", "half-map with truth, from cross", ""),
 )
 """Title of the table's row, mask, curve of the Gaussians, curve of the voxel baseline."""
 

@@ -237,6 +237,8 @@ def test_the_page_fits_phone_desktop_and_two_sheets(full: RunFolder) -> None:
         )
         assert bottom < 800
         assert page.value("document.querySelector('.hero img').naturalWidth") == pictures.LARGE
+        hidden = "[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)"
+        assert page.value(hidden) == [0]
         for width in (1280, 768, 360):
             page.size(width, 800)
             assert page.value("document.documentElement.scrollWidth") <= width
