@@ -25,6 +25,28 @@ def contour_level(volume: NDArray[np.float32]) -> float:
     return float(positive[np.searchsorted(enclosed, ENCLOSED * enclosed[-1])])
 
 
+def painted_range(
+    values: NDArray[np.float32],
+    shown: NDArray[np.float32] | None,
+    mask: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.float32], float, float]:
+    """Known ``values`` in the surface of the map ``shown``, and where their colours begin and end.
+
+    The 5th and 95th percentiles; in ``mask``, or everywhere, where the map has no surface. Values of
+    0 are not known. NaN where none is.
+    """
+    known = np.isfinite(values) & (values > 0)
+    level = 0.0 if shown is None else contour_level(shown)
+    if shown is not None and level > 0.0 and (known & (shown >= level)).any():
+        known &= shown >= level
+    elif mask is not None:
+        known &= mask > 0.5
+    if not known.any():
+        return values[known], np.nan, np.nan
+    low, high = (float(v) for v in np.percentile(values[known], (5, 95)))
+    return values[known], low, max(high, 1.02 * low)
+
+
 def level_like(
     volume: NDArray[np.float32], other: NDArray[np.float32], mask: NDArray[np.float32] | None = None
 ) -> float:

@@ -79,6 +79,8 @@ def print_result(run: RunFolder) -> None:
     console.print()
     console.print(_resolutions(summary, headline))
     table = _table()
+    if headline.method:
+        table.add_row("EMDB form", f"{headline.angstrom}, method {headline.method}")
     for name, value in facts(summary).items():
         table.add_row(name, value)
     console.print(table)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
-from pathlib import Path
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-from ..appearance import BLUE, SKY, VERMILION, contour_level, on_scale
+from ..appearance import BLUE, SKY, VERMILION, on_scale, painted_range
 from ._curves import fsc_panel
 from ._drawing import legend, panel
 from .evidence import Evidence, Panel
@@ -53,31 +53,18 @@ def guinier_panel(run: Evidence) -> Panel | None:
     )  # fmt: skip
 
 
-def painted_file(run: Evidence) -> Path:
-    """The local resolution that may be believed: the voxels', or the mixtures' where there is none."""
-    folder = run.folder
-    voxels = folder.local_resolution_voxels
-    return voxels if voxels.exists() else folder.local_resolution
-
-
 def local_resolution(run: Evidence) -> Painted | None:
     """Local resolution of the voxels as a quantity to paint: 5th to 95th percentile of the molecule."""
-    volume = run.map(painted_file(run))
-    inside = None if volume is None else _inside(run, volume)
-    if volume is None or inside is None or not len(inside):
+    volume = run.map(run.folder.painted_resolution)
+    if volume is None:
         return None
-    low, high = (float(v) for v in np.percentile(inside, (5, 95)))
-    return Painted(volume, low, max(high, 1.02 * low))
+    values, low, high = painted_range(volume, run.map(run.folder.map), run.map(run.folder.mask))
+    return Painted(volume, low, high) if len(values) else None
 
 
-def _inside(run: Evidence, volume: np.ndarray) -> np.ndarray:
-    """Known values in the surface that is shown, or in the mask where there is none."""
-    shown, mask = run.map(run.folder.map), run.map(run.folder.mask)
-    level = 0.0 if shown is None else contour_level(shown)
-    known = np.isfinite(volume) & (volume > 0)
-    if shown is not None and level > 0.0 and (known & (shown >= level)).any():
-        return volume[known & (shown >= level)]
-    return volume[known & (mask > 0.5)] if mask is not None else volume[known]
+def _inside(run: Evidence, volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Known values in the molecule."""
+    return painted_range(volume, run.map(run.folder.map), run.map(run.folder.mask))[0]
 
 
 def local_panel(run: Evidence) -> Panel | None:

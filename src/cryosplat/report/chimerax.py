@@ -8,7 +8,7 @@ import numpy as np
 
 from ..appearance import SCALE, SURFACES, contour_level, level_like
 from ..run_folder import write_text
-from ._quality import local_resolution, painted_file
+from ._quality import local_resolution
 from .ellipsoids import Ellipsoids, write_bild, write_cif
 from .evidence import Evidence
 
@@ -40,7 +40,7 @@ def write_chimerax(run: Evidence) -> Path:
         stops = np.linspace(painted.low, painted.high, len(SCALE))
         palette = ":".join(f"{stop:.3g},{c}" for stop, c in zip(stops, SCALE, strict=True))
         lines += [
-            f"open {painted_file(run).name} id 20",
+            f"open {folder.painted_resolution.name} id 20",
             "hide #20 models",
             f"color sample #1 map #20 palette {palette}",
         ]

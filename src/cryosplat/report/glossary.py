@@ -36,7 +36,9 @@ TERMS = {
     "without Gaussians.",
 }
 _FOUND = re.compile(
-    r"(?<![\w-])(?:" + "|".join(sorted(map(re.escape, TERMS), key=len, reverse=True)) + r")\b(?!\.\w)",
+    r"(?<![\w-])(?:"
+    + "|".join(sorted(map(re.escape, TERMS), key=len, reverse=True))
+    + r")\b(?!\.\w)",
     re.IGNORECASE,
 )
 _MEANINGS = {term.lower(): (term, meaning) for term, meaning in TERMS.items()}

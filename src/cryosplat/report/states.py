@@ -224,9 +224,9 @@ def _fsc(run: Evidence) -> Panel | None:
 def _moving(run: Evidence) -> Panel | None:
     return _curves(
         run, "moving", "moving part, ", "Half-map FSC of the part that moves",
-        "In a mask about what moves: voxel maps of all particles and of the middle fifth of them along "
-        "the coordinate, and the map of all particles with their motion undone, by each half-set's own "
-        "motion.",
+        "In a mask around what moves: voxel maps of all particles and of the middle fifth of them "
+        "along the coordinate, and the map of all particles with their motion undone, by each "
+        "half-set's own motion.",
     )  # fmt: skip
 
 

@@ -116,6 +116,12 @@ class RunFolder:
     """How far the refinement moved the pose of every particle."""
 
     @property
+    def painted_resolution(self) -> Path:
+        """The local resolution to believe: of the voxels, or of the mixtures where there is none."""
+        voxels = self.local_resolution_voxels
+        return voxels if voxels.exists() else self.local_resolution
+
+    @property
     def checkpoint(self) -> Path:
         """Where a fit to images stands, beside the run: it outlasts a run that is broken off."""
         return named_after(self.target or self.path, ".checkpoint")

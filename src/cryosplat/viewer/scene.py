@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .. import fourier
-from ..appearance import SURFACES, contour_level, on_scale, rgb
+from ..appearance import SURFACES, contour_level, on_scale, painted_range, rgb
 from ..errors import InputError
 from ..io.mrc import read_map
 from ..io.ply import read_ply
@@ -130,24 +130,14 @@ class Scene:
     gaussians: ShownGaussians | None
     reduction: int
     states: ShownStates | None = None
+    local_range: tuple[float, float] = (0.0, 1.0)
+    """Local resolutions in Angstrom that are painted best and worst."""
 
     @property
     def suggested_sigmas(self) -> float:
         """The level, in sigmas of the first map, that encloses half of its mass."""
         first = next(iter(self.maps.values()))
         return contour_level(first.volume) / first.sigma if first.sigma > 0 else 1.0
-
-    @property
-    def local_range(self) -> tuple[float, float]:
-        """Local resolutions in Angstrom that are painted best and worst."""
-        found = self.summary.get("local_resolution") or {}
-        low, high = found.get("q05"), found.get("q95")
-        if (low is None or high is None) and self.local_resolution is not None:
-            known = self.local_resolution.volume
-            known = known[np.isfinite(known) & (known > 0)]
-            low, high = np.percentile(known, (5, 95)) if len(known) else (0.0, 1.0)
-        low, high = float(low or 0.0), float(high or 1.0)
-        return low, max(high, 1.02 * low)
 
     @property
     def reach(self) -> float:
@@ -192,12 +182,17 @@ def read_scene(folder: RunFolder) -> Scene:
     grey = rgb("#9aa4ab")
     mask, local = (
         _shown(title, path, grey, reduction, refine=False) if path.exists() else None
-        for title, path in (("Mask", folder.mask), ("Local resolution", folder.local_resolution))
+        for title, path in (("Mask", folder.mask), ("Local resolution", folder.painted_resolution))
     )
     states = read_shown_states(folder)
     gaussians = _gaussians(folder, local) if states is None else of_state(states, states.middle())
     name = (folder.target or folder.path).name
-    return Scene(name, summary, maps, mask, local, gaussians, reduction, states)
+    painted = (0.0, 1.0)
+    if local is not None:
+        volume = reduced(read_map(first).data, reduction)
+        _, low, high = painted_range(local.volume, volume)
+        painted = (low, high) if np.isfinite(low) else painted
+    return Scene(name, summary, maps, mask, local, gaussians, reduction, states, painted)
 
 
 def of_state(states: ShownStates, at: Sequence[float]) -> ShownGaussians:

@@ -92,7 +92,8 @@ def test_the_preflight_says_what_will_be_done(run: Outcome) -> None:
 
 def test_the_result_is_told_with_units(run: Outcome, tmp_path: Path) -> None:
     for fragment in (
-        "Resolution 4.50 Å  half-map FSC", "Report 4.50 Å.", "Made up.", "headline", "4.50 / none",
+        "Resolution 4.50 Å  half-map FSC", "Report 4.50 Å.", "Made up.", "headline",
+        "EMDB form    4.50 Å, method FSC 0.143 CUT-OFF", "4.50 / none",
         "12 (6 + 6 in the half-sets)", "100 (half-maps 90 and 95); 25 % of their scales at the minimum",
         "contrast     bright protein", "4.5 s (fit halves 2.5 s, accumulate 1.5 s)", "500 MB",
         "! This is no reconstruction.", f"chimerax {tmp_path}/run/open_in_chimerax.cxc",

@@ -10,7 +10,8 @@ import torch
 from full_runs import fill_run, plain_run
 from tolerances import COVARIANCE_FLOAT32, SURFACE
 
-from cryosplat import GaussianMixture, InputError, RunFolder, write_map
+from cryosplat import GaussianMixture, InputError, RunFolder, read_map, write_map
+from cryosplat.appearance import contour_level
 from cryosplat.viewer.scene import LARGEST, Scene, ShownMap, read_scene, reduced, refined
 
 
@@ -78,6 +79,17 @@ def test_large_maps_are_reduced_and_the_scene_says_so(tmp_path: Path) -> None:
     assert shown.volume.shape[0] <= LARGEST and shown.pixel_size == 2.0
     surface = shown.surface(0.5)
     np.testing.assert_allclose(surface.points.mean(0), [20.0, 0.0, 0.0], atol=1.0)
+
+
+def test_surfaces_are_painted_by_the_voxels_in_the_range_of_the_molecule(tmp_path: Path) -> None:
+    scene = _scene(tmp_path)
+    folder = RunFolder(tmp_path / "run")
+    local = read_map(folder.local_resolution_voxels).data
+    shown = read_map(folder.map).data
+    inside = local[(shown >= contour_level(shown)) & (local > 0)]
+    assert scene.local_resolution is not None
+    np.testing.assert_array_equal(scene.local_resolution.volume, local)
+    assert scene.local_range == pytest.approx(np.percentile(inside, (5, 95)), rel=1e-5)
 
 
 def test_gaussians_come_heaviest_first_with_what_is_known_of_them(tmp_path: Path) -> None:
