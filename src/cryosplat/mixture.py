@@ -106,7 +106,9 @@ class GaussianMixture:
         if self.symmetry == "C1":
             return self
         turns = torch.from_numpy(rotations_of(self.symmetry).copy()).to(self.means)
-        quaternions = _products(matrices_to_quaternions(turns), self.quaternions)
+        quaternions = quaternion_products(
+            matrices_to_quaternions(turns)[:, None], self.quaternions[None]
+        )
         return GaussianMixture(
             torch.einsum("sij,kj->ski", turns, self.means).reshape(-1, 3),
             self.scales.repeat(self.copies, 1),
@@ -175,10 +177,10 @@ def quaternions_to_matrices(quaternions: Tensor) -> Tensor:
     return torch.stack(rows, -1).reshape(*quaternions.shape[:-1], 3, 3)
 
 
-def _products(first: Tensor, second: Tensor) -> Tensor:
-    """All products (s, k, 4) of quaternions (s, 4) and (k, 4): the second turn, then the first."""
-    w, x, y, z = first[:, None].unbind(-1)
-    a, b, c, d = second[None].unbind(-1)
+def quaternion_products(first: Tensor, second: Tensor) -> Tensor:
+    """Quaternions (..., 4) of the ``second`` turn, then the ``first``; shapes broadcast."""
+    w, x, y, z = first.unbind(-1)
+    a, b, c, d = second.unbind(-1)
     return torch.stack(
         [
             w * a - x * b - y * c - z * d, w * b + x * a + y * d - z * c,

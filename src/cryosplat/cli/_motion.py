@@ -57,8 +57,8 @@ def run_motion(
             *maps, every = voxel_states(whole, weights, sign, noise, progress)
             canonical = None
             if found.verdict.found:
-                others = {"all particles": every, "a fifth of them": maps[PARTS // 2]}
-                canonical = canonical_map(found, whole, noise, others, progress)
+                here = maps[PARTS // 2]
+                canonical = canonical_map(found, whole, noise, every, here, progress)
             grid = Grid(whole.box_size, whole.pixel_size)
             seconds = time.perf_counter() - begin
             run = write_motion(folder, found, grid, maps, every, canonical, seconds)
@@ -76,7 +76,7 @@ def _print(run: RunFolder) -> None:
     console = plain_console()
     if states.moving:
         told = ", ".join(f"{name} {_angstrom(at)}" for name, at in states.moving.items())
-        console.print(f"The moving part, by half-maps: {told}.")
+        console.print(f"The part that moves, against the other half-set: {told}.")
     console.print(f"\nMaps       {run.states}")
     console.print(f"Particles  {run.particles}  (cryosplatCoordinate1 ...)")
     console.print(f"Any state  cryosplat voxelize {run.path} --at 0.3 -o map.mrc")

@@ -98,7 +98,11 @@ def _facts(run: Evidence, found: dict[str, Any]) -> list[tuple[str, str]]:
         ("half-sets", f"{first:,} + {second:,}"),
         ("empty images", f"{100 * (found.get('absent') or 0.0):.1f} %"),
         ("box", f"{run.box_size} px of {run.pixel_size:.3g} Å"),
-        *((f"moving part, {name}", _told(at)) for name, at in found.get("moving", {}).items()),
+        *(
+            (f"moving part, {name}", _told(at))
+            for name, at in found.get("moving", {}).items()
+            if name != "those in this state"
+        ),
     ]
 
 
@@ -223,10 +227,10 @@ def _fsc(run: Evidence) -> Panel | None:
 
 def _moving(run: Evidence) -> Panel | None:
     return _curves(
-        run, "moving", "moving part, ", "Half-map FSC of the part that moves",
-        "In a mask around what moves: voxel maps of all particles and of the middle fifth of them "
-        "along the coordinate, and the map of all particles with their motion undone, by each "
-        "half-set's own motion.",
+        run, "moving", "moving part, ", "FSC of the part that moves",
+        "In a mask around what moves, half-maps against the voxel map of the other half-set's "
+        "particles in the middle fifth of the coordinate: those of all particles, of that fifth, and "
+        "of all particles with their motion undone. (Two half-maps with the same blur would agree.)",
     )  # fmt: skip
 
 

@@ -106,6 +106,7 @@ class StatesSummary(Part):
     canonical: list[Number] = []
     """Coordinates of the state in which the motion is undone."""
     moving: dict[str, Number] = {}
-    """Angstrom at an FSC of 0.143 of the part that moves, by what the half-maps are of."""
+    """Angstrom at an FSC of 0.143 of the part that moves with the other half-set's particles in this
+    state, by what the half-maps are of."""
     half_shares: Rows = []
-    """Shares of the nodes by each half-set."""
+    """Shares of the nodes among the particles of each half-set."""

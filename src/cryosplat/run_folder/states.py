@@ -141,7 +141,7 @@ def frames_of(result: Movement) -> torch.Tensor:
 
 def _shares(states: States, particles: Particles, half: int) -> list[float | None]:
     own = particles.half_sets.numpy() == half + 1
-    return states.by_halves[half][own].mean(0).tolist()
+    return states.posterior[own].mean(0).tolist()
 
 
 def _evidence(verdict: Verdict) -> dict[str, Any]:

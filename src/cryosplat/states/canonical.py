@@ -18,11 +18,14 @@ from .maps import StateMap
 from .motion import Movement
 from .undone import motion_undone, moving_mask
 
+ALL, HERE, UNDONE = "all particles", "those in this state", "motion undone"
+
 
 @dataclass(frozen=True, slots=True)
 class Canonical:
     """``map`` of the state ``at`` (c,) by all particles, the motion undone; ``moving``: a mask about
-    what moves. ``fsc`` of the half-sets in it, and ``angstrom`` at 0.143, by what the maps are of."""
+    what moves. ``fsc`` in it of half-maps with those of the other half-set's particles that are in this
+    state, and ``angstrom`` at 0.143, by what the maps are of."""
 
     at: NDArray[np.float64]
     map: StateMap
@@ -35,11 +38,15 @@ def canonical_map(
     found: Movement,
     particles: Particles,
     noise: NoiseModel,
-    others: dict[str, StateMap],
+    every: StateMap,
+    here: StateMap,
     progress: Progress,
 ) -> Canonical:
-    """The motion of ``found`` undone in images as `whole_images` has them, and compared with the
-    ``others``, by name: voxel maps of the same particles."""
+    """The motion of ``found`` undone in images as `whole_images` has them, and compared.
+
+    With the voxel maps of ``every`` particle and of those that are in this state, ``here``. Half-maps
+    that are blurred alike agree with each other; so each is held against ``here`` of the other half.
+    """
     at = found.centre()
     undone = motion_undone(particles, found.traced(at), noise, progress)
     grid = Grid(particles.box_size, particles.pixel_size)
@@ -47,8 +54,10 @@ def canonical_map(
     moving = moving_mask(found.model, torch.from_numpy(at).float(), ends, grid)
     fsc: dict[str, Tensor] = {}
     angstrom: dict[str, float | None] = {}
-    for name, own in (others | {"motion undone": undone}).items():
+    for name, own in ((ALL, every), (HERE, here), (UNDONE, undone)):
+        pairs = ((own.half1, here.half2), (own.half2, here.half1))
         draw = torch.Generator().manual_seed(0)
-        fsc[name] = masked_fsc(own.half1, own.half2, moving, draw).corrected
+        curves = [masked_fsc(a, b, moving, draw).corrected for a, b in pairs]
+        fsc[name] = 0.5 * (curves[0] + curves[1])
         angstrom[name] = resolution(fsc[name], grid).angstrom
     return Canonical(at, undone, moving, fsc, angstrom)

@@ -16,7 +16,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..fitting import Encoding
-from ..mixture import TENSORS, GaussianMixture, quaternions_to_matrices
+from ..mixture import (
+    TENSORS,
+    GaussianMixture,
+    quaternion_products,
+    quaternions_to_matrices,
+)
 
 SCALE_SPREAD = 0.2  # of the logarithms of all scales about their mean, as in every fit
 SMOOTH = 0.7  # of the molecule's radius: over what the first random differences change
@@ -207,7 +212,7 @@ class Motion(Model):
             "ka,jaxy,kay->jkx", blend, rotations.reshape(*turned_by.shape, 3), arms
         )
         placed = placed + blend @ (anchors + moved_by)
-        own = products(turned(blend @ turned_by), shared.quaternions)
+        own = quaternion_products(turned(blend @ turned_by), shared.quaternions)
         return [
             GaussianMixture(at * length, shared.scales, q, shared.amplitudes)
             for at, q in zip(placed, own, strict=True)
@@ -227,18 +232,6 @@ def turned(vectors: Tensor) -> Tensor:
     return torch.cat(
         [torch.cos(0.5 * angle), 0.5 * vectors * torch.sinc(0.5 * angle / math.pi)], -1
     )
-
-
-def products(first: Tensor, second: Tensor) -> Tensor:
-    """Quaternions of turning by ``second``, then by ``first``; shapes broadcast."""
-    w, x, y, z = first.unbind(-1)
-    a, b, c, d = second.unbind(-1)
-    return torch.stack(
-        [
-            w * a - x * b - y * c - z * d, w * b + x * a + y * d - z * c,
-            w * c - x * d + y * a + z * b, w * d + x * c - y * b + z * a,
-        ], -1,
-    )  # fmt: skip
 
 
 def smooth_fields(means: Tensor, n: int, generator: torch.Generator) -> Tensor:

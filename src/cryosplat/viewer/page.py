@@ -58,11 +58,11 @@ class Page:
         self._pending: set[str] = set()
         self._drawn: dict[str, list[Any]] = {}
         self._look()
-        with server.gui.add_folder("Surface"):
-            self._surface_controls()
         if scene.states is not None:
             with server.gui.add_folder("States"):
                 self._state_controls(scene.states)
+        with server.gui.add_folder("Surface"):
+            self._surface_controls()
         if scene.gaussians is not None:
             with server.gui.add_folder("Gaussians"):
                 self._gaussian_controls()

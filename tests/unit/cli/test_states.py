@@ -124,7 +124,7 @@ def test_motion_is_written_with_coordinates_and_maps(
     monkeypatch.setattr(motion, "judged", lambda *a: Verdict(True, a[0], a[2], a[1]))
     out = tmp_path / "run"
     done = cli("motion", particles, "-o", out, *OPTIONS)
-    assert done.code == 0 and "The moving part" in done.out
+    assert done.code == 0 and "The part that moves" in done.out
     run = RunFolder(out)
     table = read_star(run.particles)["particles"]
     assert table["cryosplatCoordinate1"].between(-1.0, 1.0).all()
@@ -146,7 +146,7 @@ def test_motion_is_written_with_coordinates_and_maps(
     assert chosen.max() <= shown.middle()[0] + 1e-6
     moved = of_state(shown, [0.5]).means - of_state(shown, [-0.5]).means
     assert 0.0 < np.abs(moved).max() < 20.0
-    assert set(states.moving) == {"all particles", "a fifth of them", "motion undone"}
+    assert set(states.moving) == {"all particles", "those in this state", "motion undone"}
     for name in ("canonical", "canonical_half1", "canonical_half2", "moving_part_mask"):
         assert np.isfinite(read_map(run.states / f"{name}.mrc").data).all()
     assert read_map(run.map).data.shape == (20, 20, 20)

@@ -43,9 +43,9 @@ def _bent(turn: float) -> Motion:
     anchors = torch.tensor([[-3.0, 0.0, 0.0], [5.0, 0.0, 0.0]])
     skeleton = Skeleton(anchors, Skeleton.blended(shared["means"], anchors))
     basis = functions_at(nodes_of(1))
-    turns = torch.zeros(2, 2, 3)
+    turns = torch.zeros(basis.shape[1], 2, 3)
     turns[0, 1, 2] = turn
-    return Motion(shared, encoding, skeleton, basis, turns, torch.zeros(2, 2, 3))
+    return Motion(shared, encoding, skeleton, basis, turns, torch.zeros_like(turns))
 
 
 def _functions(*z: float) -> torch.Tensor:
