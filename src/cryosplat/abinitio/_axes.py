@@ -15,13 +15,18 @@ from ..splatting import voxelize
 from ..symmetry import order_of
 
 Pair = tuple[GaussianMixture, GaussianMixture]
-TOLERATED = 0.1  # of the gain: what images kept apart may lose by symmetry
+TOLERATED = 0.03  # of the gain: what images kept apart may lose by symmetry
 
 
-def symmetric(mixtures: Pair, grid: Grid) -> tuple[PointGroup, Pair]:
-    """The point group of two half-maps, and their mixtures in its axes with its symmetry."""
+def symmetric(
+    mixtures: Pair, grid: Grid, name: str | None = None
+) -> tuple[PointGroup, Pair]:  # fmt: skip
+    """The point group of two half-maps, and their mixtures in its axes with its symmetry.
+
+    With a ``name``: the best axes for that group.
+    """
     first, second = (voxelize(mixture, grid) for mixture in mixtures)
-    group = find_point_group(first, second)
+    group = find_point_group(first, second, name)
     if group.name == "C1":
         return group, mixtures
     return group, (_in_axes(mixtures[0], group, grid), _in_axes(mixtures[1], group, grid))
@@ -34,6 +39,17 @@ def _in_axes(mixture: GaussianMixture, group: PointGroup, grid: Grid) -> Gaussia
     turned = replace(mixture, means=mixture.means - centre).rotated(rotation)
     share = turned.amplitudes / order_of(group.name)
     return replace(turned, amplitudes=share, symmetry=group.name)
+
+
+def in_place(mixture: GaussianMixture, group: PointGroup, grid: Grid) -> GaussianMixture:
+    """A mixture in the axes of a group, put back to where its map was before.
+
+    Images kept apart are centred on that map; about another origin they would be looked at in the
+    wrong places, which costs more than any symmetry.
+    """
+    centre = torch.from_numpy(group.centre * grid.pixel_size).to(mixture.means)
+    back = mixture.rotated(torch.from_numpy(group.rotation.T.copy()).to(mixture.means))
+    return replace(back, means=back.means + centre)
 
 
 def poses_in_axes(

@@ -44,6 +44,10 @@ class Candidates:
         parts = (self.rotations, self.weights, self.centres, self.evidence)
         return Candidates(*(part[rows] for part in parts))
 
+    def best(self) -> Candidates:
+        """The likeliest alone."""
+        return replace(self, rotations=self.rotations[:, :1], weights=self.weights[:, :1])
+
     def put(self, rows: Tensor, found: Candidates) -> Candidates:
         """The same with those of the images ``rows`` replaced."""
         names = ("rotations", "weights", "centres", "evidence")
@@ -74,9 +78,63 @@ class Template:
         return torch.log_softmax(-0.5 * shifts.square().sum(-1) / self.deviation**2, -1)
 
 
+@dataclass(frozen=True, slots=True)
+class Hypotheses:
+    """Poses of n images in k places that lie apart, the likeliest first: ``rotations`` (n, k, 3, 3),
+    ``centres`` (n, k, 2) in box sides, ``weights`` (n, k), which add up to 1, and ``evidence`` (n,),
+    as of `Candidates`.
+    """
+
+    rotations: Tensor
+    centres: Tensor
+    weights: Tensor
+    evidence: Tensor
+
+    @staticmethod
+    def of(places: list[Candidates]) -> Hypotheses:
+        """Of the likeliest pose in each of the ``places``."""
+        scores = torch.stack([place.evidence for place in places], 1)
+        order = scores.argsort(1, descending=True)
+        rows = torch.arange(len(order))[:, None]
+        rotations = torch.stack([place.rotations[:, 0] for place in places], 1)[rows, order]
+        centres = torch.stack([place.centres for place in places], 1)[rows, order]
+        evidence = scores.logsumexp(1) - math.log(len(places))
+        return Hypotheses(rotations, centres, scores.softmax(1)[rows, order], evidence)
+
+    def select(self, rows: Tensor) -> Hypotheses:
+        """Those of the images ``rows``."""
+        parts = (self.rotations, self.centres, self.weights, self.evidence)
+        return Hypotheses(*(part[rows] for part in parts))
+
+    @staticmethod
+    def concatenate(parts: list[Hypotheses]) -> Hypotheses:
+        """Those of the images of all ``parts`` in turn."""
+        names = ("rotations", "centres", "weights", "evidence")
+        return Hypotheses(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+def apart(found: Candidates, angle: float, count: int) -> list[Candidates]:
+    """``count`` times one of the poses of each image, the likeliest ``angle`` (radian) off the others.
+
+    Where there are no more, one is taken again.
+    """
+    n, k = found.weights.shape
+    free, places, rows = torch.ones(n, k, dtype=torch.bool), [], torch.arange(n)
+    for _ in range(count):
+        best = torch.where(free, found.weights, found.weights - 2.0).argmax(1)
+        chosen = found.rotations[rows, best]
+        traces = torch.einsum("nij,nkij->nk", chosen, found.rotations)
+        free &= traces < 1.0 + 2.0 * math.cos(angle)
+        places.append(
+            replace(found, rotations=chosen[:, None], weights=torch.ones(n, 1))
+        )  # fmt: skip
+    return places
+
+
 def searched_everywhere(
-    images: SmallImages, template: Template, rotations: Tensor, centres: Tensor, step: float
-) -> Candidates:
+    images: SmallImages, template: Template, rotations: Tensor, centres: Tensor, step: float,
+    kept: int = KEPT,
+) -> Candidates:  # fmt: skip
     """The likeliest of ``rotations`` (o, 3, 3) for each image, centres sought about ``centres``."""
     m = images.columns(template.limit)
     points = images.points[:m]
@@ -96,8 +154,10 @@ def searched_everywhere(
         total = weights.sum((1, 2))
         evidence = best[:, 0, 0] + total.log() - math.log(o)
         centre = (weights.sum(2)[:, :, None] * shifts).sum(1) / total[:, None]
-        kept, which = weights.sum(1).topk(min(KEPT, o), 1)
-        found.append(Candidates(turned[which], kept / kept.sum(1, keepdim=True), centre, evidence))
+        shares, which = weights.sum(1).topk(min(kept, o), 1)
+        found.append(
+            Candidates(turned[which], shares / shares.sum(1, keepdim=True), centre, evidence)
+        )
     return _joined(found)
 
 

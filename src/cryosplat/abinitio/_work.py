@@ -21,12 +21,11 @@ from ._first import First, FirstLevel, first_map
 from ._images import SmallImages
 from ._orientations import count_at, evenly
 from ._scores import score_of
-from ._search import Candidates, Template, searched_everywhere, searched_near
+from ._search import CHUNKED, Hypotheses, Template, apart, searched_everywhere, searched_near
 from ._second import (
     Half,
     SecondLevel,
     believed,
-    next_angle,
     reached_by,
     refined,
     weighted,
@@ -35,6 +34,9 @@ from .values import Score, Snapshot
 
 SHARPENED = FirstLevel(batches=(400, 2000), least_temperature=0.2)
 SNAPSHOTS = 5  # of the first level
+PLACES, OF = 8, 100  # that lie apart: in which an image may be, of so many likeliest orientations
+APART = 1.5  # spacings of these
+CLOSER = 0.7  # times as wide is each search about such a place
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,24 +172,27 @@ class Work:
         found = searched_everywhere(images, template, rotations, centres, step)
         return float(found.evidence.double().mean())
 
-    def finish(self, branch: Branch, seed: int, progress: Progress) -> tuple[Half, Half]:
-        """All images of each half-set, the held-out ones too, against the map of their own half."""
+    def finish(self, branch: Branch, seed: int, progress: Progress) -> Hypotheses:
+        """Poses of all images, the held-out ones too, each against the map of its own half-set."""
         level = SecondLevel()
         generator = generator_of(seed, 3, 0)
-        halves = []
+        parts, order = [], []
         with progress.stage("poses of all images", len(self.images), "images") as stage:
             for number, mixture in enumerate(branch.mixtures):
                 rows = (self.half_sets == number + 1).nonzero().squeeze(1)
-                poses = self._poses(rows, mixture, branch.fsc, level, generator)
-                halves.append(Half(mixture, poses))
-                stage.advance(len(rows))
-        return halves[0], halves[1]
+                for some in rows.split(CHUNKED):
+                    parts.append(self._poses(some, mixture, branch.fsc, level, generator))
+                    order.append(some)
+                    stage.advance(len(some))
+        return Hypotheses.concatenate(parts).select(torch.cat(order).argsort())
 
     def _poses(
         self, rows: Tensor, mixture: GaussianMixture, fsc: Tensor, level: SecondLevel,
         generator: torch.Generator,
-    ) -> Candidates:  # fmt: skip
+    ) -> Hypotheses:  # fmt: skip
         """Poses of the images ``rows`` against a map, from all orientations to fine ones.
+
+        At low frequency an image may be in several places; each is followed to the finest.
 
         ``fsc``: that of the map with another of as much noise, per shell.
         """
@@ -197,16 +202,20 @@ class Work:
         coarse = min(level.limits[level.everywhere], fine)
         template = Template.of(volume, _second.PADDING, coarse, self.deviation)
         angle = level.spacing / coarse
-        found = searched_everywhere(
+        everywhere = searched_everywhere(
             images, template, evenly(count_at(angle)), self.centres[rows],
-            level.shift_step / coarse,
+            level.shift_step / coarse, OF,
         )  # fmt: skip
-        for limit in (0.5 * (coarse + fine), fine, fine, fine):
-            template = replace(template, limit=limit)
-            step = level.shift_step / limit
-            found = searched_near(images, template, found, angle, step, generator)
-            angle = next_angle(angle, found)
-        return found
+        places = []
+        for place in apart(everywhere, APART * angle, PLACES):
+            width = angle
+            for limit in (0.5 * (coarse + fine), fine, fine, fine, fine):
+                sharper, step = replace(template, limit=limit), level.shift_step / limit
+                place = searched_near(images, sharper, place, width, step, generator)
+                place = place.best()
+                width *= CLOSER
+            places.append(place)
+        return Hypotheses.of(places)
 
 
 def generator_of(*numbers: int) -> torch.Generator:

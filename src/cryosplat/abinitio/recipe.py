@@ -19,14 +19,16 @@ from ..notes import Note
 from ..particles import Particles, split_half_sets
 from ..poses import Poses
 from ..progress import Progress, SilentProgress
+from ..settings import RefinementSettings
 from ..splatting import voxelize
 from . import _second
-from ._axes import both, note_on, poses_in_axes, symmetric, worth_it
+from ._axes import both, in_place, note_on, poses_in_axes, symmetric, worth_it
 from ._centring import centred
 from ._contrast import contrast_of
 from ._first import FirstLevel
 from ._images import SmallImages, small_images
-from ._second import Half
+from ._search import Hypotheses
+from ._second import SecondLevel, reached_by
 from ._work import Branch, Start, Work
 from .values import AbinitSettings, Contrast, FoundPoses
 
@@ -87,10 +89,10 @@ def find_poses(
     carried = [s for s in starts[: settings.carried] if _indistinguishable(s, best)]
     branches = [work.carry(s, settings.seed, journal, progress) for s in carried]
     branch = max(branches, key=lambda p: p.score.gain)
-    halves = work.finish(branch, settings.seed, progress)
+    poses = work.finish(branch, settings.seed, progress)
     timings["total"] = time.perf_counter() - begin
     timings["half-sets"] = timings["total"] - timings["first maps"]
-    return _result(particles, work, starts, branch, halves, settings, contrast, timings)
+    return _result(particles, work, starts, branch, poses, settings, contrast, timings)
 
 
 def _indistinguishable(start: Start, best: Start) -> bool:
@@ -142,43 +144,48 @@ def _nothing(
 
 def _result(
     particles: Particles, work: Work, starts: list[Start], branch: Branch,
-    halves: tuple[Half, Half], settings: AbinitSettings, contrast: Contrast,
+    poses: Hypotheses, settings: AbinitSettings, contrast: Contrast,
     timings: dict[str, float],
 ) -> FoundPoses:  # fmt: skip
-    n, side = len(particles), work.images.side
-    rotations = torch.empty(n, 3, 3, dtype=torch.float64)
-    centres, significance = torch.empty(n, 2, dtype=torch.float64), torch.empty(n)
-    for number, half in enumerate(halves):
-        rows = (work.half_sets == number + 1).nonzero().squeeze(1)
-        rotations[rows] = half.poses.rotations[:, 0].double()
-        centres[rows] = half.poses.centres.double()
-        significance[rows] = half.poses.weights[:, 0]
-    mixtures = halves[0].mixture, halves[1].mixture
+    side, mixtures = work.images.side, branch.mixtures
+    rotations = poses.rotations.double().flatten(0, 1)
+    centres = poses.centres.double().flatten(0, 1)
     grid = Grid(_second.BOX, side / _second.BOX)
     notes = [Note(
         "hand-unknown", "note",
         "The handedness of the map is unknown: its mirror image explains the images equally well.",
         "If helices are left-handed, repeat the command with --hand flip.",
     )]  # fmt: skip
-    if settings.symmetry == "auto":
-        group, turned = symmetric(mixtures, grid)
+    if settings.symmetry != "C1":
+        auto = settings.symmetry == "auto"
+        group, turned = symmetric(mixtures, grid, None if auto else settings.symmetry)
         fsc = 2.0 * branch.fsc / (1.0 + branch.fsc)
-        before, gain = (work.gain_of(both(m), fsc) for m in (mixtures, turned))
-        kept = group.name != "C1" and worth_it(gain, before)
+        before = work.gain_of(both(mixtures), fsc)
+        gain = work.gain_of(in_place(both(turned), group, grid), fsc)
+        kept = group.name != "C1" and (worth_it(gain, before) or not auto)
         notes.append(note_on(group, kept, gain, before))
         if kept:
             mixtures = turned
             rotations, centres = poses_in_axes(rotations, centres, group, grid)
     if settings.flip:
         rotations, mixtures = mirrored(rotations), (_mirror(mixtures[0]), _mirror(mixtures[1]))
-    shifts = -centres * side
+    rotations = _proper(rotations).unflatten(0, (len(particles), -1))
+    shifts = (-centres * side).unflatten(0, (len(particles), -1))
+    places = tuple(Poses(rotations[:, k], shifts[:, k]) for k in range(rotations.shape[1]))
     fsc = fourier_shell_correlation(*(voxelize(mixture, grid) for mixture in mixtures))
     return FoundPoses(
-        replace(particles, poses=Poses(_proper(rotations), shifts)), True, mixtures, fsc,
-        grid.box_size, side / FirstLevel().limits[1], significance,
+        replace(particles, poses=places[0]), True, mixtures, fsc,
+        grid.box_size, side / FirstLevel().limits[1], poses.weights[:, 0],
         tuple(s.score for s in _in_order(starts)), branch.start.number,
         (*branch.start.history, *branch.history), settings, contrast, tuple(notes), timings,
+        places[1:], _refinement(reached_by(branch.fsc, SecondLevel().worth), side),
     )  # fmt: skip
+
+
+def _refinement(reached: float, side: float) -> RefinementSettings:
+    """How to go on: poses are off by a part of the finest wave that was ``reached``, in steps."""
+    angle = min(math.degrees(2.0 * SecondLevel().spacing / reached), 30.0)
+    return RefinementSettings(angle=angle, shift=min(0.5 * side / reached, 50.0), prior="none")
 
 
 def mirrored(rotations: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor
@@ -13,6 +14,9 @@ from ..errors import SettingsError
 from ..mixture import GaussianMixture
 from ..notes import Note
 from ..particles import Particles
+from ..poses import Poses
+from ..settings import RefinementSettings
+from ..symmetry import symmetry_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class AbinitSettings:
     ``shift``: deviation of the particles' centres along each axis in Angstrom, by default 8 or, if
     that is more, 4 % of the box. ``contrast``: protein is "bright" or "dark" in the images; None: as
     the images show. ``flip``: give the other hand. ``symmetry``: "auto" looks for a point group, and
-    turns map and poses to RELION's axes; "C1" does not.
+    turns map and poses to RELION's axes, a name turns them to the best axes for that group; "C1" does
+    not.
     """
 
     seed: int = 0
@@ -33,7 +38,7 @@ class AbinitSettings:
     shift: float | None = None
     contrast: Literal["bright", "dark"] | None = None
     flip: bool = False
-    symmetry: Literal["C1", "auto"] = "C1"
+    symmetry: str = "C1"
 
     def __post_init__(self) -> None:
         checks = (
@@ -41,8 +46,9 @@ class AbinitSettings:
             ("carried", 1 <= self.carried <= self.starts, "1 to the number of starts"),
             ("shift", self.shift is None or 0.0 < self.shift < 1e4, "Angstrom, above 0"),
             ("contrast", self.contrast in (None, "bright", "dark"), "bright, dark or None"),
-            ("symmetry", self.symmetry in ("C1", "auto"), "C1 or auto"),
         )
+        if self.symmetry != "auto":
+            symmetry_name(self.symmetry)
         for name, valid, expected in checks:
             if not valid:
                 raise SettingsError(
@@ -101,9 +107,10 @@ class FoundPoses:
     ``mixtures`` of half-set 1 and 2, with the symmetry that was found, each from its own images but
     for the first map, which both began at and whose details end at ``shared_resolution`` (Angstrom).
     ``fsc`` (shells,) of their maps in a box of ``level`` pixels. ``significance`` (n,): the weight of
-    each image's best pose among those that were looked at last. ``scores`` of all starts, ``chosen``
-    one of them. Where ``found`` is False the images show no structure, and poses are those of the
-    table.
+    each image's best pose; ``others``: other places, in the order of their weight, in which it may be,
+    as poses of all images; ``refinement``: how they should be refined. ``scores`` of all starts,
+    ``chosen`` one of them. Where ``found`` is False the images show no structure, and poses are those
+    of the table.
     """
 
     particles: Particles
@@ -120,3 +127,7 @@ class FoundPoses:
     contrast: Contrast = Contrast("bright", "bright", 0.0)
     notes: tuple[Note, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
+    others: tuple[Poses, ...] = ()
+    refinement: RefinementSettings = field(
+        default_factory=partial(RefinementSettings, prior="none")
+    )

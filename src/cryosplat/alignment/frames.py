@@ -35,9 +35,15 @@ class Frame:
 
     @staticmethod
     def drift(poses: Poses, given: Poses) -> Frame:
-        """What all changes from the ``given`` poses have in common, by least squares."""
+        """What all changes from the ``given`` poses have in common, by least squares.
+
+        Poses that changed by more than three medians have found another place: they say nothing.
+        """
         angles, shifts = changes(poses, given)
-        to_images = _jacobian(poses)
+        away = angles.norm(dim=1)
+        near = away <= 3.0 * away.median()
+        angles, shifts = angles[near], shifts[near]
+        to_images = _jacobian(poses.select(near.nonzero().squeeze(1)))
         turn = torch.linalg.lstsq(
             to_images[:, :3, :3].reshape(-1, 3), angles.reshape(-1, 1)
         ).solution

@@ -145,12 +145,16 @@ def searched(
     return likeliest(results, prior, given)
 
 
+def ranked(results: list[Found], prior: Prior, given: Poses) -> list[Found]:
+    """Several poses of every image in the order of their posterior, the highest first."""
+    scores = torch.stack([f.likelihood + log_prior(f.poses, given, prior) for f in results])
+    joined, images = Found.concatenate(results), torch.arange(len(given))
+    return [joined.select(at * len(given) + images) for at in scores.argsort(0, descending=True)]
+
+
 def likeliest(results: list[Found], prior: Prior, given: Poses) -> Found:
     """Of several poses of every image the one with the highest posterior."""
-    scores = torch.stack([f.likelihood + log_prior(f.poses, given, prior) for f in results])
-    first = scores.argmax(0)
-    joined = Found.concatenate(results)
-    return joined.select(first * len(given) + torch.arange(len(given)))
+    return ranked(results, prior, given)[0]
 
 
 def log_prior(poses: Poses, given: Poses, prior: Prior) -> Tensor:

@@ -12,7 +12,6 @@ from ._particle_files import ParticleFiles
 
 if TYPE_CHECKING:
     from ..abinitio import AbinitSettings, FoundPoses
-    from ..particles import Particles
     from ..progress import Progress
     from ..run_folder import RunFolder
     from ..settings import ReconstructionSettings
@@ -50,8 +49,9 @@ class AbinitOptions:
     symmetry: Annotated[
         str,
         typer.Option(
-            metavar="C1|auto", rich_help_panel=PANEL,
-            help="'auto' searches for a point group and aligns map and poses to RELION's axes.",
+            metavar="C1|auto|D7...", rich_help_panel=PANEL,
+            help="'auto' searches for a point group, a name for the axes of that group; map and poses "
+            "are aligned to RELION's axes.",
         ),
     ] = "C1"  # fmt: skip
 
@@ -62,14 +62,8 @@ class AbinitOptions:
 
         if self.hand not in ("as-found", "flip"):
             raise SettingsError(f"--hand {self.hand}: expected 'as-found' or 'flip'.")
-        symmetry = "auto" if self.symmetry == "auto" else "C1"
-        if self.symmetry not in ("auto", "C1"):
-            raise SettingsError(
-                f"--symmetry {self.symmetry}: expected 'auto' or 'C1'. Poses are found without "
-                f"symmetry.\n  Remedy: --symmetry auto, or cryosplat symmetrize afterwards."
-            )
         return AbinitSettings(
-            symmetry=symmetry,
+            symmetry=self.symmetry,
             seed=seed, starts=self.starts, carried=min(2, self.starts), shift=self.shift,
             contrast=None if dark is None else "dark" if dark else "bright", flip=self.hand == "flip",
         )  # fmt: skip
@@ -107,8 +101,8 @@ def run_abinit(
 
 def with_found_poses(
     files: ParticleFiles, folder: RunFolder, settings: ReconstructionSettings
-) -> Particles:
-    """The particles with poses from nothing, for a reconstruction, which are also written.
+) -> FoundPoses:
+    """Poses from nothing, for a refinement and a reconstruction, which are also written.
 
     Exits with 1 where there is no structure.
     """
@@ -119,7 +113,9 @@ def with_found_poses(
     from ._outcome import ALARM
 
     contrast = None if settings.contrast == "auto" else settings.contrast
-    wanted = AbinitSettings(seed=settings.seed, contrast=contrast)
+    wanted = AbinitSettings(
+        seed=settings.seed, contrast=contrast, symmetry=settings.symmetry
+    )  # fmt: skip
     with console_progress(folder.log) as progress:
         found = poses_of(files, folder, wanted, progress)
         for note in found.notes:
@@ -127,7 +123,7 @@ def with_found_poses(
     if not found.found:
         raise typer.Exit(ALARM)
     write_particles(found.particles, folder.particles)
-    return found.particles
+    return found
 
 
 def poses_of(

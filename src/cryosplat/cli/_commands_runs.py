@@ -56,6 +56,14 @@ def refine(
     shift: Annotated[
         float, typer.Option(metavar="Å", help="Largest error of the given shifts.")
     ] = 6.0,
+    prior: Annotated[
+        str,
+        typer.Option(
+            metavar="given|none",
+            help="'given' holds poses near the given ones, as far as these prove right; 'none' is for "
+            "poses that were just found in the same images, as by abinit.",
+        ),
+    ] = "given",
     downsample: Annotated[
         int | None, typer.Option(metavar="BOX", help="Fourier-crop the images to this box size.")
     ] = None,
@@ -66,11 +74,12 @@ def refine(
     overwrite: Overwrite = False,
 ) -> None:
     """Refine poses, each half-set against its own maps, and reconstruct with them."""
-    from ._refine import run_refine
+    from ..settings import RefinementSettings
+    from ._reconstruct import run_reconstruct
 
-    run_refine(
-        files, downsample, out, fit.resolved(), (rounds, angle, shift), threads, overwrite, resume
-    )
+    how = RefinementSettings(rounds, angle, shift, prior)  # type: ignore[arg-type]
+    settings = fit.resolved()
+    run_reconstruct(files, downsample, out, settings, threads, overwrite, resume, False, how)
 
 
 def abinit(

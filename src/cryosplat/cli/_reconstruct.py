@@ -12,6 +12,7 @@ from ..errors import OutputError
 from ..estimate import expected_cost
 from ..io.checkpoint import CheckpointFile
 from ..particles import Particles, downsampled
+from ..poses import Poses
 from ..reconstruction import reconstruct, refine
 from ..run_folder import RunFolder, read_start, write_run
 from ..settings import ReconstructionSettings, RefinementSettings
@@ -37,22 +38,28 @@ def run_reconstruct(
 ) -> RunFolder:
     """Reconstruct ``files`` into the run folder ``out``; with ``resume`` from its checkpoint.
 
-    ``abinit``: poses and half-sets are found first, and none of the table's are read; with a
-    ``refinement`` poses are refined before the reconstruction.
+    ``abinit``: poses and half-sets are found first, none of the table's are read, and the
+    ``refinement`` is as the search for poses says; with a ``refinement`` poses are refined before the
+    reconstruction.
 
     Exits with 1 where an alarm was raised: the run is complete, but not to be trusted unread.
     """
     threads = use_threads(threads)
     with RunFolder.create(out, overwrite) as folder:
         checkpoints = [folder.poses_checkpoint] if abinit else []
-        checkpoints += [folder.refinement_checkpoint] if refinement is not None else []
+        checkpoints += [folder.refinement_checkpoint] if abinit or refinement is not None else []
         _check_checkpoints([*checkpoints, folder.checkpoint], resume, overwrite)
-        particles = with_found_poses(files, folder, settings) if abinit else files.read()
+        others: tuple[Poses, ...] = ()
+        if abinit:
+            found = with_found_poses(files, folder, settings)
+            particles, others, refinement = found.particles, found.others, found.refinement
+        else:
+            particles = files.read()
         particles = particles if downsample is None else downsampled(particles, downsample)
         cost = expected_cost(len(particles), particles.box_size, threads, settings.symmetry)
         print_preflight(particles, cost, threads)
         folder.check_space(cost.disk)
-        run = reconstruct_into(folder, particles, settings, refinement=refinement)
+        run = reconstruct_into(folder, particles, settings, None, refinement, others)
     print_result(run)
     if any(note.severity == "alarm" for note in run.read_summary().notes or []):
         raise typer.Exit(ALARM)
@@ -88,6 +95,7 @@ def reconstruct_into(
     settings: ReconstructionSettings,
     truth: Tensor | None = None,
     refinement: RefinementSettings | None = None,
+    others: Sequence[Poses] = (),
 ) -> RunFolder:
     """Run the recipe with progress on the terminal; returns the finished run, with its report."""
     start = read_start(settings)
@@ -97,7 +105,9 @@ def reconstruct_into(
         refined = None
         if refinement is not None:
             checkpoint = CheckpointFile(folder.refinement_checkpoint)
-            refined = refine(particles, settings, refinement, progress, checkpoint=checkpoint)
+            refined = refine(
+                particles, settings, refinement, progress, others=others, checkpoint=checkpoint
+            )  # fmt: skip
             particles = refined.particles
         checkpoint = CheckpointFile(folder.checkpoint)
         result = reconstruct(particles, settings, progress, start=start, checkpoint=checkpoint)

@@ -119,7 +119,7 @@ def print_found_poses(run: RunFolder) -> None:
         console.print(f"Report     {run.report}")
     if found.found:
         group = () if summary.symmetry == "C1" else ("--symmetry", summary.symmetry)
-        command = pasted("cryosplat", "reconstruct", run.particles, *group)
+        command = pasted("cryosplat", "refine", run.particles, *group, "--prior", "none")
         console.print(f"Next       {command} -o RUN")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-from ._rules import check, number, setting, whole
+from ._rules import check, choice, number, setting, whole
 from ._toml import check_names
 
 
@@ -16,6 +16,8 @@ class RefinementSettings:
 
     ``rounds``: at most so many, each a fit of both half-sets and a pass over their images; ``angle``:
     how far a given orientation may be off, in degrees, and ``shift`` in Angstrom, for the first search.
+    ``prior``: "given", a normal prior about the given poses, whose widths the images tell; or "none",
+    where the given poses were found in these very images, which such a prior would count twice.
 
     Raises
     ------
@@ -26,6 +28,7 @@ class RefinementSettings:
     rounds: int = setting(6, whole(1, 100))
     angle: float = setting(15.0, number("0 to 30 degrees", lambda v: 0.0 <= v <= 30.0))
     shift: float = setting(6.0, number("0 to 50 Angstrom", lambda v: 0.0 <= v <= 50.0))
+    prior: Literal["given", "none"] = setting("given", choice("given", "none"))
 
     def __post_init__(self) -> None:
         check(self, "refinement.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from cryosplat import GaussianMixture, Grid, voxelize
 from cryosplat.abinitio import AbinitSettings
+from cryosplat.abinitio import _axes as axes
 from cryosplat.abinitio._assignment import (
     assign,
     effective,
@@ -22,7 +24,9 @@ from cryosplat.abinitio._orientations import at_random, evenly
 from cryosplat.abinitio._search import (
     KEPT,
     Candidates,
+    Hypotheses,
     Template,
+    apart,
     searched_everywhere,
     searched_near,
 )
@@ -31,6 +35,7 @@ from cryosplat.abinitio._slices import slices_at, transform_of
 from cryosplat.abinitio.recipe import _mirror, mirrored
 from cryosplat.errors import SettingsError
 from cryosplat.formation import VolumeProjector
+from cryosplat.maps.point_group import PointGroup
 from cryosplat.poses import Poses, random_poses
 from cryosplat.statistics import QuadraticForm
 
@@ -169,6 +174,44 @@ def test_poses_are_found_everywhere_then_nearer() -> None:
 def _errors(found: Candidates, rotations: Tensor) -> Tensor:
     traces = torch.einsum("nij,nij->n", found.rotations[:, 0].double(), rotations)
     return torch.arccos(((traces - 1.0) / 2.0).clamp(-1, 1))
+
+
+def test_a_symmetrised_map_that_is_put_back_lies_where_it_was() -> None:
+    """Of a map that has the symmetry, about an axis off the centre: nothing changes."""
+    rotation = at_random(1, generator(5))[0]
+    centre = torch.tensor([1.5, -0.5, 1.0]) * GRID.pixel_size
+    upright = replace(molecule(), symmetry="C3").whole()
+    tilted = upright.rotated(rotation.T.float())
+    tilted = replace(tilted, means=tilted.means + centre)
+    group = PointGroup("C3", rotation.numpy(), (centre / GRID.pixel_size).numpy(), 1.0, {})
+    averaged = axes._in_axes(tilted, group, GRID)
+    there, back = voxelize(tilted, GRID), voxelize(axes.in_place(averaged, group, GRID), GRID)
+    assert float((back - there).norm() / there.norm()) < 1e-3
+    moved = voxelize(averaged, GRID)
+    assert float((moved - there).norm() / there.norm()) > 0.3
+
+
+def test_places_lie_apart_and_come_in_the_order_of_their_evidence() -> None:
+    """Four orientations a quarter turn apart, each three times within a few degrees."""
+    angles = torch.arange(4)[:, None] * (math.pi / 2.0) + torch.tensor([0.0, 0.05, -0.05])
+    c, s, one = angles.flatten().cos(), angles.flatten().sin(), torch.ones(12)
+    zero = torch.zeros(12)
+    rotations = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], 1).reshape(1, 12, 3, 3)
+    weights = torch.tensor([[3.0, 2.0, 1.0] * 4]) + torch.arange(4.0).repeat_interleave(3)
+    found = Candidates(rotations, weights / weights.sum(), torch.zeros(1, 2), torch.zeros(1))
+    places = apart(found, 0.3, 4)
+    wanted = rotations[0, [9, 6, 3, 0]]
+    torch.testing.assert_close(torch.cat([p.rotations[0] for p in places]), wanted)
+    scored = [
+        Candidates(p.rotations, p.weights, torch.full((1, 2), float(e)), torch.tensor([float(e)]))
+        for p, e in zip(places, (1, 4, 2, 3), strict=True)
+    ]
+    ranked = Hypotheses.of(scored)
+    torch.testing.assert_close(ranked.rotations[0], wanted[[1, 3, 2, 0]])
+    assert ranked.centres[0, :, 0].tolist() == [4.0, 3.0, 2.0, 1.0]
+    assert float(ranked.weights.sum()) == pytest.approx(1.0)
+    mean = sum(math.exp(e) for e in (1, 2, 3, 4)) / 4.0
+    assert float(ranked.evidence) == pytest.approx(math.log(mean), abs=1e-5)
 
 
 def test_statistics_are_the_sum_of_the_images_likelihoods() -> None:

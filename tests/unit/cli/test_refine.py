@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ Star = Callable[..., Path]
 
 def _fake(
     particles: Particles, settings: ReconstructionSettings, how: RefinementSettings,
-    progress: object, *, checkpoint: CheckpointFile,
+    progress: object, *, others: object = (), checkpoint: CheckpointFile,
 ) -> Refinement:  # fmt: skip
     """Every shift is larger by 1 Angstrom along x."""
     first = Round(9.0, 3.0, 0.0, 0.0, float("inf"), float("inf"), 0.0, [0.5] * 10)
@@ -60,6 +61,8 @@ def test_new_poses_are_used_written_and_shown(
     done = cli("refine", path, "-o", tmp_path / "run", *options)
     assert done.code == 0, done.err
     assert told == [RefinementSettings(2, 5.0, 3.0)]
+    done = cli("refine", path, "-o", tmp_path / "run2", "--prior", "some")
+    assert done.code == 2 and "prior" in done.err
     run = RunFolder(tmp_path / "run")
     given, written = read_particles(path), read_particles(run.particles)
     moved = written.poses.shifts - given.poses.shifts
@@ -81,6 +84,32 @@ def test_reconstruct_refines_only_where_it_is_told_to(
     assert "poses.csv" not in os.listdir(tmp_path / "a")
     assert cli("reconstruct", path, "-o", tmp_path / "b", "--refine").code == 0
     assert told == [RefinementSettings()]
+
+
+def test_poses_from_nothing_are_refined_in_the_same_run(
+    cli: Cli, star: Star, fake_recipe: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = star()
+    given = read_particles(path)
+    elsewhere = Poses(given.poses.rotations.flip(0), given.poses.shifts)
+    how = RefinementSettings(angle=14.0, shift=9.0, prior="none")
+    seen: list[object] = []
+
+    def search(*values) -> SimpleNamespace:
+        return SimpleNamespace(
+            particles=given, found=True, notes=(), others=(elsewhere,), refinement=how
+        )
+
+    def fake(*values, **inputs) -> Refinement:
+        seen.extend([values[2], inputs["others"]])
+        return _fake(*values, **inputs)
+
+    monkeypatch.setattr("cryosplat.abinitio.find_poses", search)
+    monkeypatch.setattr("cryosplat.cli._reconstruct.refine", fake)
+    done = cli("reconstruct", path, "-o", tmp_path / "run", "--abinit")
+    assert done.code == 0, done.err
+    assert seen == [how, (elsewhere,)]
+    assert RunFolder(tmp_path / "run").poses.exists()
 
 
 def test_a_refinement_that_was_broken_off_is_not_passed_over(

@@ -10,14 +10,16 @@ import pytest
 import tolerances
 import torch
 
-from cryosplat.alignment import changes
+from cryosplat.alignment import Frame, changes
 from cryosplat.alignment._definition import turned
 from cryosplat.fitting import Stopped
 from cryosplat.grid import Grid
 from cryosplat.io.checkpoint import CheckpointFile
+from cryosplat.io.mrc import write_stack
+from cryosplat.io.star import read_star, write_star
 from cryosplat.notes import codes
 from cryosplat.particles import Particles, read_particles, write_particles
-from cryosplat.poses import Poses
+from cryosplat.poses import Poses, random_poses
 from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction import Refinement, refine
 from cryosplat.run_folder import RunFolder
@@ -100,6 +102,46 @@ def test_exact_poses_stay(stayed: Refinement, exact: Particles) -> None:
     assert _median_error(stayed.particles, exact) < 0.15
     assert stayed.rounds[-1].angle < 0.25 * ERROR
     assert stayed.rounds[-1].gain < 0.05 * stayed.rounds[0].likelihood
+
+
+def test_other_places_are_tried_where_poses_were_found_in_the_images(
+    wrong: Particles, exact: Particles
+) -> None:
+    """A quarter of the poses is anything; the others hold them, and the exact ones stay found."""
+    generator = torch.Generator().manual_seed(9)
+    lost = torch.rand(N, generator=generator) < 0.25
+    anywhere = random_poses(N, generator, 0.0).rotations
+    rotations = torch.where(lost[:, None, None], anywhere, wrong.poses.rotations)
+    others = [Poses(rotations.roll(7, 0), wrong.poses.shifts), wrong.poses]
+    given = replace(wrong, poses=Poses(rotations, wrong.poses.shifts))
+    how = RefinementSettings(rounds=2, prior="none")
+    ended = refine(given, how=how, others=others)
+    assert ended.verdict == "refined" and not math.isfinite(ended.rounds[-1].angle)
+    frame = Frame.drift(ended.particles.poses, exact.poses).scaled(-1.0)
+    errors = changes(frame.apply(ended.particles.poses), exact.poses)[0].norm(dim=1)
+    errors = errors * (180.0 / math.pi)
+    assert float((errors < 3.0 * ERROR).double().mean()) > 0.95
+    assert float(errors.median()) < 0.6 * _median_error(wrong, exact)
+
+
+def test_junk_does_not_steer(wrong: Particles, exact: Particles, tmp_path: Path) -> None:
+    """A third of the images is noise: it would make the given poses look twice as wrong."""
+    images = torch.cat([batch.images for batch in exact.batches()])
+    junk = torch.arange(N) % 3 == 1
+    generator = torch.Generator().manual_seed(10)
+    images[junk] = float(images.std()) * torch.randn(images[junk].shape, generator=generator)
+    write_stack(tmp_path / "mixed.mrcs", images.numpy(), GRID.pixel_size)
+    names = [f"{i + 1:06d}@mixed.mrcs" for i in range(N)]
+    star = write_particles(wrong, tmp_path / "particles.star")
+    tables = read_star(star)
+    tables["particles"]["rlnImageName"] = names
+    write_star(star, tables)
+    ended = refine(read_particles(star), how=RefinementSettings(rounds=1))
+    last = ended.rounds[-1]
+    assert last.angle == pytest.approx(ERROR, rel=0.4)
+    assert last.shift == pytest.approx(SHIFT_ERROR, rel=tolerances.ESTIMATED_ERRORS)
+    errors = changes(ended.particles.poses, exact.poses)[0].norm(dim=1)[~junk]
+    assert math.degrees(float(errors.median())) < 0.6 * _median_error(wrong, exact)
 
 
 def test_noise_has_no_structure(exact: Particles, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -21,6 +21,8 @@ from ...progress import Progress, Stage
 from ...settings import ReconstructionSettings
 from ...splatting import voxelize
 from ...statistics import QuadraticForm, Statistics, accumulate
+from .._maps import Maps
+from .._worth import KEPT, judged
 
 STEPS = 40  # of a fit between two passes over the images
 SCALE = 0.9  # pixels: first width of Gaussians
@@ -45,6 +47,38 @@ class HalfSets:
     particles: Particles
     noise: NoiseModel
     settings: ReconstructionSettings
+    weights: Tensor | None = None
+
+    def weighed(self, weights: Tensor, scales: Tensor) -> HalfSets:
+        """The same with ``weights`` and ``scales`` (n,) of the particles' signals."""
+        optics = self.particles.optics
+        scaled = replace(self.particles, optics=replace(optics, scale=optics.scale * scales))
+        return replace(self, particles=scaled, weights=weights)
+
+    def kept(self, rows: Tensor) -> Tensor:
+        """Which of the particles ``rows`` are rather the particle than not, (m,) bool."""
+        if self.weights is None:
+            return torch.ones(len(rows), dtype=torch.bool)
+        return self.weights[rows] >= KEPT
+
+    def worth(
+        self, poses: Poses, sign: float, maps: Sequence[Tensor], progress: Progress
+    ) -> tuple[Tensor, Tensor]:
+        """Weights and scales (n,) of the particles, each by the map of its own half-set, or ones.
+
+        ``maps`` with protein bright, ``sign``: of the images.
+        """
+        n = len(poses)
+        ones = torch.ones(n, dtype=torch.float64)
+        if self.settings.particle_weights != "auto":
+            return ones, ones
+        posed = replace(self.particles, poses=poses)
+        none = torch.zeros(0, dtype=torch.int64)
+        both = Maps(0.5 * (maps[0] + maps[1]), maps[0], maps[1])
+        found = judged(posed, both, sign, self.grid, self.noise, none, progress)
+        if found is None or not found.matters:
+            return ones, ones
+        return found.weights, found.scales
 
     @property
     def grid(self) -> Grid:
@@ -76,7 +110,7 @@ class HalfSets:
         with progress.stage("accumulating statistics", len(poses), "images") as stage:
             return accumulate(
                 self.batches(poses), self.particles.half_sets.long() - 1, 2, self.grid, self.noise,
-                self.heeding(stage, journal, state), self.settings.symmetry,
+                self.heeding(stage, journal, state), self.settings.symmetry, self.weights,
             )  # fmt: skip
 
     def fitted(

@@ -59,6 +59,7 @@ class Judgement:
 def judged(
     halves: HalfSets,
     poses: Poses,
+    about: Poses,
     prior: Prior,
     sign: float,
     statistics: list[Statistics],
@@ -67,8 +68,9 @@ def judged(
 ) -> Judgement:
     """Judge ``poses`` by the ``maps`` (d, d, d) of both half-sets that were made with them.
 
-    ``prior``: what is known of the poses' errors, the given ones being its centre; without widths the
-    poses count as they are. ``statistics`` and ``maps`` with protein bright, ``sign``: of the images.
+    ``prior``: what is known of the poses' errors, with its centre at those ``about``; without widths
+    the poses count as they are. ``statistics`` and ``maps`` with protein bright, ``sign``: of the
+    images.
     """
     grid = halves.grid
     fsc = fourier_shell_correlation(maps[0], maps[1])
@@ -85,7 +87,7 @@ def judged(
             poses, rows, partial(_evaluated, template=templates[-1]), on_batch
         )
         found = Found.concatenate(results).select(order)
-        parts.append(log_evidence(found, halves.particles.poses.select(rows), prior))
+        parts.append(log_evidence(found, about.select(rows), prior))
         frames.append(Frame.between(found))
     power = sum(float(each.powers.sum()) for each in products)
     score = sum(float(each.products.sum()) for each in products) / max(power, 1e-30) ** 0.5

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from ...alignment import (
     Template,
     estimated_prior,
     likeliest,
+    ranked,
     refined,
     searched,
     significance,
@@ -30,6 +33,7 @@ from ._judging import Judgement
 SAMPLE = 300  # images of each half-set that show how far a search has to go
 FINEST = 3.0  # steps of a first search within its radius
 WIDE = 2.5  # standard deviations of the errors that a search goes to
+TRIED = 3  # poses of a search that the finest frequencies choose among
 BASIN = 1.0  # steps of the finest grid within which an ascent needs no search
 MOST_ANGLE = math.radians(30.0)
 
@@ -41,6 +45,48 @@ class Moved:
     poses: Poses
     found: Found
     prior: Prior
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """Where better poses are sought: under a ``prior`` about the poses ``about``.
+
+    ``kind``: "given" estimates its widths from what is found; with "none" it is as wide as poses may
+    be off, and does not choose among them. ``search``: on a grid first, and from the poses ``others``.
+    """
+
+    about: Poses
+    prior: Prior
+    kind: Literal["given", "none"]
+    search: bool
+    others: Sequence[Poses] = ()
+
+    @property
+    def radius(self) -> float:
+        """Of a search, in radian."""
+        return min(WIDE * self.prior.angle, MOST_ANGLE)
+
+    def found(self, images: ReadyImages, index: Tensor, template: Template) -> Found:
+        """The likeliest poses of the images ``index``."""
+        centre = self.about.select(index)
+        results = [refined(images, template, self.prior, given=centre)]
+        if self.search and self.radius >= BASIN * spacing(template.limit, template.grid.side):
+            coarse, reach = _coarse(template, self.radius), WIDE * self.prior.shift
+            far = [searched(images, coarse, self.radius, self.prior, reach=reach, given=centre)]
+            for other in self.others:
+                place = other.select(index)
+                far.append(refined(images, coarse, self.prior, given=place, starts=place))
+            for best in ranked(far, Prior(), centre)[:TRIED]:
+                given = centre if self.kind == "given" else best.poses
+                results.append(
+                    refined(images, template, self.prior, given=given, starts=best.poses, held=0)
+                )
+        return likeliest(results, self.prior if self.kind == "given" else Prior(), centre)
+
+
+def widest(settings: RefinementSettings) -> Prior:
+    """A prior whose ``WIDE`` deviations are as far as poses may be off."""
+    return Prior(math.radians(settings.angle) / WIDE, max(settings.shift / WIDE, 1e-3))
 
 
 def first_prior(
@@ -59,45 +105,32 @@ def first_prior(
             return searched(images, template, radius, wide, reach=reach)
 
         found, order = _joined(halves, given, rows, search, on_batch)
-        priors.append(estimated_prior(found.select(order), given.select(rows)))
+        priors.append(_prior_of(found.select(order), given, rows, halves))
     return _mean(priors)
 
 
 def moved(
     halves: HalfSets,
     poses: Poses,
-    given: Poses,
+    tries: Tries,
     judgement: Judgement,
-    prior: Prior,
-    search: bool,
     on_batch: Callable[[int], None],
 ) -> Moved:
-    """Better poses near ``poses``, under a prior about the ``given`` ones; ``search`` on a grid first.
+    """Better poses, from ``poses`` on.
 
-    The frame that the poses share stays that of the given ones, and the halves' frames are brought
-    together by six numbers.
+    The frame that they share stays that of the poses which they are sought about, and the halves'
+    frames are brought together by six numbers.
     """
     parts, orders = [], []
     for half in (0, 1):
-        template = judgement.templates[half]
-
-        def ascend(images: ReadyImages, index: Tensor, template: Template = template) -> Found:
-            centre = given.select(index)
-            near = refined(images, template, prior, given=centre)
-            radius = min(WIDE * prior.angle, MOST_ANGLE)
-            between = spacing(template.limit, template.grid.side)
-            if not search or radius < BASIN * between:
-                return near
-            coarse = _coarse(template, radius)
-            far = searched(images, coarse, radius, prior, reach=WIDE * prior.shift, given=centre)
-            fine = refined(images, template, prior, given=centre, starts=far.poses, held=0)
-            return likeliest([near, fine], prior, centre)
-
-        rows = halves.members(half)
-        found, order = _joined(halves, poses, rows, ascend, on_batch)
+        rows, work = halves.members(half), partial(tries.found, template=judgement.templates[half])
+        found, order = _joined(halves, poses, rows, work, on_batch)
         parts.append(found.select(order))
         orders.append(rows)
-    priors = [estimated_prior(p, given.select(r)) for p, r in zip(parts, orders, strict=True)]
+    prior, about = tries.prior, tries.about
+    if tries.kind == "given":
+        both = zip(parts, orders, strict=True)
+        prior = _mean([_prior_of(part, about, rows, halves) for part, rows in both])
     place = torch.cat(orders).argsort()
     found = Found.concatenate(parts).select(place)
     together = [
@@ -105,13 +138,19 @@ def moved(
         for factor, part in zip((-0.5, 0.5), parts, strict=True)
     ]
     new = Poses.concatenate(together).select(place)
-    return Moved(Frame.drift(new, given).scaled(-1.0).apply(new), found, _mean(priors))
+    return Moved(Frame.drift(new, about).scaled(-1.0).apply(new), found, prior)
 
 
 def columns_of(moved: Moved, judgement: Judgement) -> Tensor:
     """Likelihood of every image, and the `significance` of its pose: (n, 3)."""
     peak, samples = significance(moved.found, moved.prior, judgement.templates[0])
     return torch.stack([moved.found.likelihood, peak, samples], 1)
+
+
+def _prior_of(found: Found, given: Poses, rows: Tensor, halves: HalfSets) -> Prior:
+    """The errors of the ``given`` poses of the particles ``rows``, by those that are no junk."""
+    kept = halves.kept(rows).nonzero().squeeze(1)
+    return estimated_prior(found.select(kept), given.select(rows[kept]))
 
 
 def _joined(

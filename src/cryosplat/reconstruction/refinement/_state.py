@@ -16,13 +16,14 @@ from ...particles import Particles
 from ...poses import Poses
 from ...settings import RefinementSettings
 from ._judging import Judgement
-from ._moving import Moved
+from ._moving import Moved, widest
 from .values import Refinement, Round, Verdict
 
 CERTAIN = 3.0  # standard errors by which unseen images must be likelier
 WORTH = 0.001  # of the likelihood: what another round must have gained
 UNKNOWN = Prior()
 FSC_LOSS = 0.002  # of the mean cross-FSC, that likelier poses may cost
+FSC_GAIN = 0.002  # of it, for which another round is worth its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class State:
     """``poses`` are to be judged next, ``kept`` are the best judged so far, of round ``best``.
 
     ``columns`` (n, 3) of ``poses`` and ``kept_columns``: likelihood, and `significance`; ``start``
-    (m,): log-likelihoods of the sampled images with the given poses, ``top`` with the best.
+    (m,): log-likelihoods of the sampled images with the given poses, ``top`` with the best; ``weights``
+    and ``scales`` (n,) that the next maps are made with.
     """
 
     poses: Poses
@@ -39,6 +41,8 @@ class State:
     kept_columns: Tensor
     start: Tensor
     top: Tensor
+    weights: Tensor
+    scales: Tensor
     prior: Prior = UNKNOWN
     rounds: tuple[Round, ...] = ()
     best: int = 0
@@ -50,15 +54,18 @@ class State:
     done: bool = False
 
     @staticmethod
-    def of(journal: Journal, given: Poses) -> State:
+    def of(journal: Journal, given: Poses, how: RefinementSettings) -> State:
         """What the journal holds, or the beginning."""
         held = journal.load()
         if held is None:
             poses = Poses(given.rotations.double(), given.shifts.double())
             none = torch.zeros(0, dtype=torch.float64)
             unknown = torch.full((len(given), 3), math.nan, dtype=torch.float64)
-            return State(poses, poses, unknown, unknown, none, none)
-        names = {name: held[name] for name in _PLAIN + _TENSORS}
+            prior = UNKNOWN if how.prior == "given" else widest(how)
+            ones = torch.ones(len(given), dtype=torch.float64)
+            return State(poses, poses, unknown, unknown, none, none, ones, ones, prior)
+        names = {name: held[name] for name in _PLAIN}
+        names |= {name: held[name].clone() for name in _TENSORS}
         return State(
             poses=_poses(held["poses"]), kept=_poses(held["kept"]), prior=Prior(*held["prior"]),
             rounds=tuple(Round(**each) for each in held["rounds"]), **names,
@@ -82,32 +89,42 @@ class State:
         """With the errors that the given poses are thought to have."""
         return replace(self, prior=prior)
 
+    def weighed(self, weights: Tensor, scales: Tensor) -> State:
+        """With the worth of the particles."""
+        return replace(self, weights=weights, scales=scales)
+
     def moved(self, to: Moved, columns: Tensor) -> State:
         """With new poses, to be judged."""
         angles = changes(to.poses, self.poses)[0].norm(dim=1)
         change = math.degrees(float(angles.median()))
         return replace(self, poses=to.poses, columns=columns, prior=to.prior, change=change)
 
-    def judged(self, judgement: Judgement, given: Poses, most: int) -> State:
+    def judged(self, judgement: Judgement, how: RefinementSettings) -> State:
         """The state once its poses are judged: kept if better, and done if not much so."""
         now, number = judgement.likelihoods, len(self.rounds)
         start = now if number == 0 else self.start
         gain, error = _mean(now - start)
         step, step_error = _mean(now - (now if number == 0 else self.top))
         template = judgement.templates[0]
+        known = self.prior if how.prior == "given" else UNKNOWN
         told = Round(
-            1.0 / template.limit, float(now.mean()), gain, error, math.degrees(self.prior.angle),
-            self.prior.shift, self.change, judgement.cross_fsc.tolist(),
+            1.0 / template.limit, float(now.mean()), gain, error, math.degrees(known.angle),
+            known.shift, self.change, judgement.cross_fsc.tolist(),
         )  # fmt: skip
         state = replace(self, rounds=(*self.rounds, told), start=start)
         if number == 0:
             if not judgement.has_structure:
                 return replace(state, verdict="no structure", done=True)
             return replace(state, top=now, shells=judgement.last)
-        better = step > CERTAIN * step_error and gain > CERTAIN * error
-        if not better or self._fsc(told) < self._fsc(self.rounds[0]) - FSC_LOSS:
+        rise = self._fsc(told) - self._fsc(self.rounds[self.best])
+        better, settled = step > CERTAIN * step_error, step < WORTH * abs(float(now.mean()))
+        if how.prior == "none":  # what single poses gain is integrated out: better maps show it
+            better = better or (step > -CERTAIN * step_error and rise > 0.0)
+            settled = settled and rise < FSC_GAIN
+        allowed = self._fsc(self.rounds[0]) - FSC_LOSS
+        if not better or not gain > CERTAIN * error or self._fsc(told) < allowed:
             return replace(state, done=True)
-        done = step < WORTH * abs(float(now.mean())) or number >= most
+        done = settled or number >= how.rounds
         return replace(
             state, kept=self.poses, kept_columns=self.columns, best=number, top=now,
             verdict="refined", done=done,
@@ -128,10 +145,12 @@ class State:
             f"{last.limit:.1f} Å"
         )
         if number:
-            text += (
-                f"; {last.gain:+.2f} ± {last.gain_deviation:.2f} by refining. The given poses seem "
-                f"to be off by {last.angle:.2f}° and {last.shift:.2f} Å along each axis"
-            )
+            text += f"; {last.gain:+.2f} ± {last.gain_deviation:.2f} by refining"
+            if math.isfinite(last.angle):
+                text += (
+                    f". The given poses seem to be off by {last.angle:.2f}° and {last.shift:.2f} Å "
+                    f"along each axis"
+                )
         return text + "."
 
     def result(
@@ -184,7 +203,7 @@ class State:
 
 
 _PLAIN = ("best", "shells", "change", "side", "sign", "verdict", "done")
-_TENSORS = ("columns", "kept_columns", "start", "top")
+_TENSORS = ("columns", "kept_columns", "start", "top", "weights", "scales")
 
 
 def _poses(held: list[Tensor]) -> Poses:

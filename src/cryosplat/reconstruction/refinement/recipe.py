@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from ...fitting import Journal, Store
 from ...fourier import fast_box_size
 from ...maps.mask import soft_mask
 from ...particles import Particles
+from ...poses import Poses
 from ...progress import Progress, SilentProgress
 from ...settings import ReconstructionSettings, RefinementSettings
 from ...statistics import QuadraticForm, Statistics
@@ -18,7 +21,7 @@ from .._clock import Clock
 from .._data import measured_noise, with_half_sets
 from ._halves import HalfSets
 from ._judging import judged
-from ._moving import columns_of, first_prior, moved
+from ._moving import Tries, columns_of, first_prior, moved
 from ._state import State
 from .values import Refinement
 
@@ -32,6 +35,7 @@ def refine(
     how: RefinementSettings = RefinementSettings(),
     progress: Progress = SilentProgress(),
     *,
+    others: Sequence[Poses] = (),
     checkpoint: Store | None = None,
 ) -> Refinement:
     """Refine the poses of ``particles``, each half-set against maps of its own.
@@ -40,8 +44,8 @@ def refine(
     by themselves when images are no likelier under the map of the *other* half-set. The best poses
     are used; the given ones where nothing was gained by the likelihood of unseen images, or where
     the FSC of mixtures with voxels of the other half-set falls. Of the ``settings`` of the
-    reconstruction that follows, contrast, symmetry and seed count here. Goes on from the
-    ``checkpoint``.
+    reconstruction that follows, contrast, symmetry and seed count here. ``others``: further poses of
+    all particles, tried beside the given ones. Goes on from the ``checkpoint``.
 
     Raises
     ------
@@ -58,12 +62,13 @@ def refine(
     particles = with_half_sets(particles, generator, progress)
     halves = HalfSets(particles, measured_noise(particles, progress), settings)
     with resumable(journal, progress):
-        state = State.of(journal, particles.poses)
+        state = State.of(journal, particles.poses, how)
         while not state.done:
-            statistics = halves.statistics(state.poses, progress, journal, state)
+            weighed = halves.weighed(state.weights, state.scales)
+            statistics = weighed.statistics(state.poses, progress, journal, state)
             if state.side == 0:
                 state = _begun(state, statistics, settings, progress)
-            state = _after_a_round(halves, state, statistics, how, journal, progress)
+            state = _after_a_round(halves, state, statistics, how, others, journal, progress)
             journal.finish(state.to_dict())
             journal.write()
     return state.result(particles, drew_half_sets, how, clock.total())
@@ -103,24 +108,31 @@ def _after_a_round(
     state: State,
     statistics: list[Statistics],
     how: RefinementSettings,
+    others: Sequence[Poses],
     journal: Journal,
     progress: Progress,
 ) -> State:
     """Judge the state's poses, and move on from them unless that is the end."""
-    number, given = len(state.rounds), halves.particles.poses
+    number, given, begin = len(state.rounds), halves.particles.poses, state
+    about = given if how.prior == "given" else state.poses
     upright = _upright(statistics, state.sign)
     with progress.stage(f"round {number}: fitting both half-sets", 2, "fits") as stage:
         maps = [halves.fitted(upright, half, state.side, journal, number, stage) for half in (0, 1)]
     with progress.stage(f"round {number}: judging poses", None, "images") as stage:
-        heeded = halves.heeding(stage, journal, state)
-        judgement = judged(halves, state.poses, state.prior, state.sign, upright, maps, heeded)
-        state = state.judged(judgement, given, how.rounds)
+        heeded = halves.heeding(stage, journal, begin)
+        judgement = judged(
+            halves, state.poses, about, state.prior, state.sign, upright, maps, heeded
+        )  # fmt: skip
+        state = state.judged(judgement, how)
     progress.say(state.told())
     if state.done:
         return state
+    state = state.weighed(*halves.worth(state.poses, state.sign, maps, progress))
+    halves = halves.weighed(state.weights, state.scales)
     with progress.stage(f"round {number}: refining poses", None, "images") as stage:
-        heeded = halves.heeding(stage, journal, state)
-        if number == 0:
+        heeded = halves.heeding(stage, journal, begin)
+        if number == 0 and how.prior == "given":
             state = state.expecting(first_prior(halves, given, judgement, how, heeded))
-        found = moved(halves, state.poses, given, judgement, state.prior, number < SEARCHES, heeded)
+        tries = Tries(about, state.prior, how.prior, number < SEARCHES, others)
+        found = moved(halves, state.poses, tries, judgement, heeded)
     return state.moved(found, columns_of(found, judgement))

@@ -25,7 +25,8 @@ class Round:
     log-likelihood of an image under the map of the *other* half-set, integrated over the errors of
     its pose, in nats above noise alone, and by how much it is above that with the given poses,
     ``gain``, with its standard error; ``angle`` and ``shift``: estimated errors of the given poses,
-    standard deviations in degrees about each axis and in Angstrom along each; ``moved``: median change
+    standard deviations in degrees about each axis and in Angstrom along each, infinite where they are
+    not estimated; ``moved``: median change
     of orientation that led here, in degrees; ``cross_fsc`` (n_shells,): the mixtures' against the
     voxels of the other half-set, mean of both.
     """
