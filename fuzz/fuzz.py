@@ -17,6 +17,9 @@ import atheris
 
 HERE = Path(__file__).resolve().parent
 MEMORY_BYTES = 6 * 2**30  # of address space: an allocation beyond it is a MemoryError, a finding
+INSTRUMENTED = [
+    f"cryosplat.{name}" for name in ("io", "particles", "run_folder", "settings", "statistics")
+]
 SECONDS = 10  # for one input: a longer one is a finding
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,7 +27,7 @@ import numpy  # noqa: E402, F401
 import pandas  # noqa: E402, F401
 import torch  # noqa: E402, F401
 
-with atheris.instrument_imports(include=["cryosplat.io", "cryosplat.particles"]):
+with atheris.instrument_imports(include=INSTRUMENTED):
     import targets
 
 

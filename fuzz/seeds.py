@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import re
 import sys
@@ -14,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import targets
 
+from cryosplat import Grid, ReconstructionSettings, Statistics
 from cryosplat.errors import CryosplatError
+from cryosplat.io.arrays import write_arrays
 from cryosplat.io.mrc import write_map, write_stack
 from cryosplat.io.ply import write_ply
 
@@ -206,6 +209,32 @@ def answer(reader: str, content: bytes) -> str:
     return "read"
 
 
+RUN = {
+    "schema_version": 1, "program": "cryosplat", "particles": "/a/p.star", "box_size": 32,
+    "pixel_size": 1.5, "n_particles": 300, "n_half": [150, 150], "symmetry": "C1",
+    "contrast": {"used": "bright", "preferred": "bright", "standard_deviations": 9.5},
+    "solvent": {"contrast": 0.5, "b_factor": 300.0, "half_sets": [[0.5, 299.0], [0.5, 301.0]]},
+    "resolution": 3.2, "resolution_at_nyquist": False, "resolution_from": "cross",
+    "resolutions": {"half-maps, corrected": {"0.5": 4.1, "0.143": 3.2}},
+    "gaussians": [800, 700, 700], "members": 4, "choices": ["a"], "trials": [[[0, -1.0, None]]],
+    "notes": [{"code": "a", "severity": "alarm", "text": "b", "remedy": "c"}],
+    "worth": {"used": True, "kept": 290, "odds": [[0.0, 1.0, 3.0]], "examples": [["a", 1, 1.0, 1.0]]},
+    "guinier": {"b_factor": -80.0, "frequencies_squared": [0.01], "line": [1.0, 2.0]},
+    "local_resolution": {"median": 4.0, "q05": 3.0, "q95": 6.0, "voxels": {"median": 4.2}},
+    "views": {"axes": [[0.0, 0.0, 1.0]], "bounds": [[0.0, 1.0]], "counts": [3]},
+    "directional": {"cfar": 0.9, "axes": [[0.0, 0.0, 1.0]], "resolutions": [3.0]},
+    "model": {"file": "a.cif", "resolution_0.5": 3.4, "residues": [["A", "1", "ALA", 0.7]]},
+    "refinement": {"verdict": "refined", "best": 1, "rounds": [{"gain": 0.1}, {"gain": 0.4}]},
+    "states": {"kind": "classes", "found": True, "n": 2, "shares": [0.5, 0.5], "counts": [1, 2]},
+    "timings": {"total": 12.5}, "settings": {"seed": 0}, "provenance": {"date": "2026"},
+}  # fmt: skip
+FSC = b"""shell,frequency (1/A),resolution (A),half-maps,"half-maps, masked"
+0,0.00000000,,1.000000,1.000000
+1,0.02083333,48.0000,0.990000,
+2,0.04166667,24.0000,0.500000,-0.100000
+"""
+
+
 def gather() -> None:
     """Add to the corpus the smallest of the found files that get the same answer."""
     for reader in targets.READERS:
@@ -259,6 +288,35 @@ def main() -> None:
         write("mrc", f"mode{mode}.mrcs", stack[:12] + bytes([mode]) + stack[13:])
     write_ply(scratch / "a.ply", np.zeros((2, 3)), np.ones((2, 3)), [[1, 0, 0, 0]] * 2, [1, 2])
     write("ply", "two.ply", (scratch / "a.ply").read_bytes())
+    write("run", "run.json", json.dumps(RUN, indent=1).encode())
+    write("fsc", "fsc.csv", FSC)
+    for name, kind in (
+        ("default", ReconstructionSettings()),
+        ("paper", ReconstructionSettings.paper()),
+    ):
+        write("settings", f"{name}.toml", kind.to_toml().encode())
+    write_arrays(scratch / "a", "checkpoint", 2, {"x": np.arange(3.0)}, {"identity": {"n": 3}})
+    write("checkpoint", "one.checkpoint", (scratch / "a").read_bytes())
+    Statistics.zero(Grid(4, 1.5)).save(scratch / "a")
+    write("statistics", "zero.statistics", (scratch / "a").read_bytes())
+    for kind, arrays in state_arrays().items():
+        values = {"kind": kind, "length": 1.5, "box_size": 8}
+        write_arrays(scratch / "a", "states", 1, arrays, values)
+        write("states", f"{kind}.safetensors", (scratch / "a").read_bytes())
+
+
+def state_arrays() -> dict[str, dict[str, np.ndarray]]:
+    """What `StoredStates` needs of a run of ``classify`` and of ``motion``: two Gaussians."""
+    one = {"means": np.zeros((2, 3), "f4"), "scales": np.ones((2, 3), "f4"),
+           "quaternions": np.ones((2, 4), "f4"), "amplitudes": np.ones(2, "f4")}  # fmt: skip
+    motion = {f"shared_{name}": array for name, array in one.items()}
+    motion |= {"nodes": np.zeros((3, 1), "f4"), "anchors": np.zeros((2, 3), "f4"),
+               "blend": np.full((2, 2), 0.5, "f4"), "turns": np.zeros((2, 2, 3), "f4"),
+               "moves": np.zeros((2, 2, 3), "f4")}  # fmt: skip
+    return {
+        "classes": {f"full_{name}": array[None] for name, array in one.items()},
+        "motion": motion,
+    }
 
 
 if __name__ == "__main__":

@@ -15,12 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from cryosplat.errors import CryosplatError
+from cryosplat.io.checkpoint import CheckpointFile
 from cryosplat.io.cs import read_cs, read_csg
+from cryosplat.io.fsc import read_fsc_csv
 from cryosplat.io.mrc import StackFile, read_map, write_stack
 from cryosplat.io.pickles import load_pickle
-from cryosplat.io.ply import read_ply
 from cryosplat.io.star import read_star
+from cryosplat.mixture import GaussianMixture
 from cryosplat.particles import read_particles
+from cryosplat.run_folder import RunFolder
+from cryosplat.run_folder.stored_states import StoredStates
+from cryosplat.settings import ReconstructionSettings
+from cryosplat.statistics import Statistics
 
 IMAGES = 3
 BOX_SIZE = 8
@@ -121,11 +127,46 @@ def mrc(content: bytes) -> None:
 
 def ply(content: bytes) -> None:
     """A mixture of Gaussians."""
-    read_ply(_file("fuzzed.ply", content))
+    GaussianMixture.load(_file("fuzzed.ply", content)).whole().covariances()
+
+
+def run(content: bytes) -> None:
+    """The summary of a run."""
+    RunFolder(_file("run.json", content).parent).read_summary()
+
+
+def fsc(content: bytes) -> None:
+    """A table of FSC curves."""
+    read_fsc_csv(_file("fsc.csv", content))
+
+
+def settings(content: bytes) -> None:
+    """A file of settings, which can be written again."""
+    ReconstructionSettings.from_toml(_file("settings.toml", content)).to_toml()
+
+
+def checkpoint(content: bytes) -> None:
+    """A checkpoint of a run."""
+    CheckpointFile(_file("fuzzed.checkpoint", content)).read()
+
+
+def statistics(content: bytes) -> None:
+    """Statistics of particles."""
+    repr(Statistics.load(_file("fuzzed.statistics", content)))
+
+
+def states(content: bytes) -> None:
+    """The mixtures of a run of ``classify`` or ``motion``."""
+    folder = RunFolder(_file("states.safetensors", content).parent)
+    for place in ([1.0], [0.3, 0.2]):
+        with suppress(CryosplatError):
+            StoredStates.open(folder).at(place)
+    StoredStates.open(folder).at([0.3])
 
 
 READERS: dict[str, Callable[[bytes], None]] = {
-    "star": star, "cs": cs, "pkl": pkl, "mrc": mrc, "ply": ply,
+    "star": star, "cs": cs, "pkl": pkl, "mrc": mrc, "ply": ply, "run": run, "fsc": fsc,
+    "settings": settings, "checkpoint": checkpoint, "statistics": statistics, "states": states,
 }  # fmt: skip
 
 

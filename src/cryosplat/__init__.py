@@ -6,14 +6,15 @@ The public names below are imported when first used, so that ``import cryosplat`
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
-from ._kernel_cache import choose_kernel_cache
+from ._kernel_cache import choose_kernel_cache, forget_impossible_threads
 
 __version__ = "0.1.0"
 
 choose_kernel_cache()
+forget_impossible_threads()
 
+TYPE_CHECKING = False  # typing itself takes longer to import than all the rest here
 if TYPE_CHECKING:
     from .batch import Batch
     from .errors import CryosplatError, InputError, OutputError, SettingsError

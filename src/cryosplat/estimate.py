@@ -1,51 +1,171 @@
-"""What a reconstruction will cost, said before it begins."""
+"""What a reconstruction will cost: said before it begins, and corrected while it runs."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .gridding import sums_bytes
+from .settings import ReconstructionSettings
 from .statistics import gridding_passes
 
-IMAGES_PER_SECOND = 1500.0  # read and gridded, 128 px, 2 threads
-SPREAD_PER_SECOND = 4500.0  # gridded alone
-FIT_SECONDS, FIT_POWER = 140.0, 2.2  # fits, choices and controls; 128 px, 2 threads
-SPEED_BOX, SPEED_THREADS = 128, 2
 PROGRAM_BYTES = 0.9e9  # interpreter, libraries, compiled kernels
 SETS = 4  # two half-sets, each with a held-out share
 KEPT, AGAIN = 6, 2  # statistics kept for the controls; half-sets without phases
 MAPS_WRITTEN = 10
 
+# Seconds, of one thread where threads share the work; benchmarks/README.md, docs/solvers.md
+ONCE = 8.0  # contrast, pictures of the report: threads hardly help
+PER_VOXEL = 1.0e-5  # baseline, residual, FSC, local resolution
+PER_IMAGE, PER_PIXEL, PER_TURN = 0.15e-3, 0.055e-6, 0.03e-6  # read, gridded, gridded once more
+SOLVENT, SYMMETRY = 3.5, 1.5
+STEPS, MEMBERS = 40, 4
+PER_STEP, PER_STEP_VOXEL, PER_STEP_GAUSSIAN = 3.5e-3, 50e-9, 2.3e-6  # the first one of Python
+SIDE, GAUSSIANS = 0.9, 0.015  # of the box that is fitted; of its voxels, in one member
+PER_BATCH, PER_SPLAT, PER_SPLAT_PIXEL, PER_SPLAT_GAUSSIAN = 6.5e-3, 0.05e-3, 0.056e-6, 0.35e-6
+PER_ROUND_IMAGE, PER_ROUND_PIXEL = 2e-3, 1e-6
+
+REST = ""
+"""Of the stages: what is done between them."""
+KINDS = (
+    ("accumulating", "weighing", "noise substitution"),
+    ("fitting all", "fitting half"),
+    ("fitting to images",),
+    ("round",),
+)
+"""Beginnings of the titles of stages that are faster or slower together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Peak memory and file sizes in bytes, wall time in seconds; all rough."""
+    """Peak memory and file sizes in bytes, and wall time in seconds, all rough.
+
+    ``stages``: by the beginning of a stage's title, the seconds that one takes and how many there are.
+    """
 
     memory: float
     disk: float
-    seconds: float
+    stages: Mapping[str, tuple[float, int]]
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages."""
+        return sum(seconds * times for seconds, times in self.stages.values())
 
 
-def expected_cost(n: int, box_size: int, threads: int, symmetry: str = "C1") -> Cost:
+def expected_cost(
+    n: int,
+    box_size: int,
+    threads: int,
+    settings: ReconstructionSettings = ReconstructionSettings(),
+    rounds: int = 0,
+) -> Cost:
     """The cost of reconstructing ``n`` particles of ``box_size`` pixels with ``threads`` threads.
 
-    Memory is that of the Fourier tiles of all sets, or of those of the controls beside all
-    statistics, or of the statistics and a fit's padded transforms, whichever is most. Time grows
-    with n d^2 for the images, which are gridded once for every rotation of the ``symmetry`` that is
-    none of the grid's, and a little faster than d^2 for the fits.
+    ``rounds`` of the refinement of poses before it. Memory is that of the Fourier tiles of all sets,
+    or of those of the controls beside all statistics, or of the statistics and a fit's padded
+    transforms, whichever is most. How large the molecule is in its box is not known beforehand.
     """
     voxels = float(box_size**3)
     tiles = sums_bytes(2 * box_size)
     statistics = KEPT * (4.0 + 16.0) * voxels
     padded = 3 * 8 * 4.0 * voxels
-    slower = SPEED_THREADS / max(1, threads)
-    again = gridding_passes(symmetry) - 1
-    each = 1.0 / IMAGES_PER_SECOND + again / SPREAD_PER_SECOND
-    images = n * each * (box_size / SPEED_BOX) ** 2
-    fits = FIT_SECONDS * (box_size / SPEED_BOX) ** FIT_POWER
     return Cost(
         memory=PROGRAM_BYTES
         + max(SETS * tiles + padded, statistics + AGAIN * tiles + padded, statistics + 2 * padded),
         disk=MAPS_WRITTEN * 4.0 * voxels * 1.1,
-        seconds=(images + fits) * slower,
+        stages=_stages(n, box_size, max(1, threads), settings, rounds),
     )
+
+
+def _stages(
+    n: int, box_size: int, threads: int, settings: ReconstructionSettings, rounds: int
+) -> dict[str, tuple[float, int]]:
+    """The stages of `Cost`."""
+    voxels, pixels = box_size**3 / threads, box_size**2 / threads  # a thread's share
+    fits = 1 if settings.quick else 2
+    turns = gridding_passes(settings.symmetry) - 1
+    read = n * (PER_IMAGE / threads + pixels * PER_PIXEL)
+    gridded = read + n * pixels * PER_TURN * turns
+    stages = {REST: (ONCE + voxels * PER_VOXEL, 1), "accumulating": (gridded, 1)}
+    if settings.particle_weights == "auto":
+        stages["weighing"] = (read, 1)
+    if settings.solvent == "auto":
+        stages["looking for solvent"] = (SOLVENT, 1)
+    if not settings.quick:
+        stages["noise substitution"] = (gridded, 1)
+    if settings.symmetry != "C1":
+        stages["asking particles"] = (SYMMETRY, 1)
+    usual = GAUSSIANS * box_size**3
+    if settings.solver == "images":
+        how = settings.images.resolved(n, box_size)
+        each = PER_BATCH / how.batch_size + PER_SPLAT + pixels * PER_SPLAT_PIXEL
+        each += (settings.gaussians or usual) / threads * PER_SPLAT_GAUSSIAN
+        stages["fitting to images"] = (n * (how.epochs or 1) * each, fits)
+    else:
+        gaussians = settings.gaussians or MEMBERS * usual
+        members = max(1, min(MEMBERS, int(gaussians / usual)))
+        step = members * (PER_STEP + SIDE**3 * voxels * PER_STEP_VOXEL)
+        step += gaussians / threads * PER_STEP_GAUSSIAN
+        fit = (settings.steps or STEPS) * step
+        stages |= {"fitting all": (fit, 1), "fitting half": (fit, 2 * fits)}
+    if rounds:
+        each = PER_ROUND_IMAGE / threads + pixels * PER_ROUND_PIXEL
+        stages["round"] = (n * each, 3 * rounds)
+    return stages
+
+
+class Forecast:
+    """The time that a run will take, as its stages tell how fast they are.
+
+    ``clock`` in seconds. Stages are those of `Cost`; others count as time between them.
+    """
+
+    LOUD = 1.25  # a forecast that is off by this factor is corrected
+    LEAST = 10.0  # seconds to go that are worth a word
+
+    def __init__(self, cost: Cost, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stages, self._clock = dict(cost.stages), clock
+        self._done = dict.fromkeys(self._stages, 0.0)  # stages of each name
+        self._taken: dict[str, float] = dict.fromkeys(self._stages, 0.0)
+        self._begin, self.said = clock(), cost.seconds
+
+    def corrected(
+        self, title: str, seconds: float, share: float = 1.0
+    ) -> tuple[float, float] | None:
+        """Seconds in all and to go, where they turn out to be others than was said.
+
+        After a ``share`` of the stage ``title`` took ``seconds``; one that has ended, of a ``share``
+        of 1, is remembered.
+        """
+        name = next((name for name in self._stages if name and title.startswith(name)), None)
+        if name is None or share <= 0.0:
+            return None
+        done, taken = dict(self._done), dict(self._taken)
+        done[name] += 1.0
+        taken[name] += seconds / share
+        if share >= 1.0:
+            self._done, self._taken = done, taken
+        left = self._left(done, taken) + (1.0 / share - 1.0) * seconds
+        total = self._clock() - self._begin + left
+        if left < self.LEAST or self.said / self.LOUD < total < self.said * self.LOUD:
+            return None
+        self.said = total
+        return total, left
+
+    def _left(self, done: Mapping[str, float], taken: Mapping[str, float]) -> float:
+        """Seconds of the stages that have not begun, at the pace of those of their kind."""
+        planned = sum(each * times for name, (each, times) in self._stages.items() if name)
+        finished = sum(
+            each * min(done[name], times) for name, (each, times) in self._stages.items()
+        )
+        left = self._stages.get(REST, (0.0, 1))[0] * (1.0 - finished / max(planned, 1e-9))
+        for name, (each, times) in self._stages.items():
+            if name:
+                kind = next((kind for kind in KINDS if name in kind), (name,))
+                known = [other for other in kind if other in self._stages and done[other]]
+                expected = sum(self._stages[other][0] * done[other] for other in known)
+                pace = sum(taken[other] for other in known) / expected if expected else 1.0
+                left += max(times - done[name], 0.0) * each * pace
+        return left

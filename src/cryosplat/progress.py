@@ -57,3 +57,15 @@ class SilentProgress:
 
     def warn(self, note: Note) -> None:
         """Nothing."""
+
+
+def duration(seconds: float) -> str:
+    """8.2 s, 1 min 20 s, 2 h 05 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

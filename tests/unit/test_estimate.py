@@ -1,20 +1,53 @@
-"""Expected costs: their order of magnitude, and how they grow."""
+"""Expected costs: their order of magnitude, how they grow, and how they are corrected."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from cryosplat.estimate import expected_cost
+from cryosplat import ReconstructionSettings
+from cryosplat.estimate import REST, Cost, Forecast, expected_cost
+from cryosplat.settings import ImageSchedule
+
+IMAGES = ReconstructionSettings(solver="images", gaussians=448)
+PAPER = ReconstructionSettings.paper()
+MEASURED = [  # particles, box, settings, threads, seconds (of one thread: processor time)
+    (1000, 32, ReconstructionSettings(), 1, 15.5),
+    (2000, 64, ReconstructionSettings(), 1, 37.5),
+    (500, 32, ReconstructionSettings(symmetry="D7", quick=True), 1, 17.9),
+    (500, 32, IMAGES, 1, 32.0),
+    (300, 32, ReconstructionSettings.paper(3000), 1, 37.7),
+    (15_000, 64, PAPER, 2, 1312.0),
+]
+
+
+@pytest.mark.parametrize(("n", "box_size", "settings", "threads", "seconds"), MEASURED)
+def test_what_was_measured_is_expected(
+    n: int, box_size: int, settings: ReconstructionSettings, threads: int, seconds: float
+) -> None:
+    expected = expected_cost(n, box_size, threads, settings).seconds
+    assert seconds / 1.5 < expected < seconds * 1.5
 
 
 def test_memory_of_128_pixels_is_about_two_gigabytes() -> None:
     assert 1.4e9 < expected_cost(4000, 128, 2).memory < 3e9
 
 
-def test_time_grows_with_particles_and_shrinks_with_threads() -> None:
-    few, many = expected_cost(1000, 128, 2), expected_cost(101_000, 128, 2)
-    assert many.seconds - few.seconds == pytest.approx(100_000 / 1500, rel=0.5)
-    assert expected_cost(1000, 128, 4).seconds == pytest.approx(few.seconds / 2)
+def test_time_grows_with_what_is_done() -> None:
+    plain = ReconstructionSettings()
+    for more in (
+        replace(plain, steps=400), replace(plain, gaussians=100_000), replace(plain, symmetry="D7"),
+        replace(plain, solver="images", images=ImageSchedule(epochs=500)),
+    ):  # fmt: skip
+        assert expected_cost(9000, 64, 2, more).seconds > expected_cost(9000, 64, 2, plain).seconds
+    quick = expected_cost(9000, 64, 2, replace(plain, quick=True)).seconds
+    assert (
+        quick
+        < expected_cost(9000, 64, 2, plain).seconds
+        < expected_cost(9000, 64, 1, plain).seconds
+    )
+    assert expected_cost(9000, 64, 2, plain, rounds=3).seconds > expected_cost(9000, 64, 2).seconds
 
 
 def test_ten_float_maps_fit_into_the_expected_disk() -> None:
@@ -22,6 +55,57 @@ def test_ten_float_maps_fit_into_the_expected_disk() -> None:
 
 
 def test_a_symmetry_costs_what_its_rotations_do() -> None:
-    plain, c2, d7 = (expected_cost(20_000, 128, 2, name).seconds for name in ("C1", "C2", "D7"))
+    plain, c2, d7 = (
+        expected_cost(50_000, 128, 2, ReconstructionSettings(symmetry=name)).stages["accumulating"][
+            0
+        ]
+        for name in ("C1", "C2", "D7")
+    )
     assert c2 == plain  # a half turn maps the grid onto itself
-    assert 20.0 < d7 - plain < 60.0
+    assert 1.5 < d7 / plain < 10
+
+
+class Clock:
+    """A time that tests set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _forecast() -> tuple[Forecast, Clock]:
+    stages = {REST: (10.0, 1), "accumulating": (20.0, 1), "noise substitution": (20.0, 1),
+              "fitting all": (50.0, 1), "fitting half": (50.0, 4)}  # fmt: skip
+    clock = Clock()
+    return Forecast(Cost(0.0, 0.0, stages), clock), clock
+
+
+def test_a_run_at_the_expected_pace_is_not_corrected() -> None:
+    forecast, clock = _forecast()
+    for title, seconds in {"accumulating statistics": 20.0, "fitting all particles": 45.0,
+                           "fitting half 1": 55.0, "something else": 9.0}.items():  # fmt: skip
+        clock.now += seconds
+        assert forecast.corrected(title, seconds) is None
+
+
+def test_a_stage_that_is_slow_tells_of_its_kind() -> None:
+    forecast, clock = _forecast()
+    clock.now = 20.0
+    assert forecast.corrected("accumulating statistics", 20.0) is None
+    clock.now += 15.0  # a twentieth of a fit of 300 s, where 50 s were expected
+    total, left = forecast.corrected("fitting all particles", 15.0, 0.05) or (0.0, 0.0)
+    assert left == pytest.approx(285.0 + 4 * 300.0 + 20.0, rel=0.02) and total == left + 35.0
+    assert forecast.corrected("fitting all particles", 60.0, 0.2) is None  # that was said
+    clock.now += 285.0
+    assert forecast.corrected("fitting all particles", 300.0) is None
+    clock.now += 50.0  # the halves are as fast as expected
+    assert forecast.corrected("fitting half 1", 50.0) is not None
+
+
+def test_the_last_seconds_are_not_worth_a_word() -> None:
+    forecast, clock = _forecast()
+    for title in ("accumulating", "fitting all", *4 * ["fitting half"], "noise substitution"):
+        clock.now += 1.0
+        forecast.corrected(title, 1.0)
+    assert forecast.corrected("noise substitution", 500.0) is None

@@ -57,6 +57,6 @@ def test_an_ordinary_installation_is_left_to_numba(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_folder_is_writable_where_its_first_parent_is(tmp_path: Path) -> None:
-    assert cache._is_writable(tmp_path / "a" / "b")
+    assert cache._is_writable(str(tmp_path / "a" / "b"))
     (tmp_path / "file").write_text("")
-    assert not cache._is_writable(tmp_path / "file" / "b")
+    assert not cache._is_writable(str(tmp_path / "file" / "b"))

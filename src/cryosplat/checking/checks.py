@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..estimate import expected_cost
 from ..notes import Note
 from ..particles import Particles, StackFaults
-from ..progress import Progress
+from ..progress import Progress, duration
 from ._half_sets import half_set_item
 from ._images import SAMPLE, Pixels, image_items, measure, spread_evenly
 from ._optics import optics_items
@@ -164,6 +164,6 @@ def _make_trial(
 def _cost(particles: Particles) -> Item:
     cost = expected_cost(len(particles), particles.box_size, torch.get_num_threads())
     return Item(
-        "cost", f"about {cost.memory / 1e9:.1f} GB of memory and {cost.seconds / 60:.0f} min for "
-        f"cryosplat reconstruct, {torch.get_num_threads()} threads",
+        "cost", f"about {cost.memory / 1e9:.1f} GB of memory and {duration(cost.seconds)} for "
+        f"cryosplat reconstruct, threads: {torch.get_num_threads()}",
     )  # fmt: skip

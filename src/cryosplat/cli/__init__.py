@@ -16,6 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 done; 1 done, with an alarm; 2 an error that the user can fix; 70 a bug;
     130 interrupted; 143 terminated.
     """
+    if arguments is None:
+        from ..signals import listen
+
+        listen()
     from ._app import app
     from ._outcome import exit_codes
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import SettingsError
-from ._options import Seed, Threads
+from ._options import Seed, Threads, existing
 from ._particle_files import ParticleFiles
 from ._simulation_options import SimulationOptions
 
@@ -23,7 +23,9 @@ def _named(out: str) -> Path:
 def simulate(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="Atomic model (PDB, mmCIF) or map (.mrc, .map)."),
+        typer.Argument(
+            metavar="MODEL", parser=existing, help="Atomic model (PDB, mmCIF) or map (.mrc, .map)."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="New folder for the particles.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._options import Seed
+from ._options import Seed, existing
 
 
 def voxelize(
@@ -15,6 +15,7 @@ def voxelize(
         Path,
         typer.Argument(
             metavar="GAUSSIANS|RUN",
+            parser=existing,
             help="Gaussians (.ply); with --at, a run of classify or motion.",
         ),
     ],
@@ -43,8 +44,12 @@ def voxelize(
 
 
 def fsc(
-    first: Annotated[Path, typer.Argument(metavar="MAP1", help="First map, e.g. half1.mrc.")],
-    second: Annotated[Path, typer.Argument(metavar="MAP2", help="Second map, e.g. half2.mrc.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="MAP1", parser=existing, help="First map, e.g. half1.mrc.")
+    ],
+    second: Annotated[
+        Path, typer.Argument(metavar="MAP2", parser=existing, help="Second map, e.g. half2.mrc.")
+    ],
     mask: Annotated[
         str,
         typer.Option(
@@ -69,9 +74,14 @@ def fsc(
 
 
 def postprocess(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", parser=existing, help="Folder of a finished run.")
+    ],
     mask: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Mask (.mrc). Default: that of the run.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=existing, help="Mask (.mrc). Default: that of the run."
+        ),
     ] = None,
     b_factor: Annotated[
         float | None,
@@ -117,7 +127,11 @@ def postprocess(
 def symmetrize(
     source: Annotated[
         Path,
-        typer.Argument(metavar="MAP|RUN", help="A map (.mrc), or the folder of a finished run."),
+        typer.Argument(
+            metavar="MAP|RUN",
+            parser=existing,
+            help="A map (.mrc), or the folder of a finished run.",
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="MAP", help="Output map (.mrc).")],
     symmetry: Annotated[
@@ -160,7 +174,9 @@ def export(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", parser=existing, help="Folder of a finished run.")
+    ],
 ) -> None:
     """Redraw the report and figures of a run from the files in its folder."""
     from ._report import run_report
@@ -169,7 +185,9 @@ def report(
 
 
 def view(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", parser=existing, help="Folder of a finished run.")
+    ],
     host: Annotated[
         str,
         typer.Option(

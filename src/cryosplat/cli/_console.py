@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
@@ -15,6 +15,11 @@ from rich.text import Text
 
 from ..errors import OutputError
 from ..notes import Note
+from ..progress import duration
+from ..signals import half_done
+
+if TYPE_CHECKING:
+    from ..estimate import Forecast
 
 
 def plain_console(stderr: bool = False, soft_wrap: bool = True) -> Console:
@@ -45,12 +50,20 @@ class _Amount(ProgressColumn):
 class _Stage:
     display: Progress
     task: TaskID
+    on_share: Callable[[float], None]
+    total: int | None
     done: int = 0
+    shares: tuple[float, ...] = (0.05, 0.2, 0.5)
+    """Of the work, after which somebody is told."""
 
     def advance(self, n: int = 1) -> None:
         """``n`` more units are done."""
         self.done += n
         self.display.advance(self.task, n)
+        share = self.done / self.total if self.total else 0.0
+        if self.shares and self.shares[0] <= share < 1.0:
+            self.shares = tuple(later for later in self.shares if later > share)
+            self.on_share(share)
 
 
 @dataclass(slots=True)
@@ -59,13 +72,22 @@ class ConsoleProgress:
 
     display: Progress
     log: TextIO
+    forecast: Forecast | None = None
 
     @contextmanager
     def stage(self, title: str, total: int | None, unit: str) -> Iterator[_Stage]:
         """A bar until the stage ends, then one line with its time and rate."""
         begin = time.perf_counter()
         task = self.display.add_task(title, total=total, unit=unit)
-        stage = _Stage(self.display, task)
+
+        def tell(share: float) -> None:
+            taken = time.perf_counter() - begin
+            new = self.forecast and self.forecast.corrected(title, taken, share)
+            if new:
+                total, left = map(duration, new)
+                self.say(f"Now expected: about {total} in all, {left} to go.")
+
+        stage = _Stage(self.display, task, tell, total)
         try:
             yield stage
         finally:
@@ -76,6 +98,7 @@ class ConsoleProgress:
             amount += f", {rate(stage.done / elapsed)} {unit}/s"
         self._show(("✓ ", "green"), title, (f"  {amount}", "dim"))
         self._note(f"{title}: {amount}")
+        tell(1.0)
 
     def say(self, text: str) -> None:
         """A line of information."""
@@ -96,8 +119,9 @@ class ConsoleProgress:
 
 
 @contextmanager
-def console_progress(log: Path) -> Iterator[ConsoleProgress]:
+def console_progress(log: Path, forecast: Forecast | None = None) -> Iterator[ConsoleProgress]:
     """Progress on stderr, and in the file ``log``."""
+    half_done()  # the cursor is hidden
     display = Progress(
         TextColumn("  {task.description}"), BarColumn(bar_width=28), _Amount(),
         console=Console(stderr=True, highlight=False), transient=True, refresh_per_second=8,
@@ -108,19 +132,7 @@ def console_progress(log: Path) -> Iterator[ConsoleProgress]:
         raise OutputError(f"{log}: cannot be written ({error.strerror}).") from error
     shown = display if display.console.is_terminal else nullcontext()
     with stream, shown:
-        yield ConsoleProgress(display, stream)
-
-
-def duration(seconds: float) -> str:
-    """8.2 s, 1 min 20 s, 2 h 05 min."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+        yield ConsoleProgress(display, stream, forecast)
 
 
 def rate(per_second: float) -> str:

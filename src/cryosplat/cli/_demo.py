@@ -43,8 +43,9 @@ def run_demo(out: Path, seed: int, device: str, threads: int | None) -> RunFolde
             f"times that of the signal."
         )
         particles, truth = _simulated(Path(scratch) / "particles", seed)
-        print_preflight(particles, expected_cost(PARTICLES, GRID.box_size, threads), threads)
-        run = reconstruct_into(folder, particles, settings, truth)
+        cost = expected_cost(PARTICLES, GRID.box_size, threads, settings)
+        print_preflight(particles, cost, threads)
+        run = reconstruct_into(folder, particles, settings, cost, truth)
     print_result(run)
     _print_comparison(run, console)
     console.print(f"Pictures   {run.fsc_figure}  {run.slices_figure}")

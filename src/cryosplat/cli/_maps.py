@@ -13,6 +13,7 @@ from ..run_folder import RunFolder
 from ..simulation import band_limited_map
 from ..splatting import voxelize
 from ._console import plain_console
+from ._outcome import trusting
 
 NARROWEST = 0.39  # pixels: a little below the floor of a fit
 
@@ -57,7 +58,8 @@ def _state(run: Path, at: str) -> tuple[GaussianMixture, Grid]:
         ) from None
     folder = RunFolder(run)
     summary = folder.read_summary()
-    return StoredStates.open(folder).at(place), Grid(summary.box_size, summary.pixel_size)
+    with trusting(run):
+        return StoredStates.open(folder).at(place), Grid(summary.box_size, summary.pixel_size)
 
 
 def check_map_name(option: str, out: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ..errors import InputError
 
 
 class DeviceName(StrEnum):
@@ -27,3 +32,34 @@ Device = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
 ]
+
+
+def existing(name: str) -> Path:
+    """The path of a file or folder that is read.
+
+    Raises `InputError` where there is none: before anything is imported that takes seconds.
+    """
+    path = Path(name)
+    try:
+        os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a byte that no name has
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: {reason}.\n  Remedy: {_meant(path)}") from error
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: you may not read it.\n  Remedy: ask its owner.")
+    return path
+
+
+def existing_or_none(name: str) -> Path:
+    """Likewise; ``none`` stands for itself."""
+    return Path(name) if name == "none" else existing(name)
+
+
+def _meant(path: Path) -> str:
+    """What to do about a name that is not there, by those beside it."""
+    try:
+        beside = os.listdir(path.parent)
+    except (OSError, ValueError):
+        return f"check the path: there is no folder {path.parent} that you can read."
+    near = difflib.get_close_matches(path.name, beside, 1)
+    return f"did you mean {path.with_name(near[0])}?" if near else "check the path."

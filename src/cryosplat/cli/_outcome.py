@@ -6,39 +6,38 @@ import contextlib
 import errno
 import io
 import os
-import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import CryosplatError
+from ..errors import CryosplatError, InputError
 from ..provenance import provenance
+from ..signals import INTERRUPTED, ignore
 from ._console import plain_console
 
-ALARM, USER, BUG, BROKEN_OFF, TERMINATED = 1, 2, 70, 130, 143
+ALARM, USER, BUG = 1, 2, 70
 _SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Turns errors into messages on stderr and exit codes; what is half done is cleared first."""
-    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):
-        number = getattr(signal, name, None)  # Windows has fewer
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, _terminated)
     _write_what_can_be_shown()
     try:
-        yield
+        try:
+            yield
+        finally:
+            ignore()
     except CryosplatError as error:
         _fail(USER, f"{type(error).__name__}: ", str(error))
     except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, SystemExit) and stop.code != BROKEN_OFF:  # typer exits 130 on Ctrl-C
+        if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:  # typer exits 130 on Ctrl-C
             raise
-        _fail(BROKEN_OFF, "Interrupted; ", "no partial output was kept.")
+        _fail(INTERRUPTED, "Interrupted; ", "no partial output was kept.")
     except MemoryError:
         _out_of_memory()
     except OSError as error:
@@ -74,7 +73,7 @@ def _behind(error: BaseException | None) -> SystemExit | None:
     """The end that a signal asked for, where compiled code turned it into another error."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
-            return SystemExit(BROKEN_OFF)
+            return SystemExit(INTERRUPTED)
         if isinstance(error, SystemExit):
             return error
         error = error.__cause__ or error.__context__
@@ -128,13 +127,27 @@ def _fail(code: int, title: str, message: str) -> NoReturn:
     sys.exit(code)
 
 
+@contextmanager
+def trusting(run: Path) -> Iterator[None]:
+    """Where the files of ``run`` are believed; one that was damaged or changed since is no bug."""
+    try:
+        yield
+    except (CryosplatError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if _is_about_memory(error):
+            raise
+        name, last = _written_down()
+        raise InputError(
+            f"{run}: its files do not fit together ({last}).\n"
+            f"  They were probably damaged, or changed after the run.\n"
+            f"  Remedy: restore them, or repeat the run. If nobody touched them, please report this, "
+            f"with {name}."
+        ) from error
+
+
 def _report_bug() -> NoReturn:
-    details = "".join(f"{key}: {value}\n" for key, value in provenance().items())
-    text = f"{details}\n{traceback.format_exc()}"
-    handle, name = tempfile.mkstemp(prefix="cryosplat-bug-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    last = text.strip().splitlines()[-1]
+    name, last = _written_down()
     _fail(
         BUG, "This is a bug in cryosplat: ",
         f"{last}\n  Nothing was left behind but {name}.\n"
@@ -142,5 +155,11 @@ def _report_bug() -> NoReturn:
     )  # fmt: skip
 
 
-def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(TERMINATED)
+def _written_down() -> tuple[str, str]:
+    """A file with the traceback and what it happened to, and the last line of it."""
+    details = "".join(f"{key}: {value}\n" for key, value in provenance().items())
+    text = f"{details}\n{traceback.format_exc()}"
+    handle, name = tempfile.mkstemp(prefix="cryosplat-bug-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as stream:
+        stream.write(text)
+    return name, text.strip().splitlines()[-1]

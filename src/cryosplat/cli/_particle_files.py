@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._options import existing, existing_or_none
+
 if TYPE_CHECKING:
     from ..particles import Particles, StackFaults
 
@@ -22,6 +24,7 @@ class ParticleFiles:
         Path,
         typer.Argument(
             metavar="PARTICLES",
+            parser=existing,
             help="RELION or cisTEM .star, cryoSPARC .cs or .csg, the folder of a job, or a stack "
             "with cryoDRGN pickles.",
         ),
@@ -29,21 +32,21 @@ class ParticleFiles:
     datadir: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", rich_help_panel=PANEL,
+            metavar="FOLDER", rich_help_panel=PANEL, parser=existing,
             help="Also search for image stacks here.",
         ),
     ] = None  # fmt: skip
     poses: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", rich_help_panel=PANEL,
+            metavar="FILE", rich_help_panel=PANEL, parser=existing,
             help="Poses: a cryoDRGN .pkl; for a .cs file, another .cs file.",
         ),
     ] = None  # fmt: skip
     ctf: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", rich_help_panel=PANEL,
+            metavar="FILE", rich_help_panel=PANEL, parser=existing_or_none,
             help="CTF parameters: a cryoDRGN .pkl; for a .cs file, another .cs file; 'none' for "
             "images without a CTF.",
         ),
@@ -62,7 +65,7 @@ class ParticleFiles:
     indices: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", rich_help_panel=PANEL,
+            metavar="FILE", rich_help_panel=PANEL, parser=existing,
             help="Use only these particles, counted from 0 (.pkl, .npy or .txt).",
         ),
     ] = None  # fmt: skip

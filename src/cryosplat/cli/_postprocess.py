@@ -32,6 +32,7 @@ from ..run_folder.curves import of_mask
 from ..run_folder.measured import Guinier
 from ._console import plain_console
 from ._maps import check_map_name
+from ._outcome import trusting
 from ._report import draw_report
 
 FLOOR = 0.2  # pixels: such Gaussians are points to the run's grid; voxelize band-limits them
@@ -68,7 +69,8 @@ def run_postprocess(run: Path, wanted: Wanted) -> None:
     summary = folder.read_summary()
     _check_wanted(folder, wanted)
     mask = folder.mask if wanted.mask is None else wanted.mask
-    judged = _judged(folder, summary, mask, wanted.b_factor)
+    with trusting(run):
+        judged = _judged(folder, summary, mask, wanted.b_factor)
     console = plain_console()
     out = folder.sharpened if wanted.out is None else wanted.out
     write_map(out, judged.sharpened.map.numpy(), judged.grid.pixel_size, "sharpened")

@@ -9,7 +9,7 @@ import typer
 from torch import Tensor
 
 from ..errors import OutputError
-from ..estimate import expected_cost
+from ..estimate import Cost, Forecast, expected_cost
 from ..io.checkpoint import CheckpointFile
 from ..particles import Particles, downsampled
 from ..poses import Poses
@@ -23,6 +23,8 @@ from ._particle_files import ParticleFiles
 from ._report import draw_report
 from ._tables import print_preflight, print_result
 from ._threads import use_threads
+
+ROUNDS = 3  # of a refinement, after which it has mostly ended by itself
 
 
 def run_reconstruct(
@@ -56,10 +58,11 @@ def run_reconstruct(
         else:
             particles = files.read()
         particles = particles if downsample is None else downsampled(particles, downsample)
-        cost = expected_cost(len(particles), particles.box_size, threads, settings.symmetry)
+        rounds = 0 if refinement is None else min(refinement.rounds, ROUNDS)
+        cost = expected_cost(len(particles), particles.box_size, threads, settings, rounds)
         print_preflight(particles, cost, threads)
         folder.check_space(cost.disk)
-        run = reconstruct_into(folder, particles, settings, None, refinement, others)
+        run = reconstruct_into(folder, particles, settings, cost, None, refinement, others)
     print_result(run)
     if any(note.severity == "alarm" for note in run.read_summary().notes or []):
         raise typer.Exit(ALARM)
@@ -93,13 +96,14 @@ def reconstruct_into(
     folder: RunFolder,
     particles: Particles,
     settings: ReconstructionSettings,
+    cost: Cost,
     truth: Tensor | None = None,
     refinement: RefinementSettings | None = None,
     others: Sequence[Poses] = (),
 ) -> RunFolder:
     """Run the recipe with progress on the terminal; returns the finished run, with its report."""
     start = read_start(settings)
-    with console_progress(folder.log) as progress:
+    with console_progress(folder.log, Forecast(cost)) as progress:
         if start is not None:
             progress.say(f"Starting from the Gaussians of {settings.start}.")
         refined = None

@@ -9,6 +9,7 @@ from ..commands import pasted
 from ..notes import Note
 from ..run_folder import RunFolder
 from ._console import plain_console
+from ._outcome import trusting
 
 
 def run_report(run: Path) -> None:
@@ -16,7 +17,8 @@ def run_report(run: Path) -> None:
     from ..report.run import write_report
 
     folder = RunFolder(run)
-    write_report(folder)
+    with trusting(run):
+        write_report(folder)
     plain_console().print(f"Report     {folder.report}")
 
 

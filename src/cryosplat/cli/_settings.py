@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SettingsError
-from ._options import Device
+from ._options import Device, existing
 
 if TYPE_CHECKING:
     from ..settings import ReconstructionSettings
@@ -50,6 +50,7 @@ class FitOptions:
         typer.Option(
             "--settings",
             metavar="FILE",
+            parser=existing,
             help="Read settings from a TOML file; options override it.",
         ),
     ] = None
@@ -92,12 +93,18 @@ class FitOptions:
     mask: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Mask for the FSC (.mrc). Default: generated automatically."
+            metavar="FILE",
+            parser=existing,
+            help="Mask for the FSC (.mrc). Default: generated automatically.",
         ),
     ] = None
     model: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Compare the map with an atomic model (.cif, .pdb)."),
+        typer.Option(
+            metavar="FILE",
+            parser=existing,
+            help="Compare the map with an atomic model (.cif, .pdb).",
+        ),
     ] = None
     quick: Annotated[
         bool,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from pathlib import Path
 
 import torch
@@ -47,8 +47,7 @@ def simulate_with_progress(
     generator: torch.Generator,
 ) -> Path:
     """`simulate_particles` with a bar on the terminal."""
-    with tempfile.TemporaryDirectory() as scratch, \
-            console_progress(Path(scratch) / "log.txt") as progress, \
+    with console_progress(Path(os.devnull)) as progress, \
             progress.stage("simulating particles", settings.n, "images") as stage:  # fmt: skip
         return simulate_particles(
             source, grid, settings, out, generator,

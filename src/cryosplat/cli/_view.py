@@ -6,8 +6,10 @@ from pathlib import Path
 
 from rich.text import Text
 
+from ..signals import half_done
 from ..viewer.serve import LOOPBACK, serve
 from ._console import plain_console
+from ._outcome import trusting
 
 
 def run_view(run: Path, host: str, port: int) -> None:
@@ -21,7 +23,9 @@ def run_view(run: Path, host: str, port: int) -> None:
                 "Everyone who reaches this machine can see the map there.", style="yellow"
             )
 
+    half_done()
     try:
-        serve(run, host, port, started)
+        with trusting(run):
+            serve(run, host, port, started)
     except KeyboardInterrupt:
         console.print("Stopped.")

@@ -20,6 +20,12 @@ from .atomic import replacing
 _TYPES = {
     "f4": "F32", "f8": "F64", "i1": "I8", "i4": "I32", "i8": "I64", "u1": "U8", "b1": "BOOL",
 }  # fmt: skip
+VALUES = ""
+"""No array's name: that of the plain values, where checksums are listed."""
+
+
+def _checksum(values: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(values).encode())
 
 
 def write_arrays(
@@ -35,7 +41,9 @@ def write_arrays(
     bit. Raises `OutputError` where the file cannot be written.
     """
     held = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    checks = {name: zlib.crc32(array.data) for name, array in held.items()}
+    checks = {name: zlib.crc32(array.data) for name, array in held.items()} | {
+        VALUES: _checksum(values)
+    }
     described = {"version": version, "values": dict(values), "crc32": checks}
     header: dict[str, Any] = {"__metadata__": {f"cryosplat.{kind}": json.dumps(described)}}
     end = 0
@@ -84,7 +92,9 @@ def read_arrays(
             f"  It was probably cut short or belongs to something else.\n"
             f"  Remedy: {remedy}"
         ) from error
-    if checks != {name: zlib.crc32(array.data) for name, array in arrays.items()}:
+    if checks.pop(VALUES, _checksum(values)) != _checksum(values) or checks != {
+        name: zlib.crc32(array.data) for name, array in arrays.items()
+    }:
         raise InputError(
             f"{path}: damaged: its numbers are not those that were written.\n  Remedy: {remedy}"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import OutputError
+from ..signals import held_back
 from .staging import hidden, temporary_file
 
 
@@ -55,7 +56,8 @@ def replacing_together(folder: Path, names: Sequence[str]) -> Iterator[Callable[
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield staged
-        _put_in_place(folder, names, staged)
+        with held_back():
+            _put_in_place(folder, names, staged)
         done = True
     except (OSError, OutputError) as error:
         cause = error.__cause__ if isinstance(error, OutputError) else error
@@ -108,7 +110,7 @@ def _put_in_place(folder: Path, names: Sequence[str], staged: Callable[[str], Pa
             if staged(name).exists():
                 os.replace(staged(name), target)
                 new.append(target)
-    except BaseException:
+    except OSError:
         for target in new:
             target.unlink(missing_ok=True)
         for target, kept in older.items():

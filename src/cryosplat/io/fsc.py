@@ -47,13 +47,14 @@ def read_fsc_csv(path: PathLike) -> tuple[list[float], dict[str, list[float]]]:
         The file is absent, or is no such table.
     """
     try:
-        rows = list(csv.reader(Path(path).read_text("utf-8").splitlines()))
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}).\n"
             f"  Remedy: give the folder of a finished run."
         ) from error
     try:
+        rows = list(csv.reader(content.decode("utf-8").splitlines()))
         if tuple(rows[0][:3]) != HEAD:
             raise ValueError(f"its first line is {','.join(rows[0])[:60]!r}")
         columns = list(zip(*rows[1:], strict=True))
@@ -62,7 +63,7 @@ def read_fsc_csv(path: PathLike) -> tuple[list[float], dict[str, list[float]]]:
             for name, column in zip(rows[0][3:], columns[3:], strict=True)
         }
         return [float(cell) for cell in columns[1]], curves
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, csv.Error) as error:
         raise InputError(
             f"{path}: not a table of FSC curves ({error}), expected the columns "
             f"{', '.join(HEAD)} and one for each curve.\n"

@@ -265,7 +265,7 @@ def _check_values(path: Path, values: NDArray[np.float32]) -> None:
         (~np.isfinite(values).all(axis=1), "a value that is NaN or infinite", "finite numbers"),
         (~(values[:, 3:6] > 0).all(axis=1), "a scale that is not positive",
          "standard deviations in Angstrom, not their logarithms"),
-        (~values[:, 6:10].any(axis=1), "a quaternion of length 0",
+        ((values[:, 6:10] == 0.0).all(axis=1), "a quaternion of length 0",
          "a rotation (w, x, y, z)"),
     )  # fmt: skip
     for bad, given, expected in rules:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import OutputError
+from ..signals import half_done
 
 OWNER = ".owner"
 """The file in an unfinished folder that says whose it is."""
@@ -90,6 +91,7 @@ def begin_folder(target: Path) -> Path:
     Raises `OutputError` where another process is making the same target; `OSError` where the folder
     cannot be made. Remove it, or rename it after `own_no_more`, when done.
     """
+    half_done()
     staging = hidden(target, ".partial")
     while True:
         try:
@@ -142,6 +144,7 @@ def _owner(staging: Path) -> Owner | None:
 
 def temporary_file(target: Path) -> Path:
     """Where ``target`` gathers: a name of this process alone, in the same folder."""
+    half_done()
     clear_abandoned(target.parent)
     name = f".cryosplat-{_machine()}-{os.getpid()}-{next(_numbers)}.partial"
     return target.with_name(name)

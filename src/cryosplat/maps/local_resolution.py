@@ -162,7 +162,8 @@ def _default_window(half1: Tensor, half2: Tensor, mask: Tensor, grid: Grid) -> f
     fsc = fourier_shell_correlation(half1 * mask, half2 * mask)
     diameter = WAVELENGTHS_OF_RESOLUTION * resolution(fsc, grid, 0.143).angstrom
     least = max(LEAST_WINDOW, 6.0 * grid.pixel_size)
-    return min(max(diameter, least), max(LARGEST_WINDOW, least), 0.5 * grid.side)
+    half_a_box = max(0.5 * grid.side, 4.0 * grid.pixel_size)
+    return min(max(diameter, least), max(LARGEST_WINDOW, least), half_a_box)
 
 
 def _bands(window: float, grid: Grid) -> list[_Band]:
@@ -173,7 +174,7 @@ def _bands(window: float, grid: Grid) -> list[_Band]:
         wide = max(window, LEAST_WAVELENGTHS / centre)
         bands.append(_Band(centre, 1.0 / wide, wide))
         centre += 0.5 / wide
-    if grid.nyquist - bands[-1].centre < 0.2 / window:
+    if bands and grid.nyquist - bands[-1].centre < 0.2 / window:
         del bands[-1]
     return [*bands, _Band(grid.nyquist, 1.0 / window, window)]
 

@@ -126,7 +126,7 @@ class Molecule:
 def find_molecule(volume: Tensor, grid: Grid) -> Molecule | None:
     """Locate the molecule in ``volume`` as `soft_mask` does; None if nothing exceeds the noise."""
     resolution = max(LOW_PASS, 4.0 * grid.pixel_size)
-    coarse_box = min(grid.box_size, 2 * math.ceil(2.0 * grid.side / resolution))
+    coarse_box = min(grid.box_size, max(4, 2 * math.ceil(2.0 * grid.side / resolution)))
     coarse_grid = Grid(coarse_box, grid.side / coarse_box)
     coarse = fourier.resample(volume.detach().double(), coarse_box, 3)
     radius = fourier.distances((coarse_box,) * 3).numpy()

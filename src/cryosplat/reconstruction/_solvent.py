@@ -155,9 +155,9 @@ def found_solvent(halves: Halves, symmetry: str, seed: int, progress: Progress) 
 
 def _coarse(statistics: Statistics) -> Statistics:
     side = statistics.grid.side
-    box = min(round(side / PIXEL), LARGEST_BOX, statistics.grid.box_size)
+    box = max(min(round(side / PIXEL), LARGEST_BOX) // 2 * 2, 8)
     if box < statistics.grid.box_size:
-        statistics = statistics.downsampled(max(box - box % 2, 8))
+        statistics = statistics.downsampled(box)
     return statistics.to("cpu")
 
 

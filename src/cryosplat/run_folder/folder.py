@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from ..errors import InputError, OutputError
 from ..io import fsc as fsc_files
 from ..io.atomic import replacing
 from ..io.staging import begin_folder, hidden, named_after, own_no_more
+from ..signals import held_back
 from .headline import headline_of
 from .schema import RunSummary, parse_summary
 
@@ -179,23 +181,27 @@ class RunFolder:
             named = (self.target.with_name(f"{self.target.name}-{i}") for i in itertools.count(2))
             free = next(path for path in named if not os.path.lexists(path))
             return RunFolder(self.path, free).commit()
-        replaced = hidden(self.target, f".replaced-{os.getpid()}")
+        with held_back():
+            self._take_the_name(self.target)
+        return RunFolder(self.target)
+
+    def _take_the_name(self, target: Path) -> None:
+        replaced = hidden(target, f".replaced-{os.getpid()}")
         try:
-            if self.target.exists():
-                shutil.copymode(self.target, self.path)
-                self.target.rename(replaced)
+            if target.exists():
+                shutil.copymode(target, self.path)
+                target.rename(replaced)
             own_no_more(self.path)
-            self.path.rename(self.target)
+            self.path.rename(target)
         except OSError as error:
-            if replaced.exists() and not self.target.exists():
-                replaced.rename(self.target)
-            raise _cannot_write(self.target, error) from error
-        _keep_foreign(replaced, self.target)
+            if replaced.exists() and not target.exists():
+                replaced.rename(target)
+            raise _cannot_write(target, error) from error
+        _keep_foreign(replaced, target)
         self.checkpoint.unlink(missing_ok=True)
         self.poses_checkpoint.unlink(missing_ok=True)
         self.refinement_checkpoint.unlink(missing_ok=True)
         shutil.rmtree(replaced, ignore_errors=True)
-        return RunFolder(self.target)
 
     def _may_be_replaced(self) -> bool:
         assert self.target is not None
@@ -240,7 +246,8 @@ class RunFolder:
         """Write ``run.json`` with its headline in words, whole or not at all."""
         if summary.states is None:
             summary = summary.model_copy(update={"headline": headline_of(summary)})
-        return write_text(self.summary, summary.model_dump_json(indent=1) + "\n")
+        values = summary.model_dump(mode="json")
+        return write_text(self.summary, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
     def read_summary(self) -> RunSummary:
         """The numbers of the run.
@@ -298,9 +305,12 @@ def _keep_foreign(replaced: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file of a run, whole or not at all; raises `OutputError` where it cannot be."""
+    """Write a text file of a run, whole or not at all; raises `OutputError` where it cannot be.
+
+    Names of files that are no UTF-8 have a "?" for each byte that is none.
+    """
     with replacing(path) as stream:
-        stream.write(text.encode("utf-8"))
+        stream.write(text.encode("utf-8", "replace"))
     return path
 
 

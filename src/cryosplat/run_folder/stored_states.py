@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, SettingsError
 from ..io.arrays import read_arrays
 from ..mixture import TENSORS, GaussianMixture
 from ..states import functions_at
@@ -17,22 +18,24 @@ from ..states.models import Motion
 from .folder import RunFolder
 
 FORMAT = 1
+REMEDY = "give the folder of a run of classify or motion."
+DAMAGED = LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
 class StoredStates:
-    """What ``states.safetensors`` of a run holds."""
+    """What ``states.safetensors`` of a run, at ``path``, holds."""
 
+    path: Path
     arrays: dict[str, NDArray]
     values: dict[str, Any]
 
     @staticmethod
     def open(folder: RunFolder) -> StoredStates:
         """Those of the run in ``folder``; raises `InputError` where it has none."""
-        arrays, values = read_arrays(
-            folder.mixtures, "states", FORMAT, "give the folder of a run of classify or motion."
+        return StoredStates(
+            folder.mixtures, *read_arrays(folder.mixtures, "states", FORMAT, REMEDY)
         )
-        return StoredStates(arrays, values)
 
     @property
     def classes(self) -> int:
@@ -49,17 +52,22 @@ class StoredStates:
 
         Raises `InputError` where the run has no such state.
         """
-        return self._of_class(at) if self.classes else self._at(at)
+        try:
+            return self._of_class(at) if self.classes else self._at(at)
+        except DAMAGED as error:
+            raise InputError(
+                f"{self.path}: not the states of a run ({error!r}).\n  Remedy: {REMEDY}"
+            ) from error
 
     def _of_class(self, at: Sequence[float]) -> GaussianMixture:
-        number, n = at[0], self.classes
-        if len(at) != 1 or number != int(number) or not 1 <= number <= n:
+        n = self.classes
+        if len(at) != 1 or at[0] not in range(1, n + 1):
             raise InputError(f"--at {at[0]:g}: expected the number of a class, 1 to {n}.")
-        return self._mixture("full", int(number) - 1)
+        return self._mixture("full", int(at[0]) - 1)
 
     def _at(self, at: Sequence[float]) -> GaussianMixture:
         c = self.coordinates
-        if len(at) != c or max(map(abs, at)) > 1.0:
+        if len(at) != c or not all(-1.0 <= each <= 1.0 for each in at):
             raise InputError(f"--at: expected {c} coordinate{'s' if c > 1 else ''} from -1 to 1.")
         names = ("anchors", "blend", "turns", "moves")
         held = {name: torch.from_numpy(self.arrays[name]) for name in names}

@@ -26,6 +26,7 @@ from ..io.star import write_star
 from ..mixture import GaussianMixture
 from ..optics import Optics, processed
 from ..poses import Poses, euler_from_rotations, random_poses
+from ..signals import held_back
 from .background import coloured_gain, draw_noise
 from .optics import (
     draw_optics,
@@ -86,10 +87,11 @@ def simulate_particles(
         projector = projector or VolumeProjector(volume, grid)
         progress = progress or (lambda done, n: None)
         _simulate(volume, projector, grid, settings, staging, generator, progress)
-        if out_dir.exists():
-            out_dir.rmdir()
-        own_no_more(staging)
-        staging.rename(out_dir)
+        with held_back():
+            if out_dir.exists():
+                out_dir.rmdir()
+            own_no_more(staging)
+            staging.rename(out_dir)
     except OSError as error:
         raise OutputError(
             f"{out_dir}: cannot be written ({error.strerror}). "

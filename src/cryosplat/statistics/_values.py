@@ -196,7 +196,7 @@ class Statistics:
                 Identity(values["symmetry"], values["noise"], numbers["weight"],
                          int(values["inputs"], 16)),
             )  # fmt: skip
-        except (KeyError, TypeError, ValueError, SettingsError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, SettingsError) as error:
             raise InputError(
                 f"{path}: not statistics as cryosplat writes them ({error}).\n  Remedy: {_REMEDY}"
             ) from error

@@ -61,7 +61,7 @@ def test_unreadable_input_exits_with_2(
     assert run(particle_set.write()) == 2
     assert "missing rlnAngleRot" in capsys.readouterr().out
     assert run(particle_set.folder / "none.star") == 2
-    assert "no such file" in capsys.readouterr().err
+    assert "No such file or directory" in capsys.readouterr().err
 
 
 def test_half_sets_of_some_rows_are_told_in_the_readers_words(

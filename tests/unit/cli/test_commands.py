@@ -125,7 +125,7 @@ def test_voxelize_keeps_the_mass_on_pixels_wider_than_the_gaussians(
 def test_voxelize_of_a_missing_file(cli: Cli, tmp_path: Path) -> None:
     done = cli("voxelize", tmp_path / "no.ply", "-o", tmp_path / "a.mrc", "--box", 12,
                "--pixel-size", 6)  # fmt: skip
-    assert done.code == 2 and "no.ply: cannot be read (No such file" in done.err
+    assert done.code == 2 and "no.ply: No such file or directory." in done.err
 
 
 def test_voxelize_writes_maps_only(cli: Cli, ply: Path, tmp_path: Path) -> None:

@@ -17,12 +17,11 @@ from cryosplat.errors import MrcError
 from cryosplat.io.mrc import read_map
 
 
-def _in_context(body: str, **environment: str) -> subprocess.Popen[str]:
-    """A process that heeds SIGHUP, as ours do not where the tests themselves run under nohup."""
-    heeding = (
-        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)" if os.name != "nt" else ""
-    )
-    context = "from cryosplat.cli._outcome import exit_codes\nwith exit_codes():"
+def _in_context(body: str, before: str = "", **environment: str) -> subprocess.Popen[str]:
+    """A process that heeds signals, as it may not where the tests run under nohup or behind &."""
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    heeding += "; signal.signal(signal.SIGHUP, signal.SIG_DFL)" if os.name != "nt" else ""
+    context = f"from cryosplat.cli._outcome import exit_codes\n{before}\nwith exit_codes():"
     code = f"{heeding}\n{context}\n    {body}"
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -50,15 +49,56 @@ def test_what_a_terminal_cannot_show_becomes_a_question_mark() -> None:
     assert (out, err) == ("3.2 Å ? · ", "")
 
 
+SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "SIGUSR1": 143}
+WAITING = """
+try:
+        print("ready", flush=True); time.sleep(60); print("not stopped")
+    except BaseException:
+        print("cleared", flush=True); raise
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
-def test_signals_end_a_run_alike(name: str) -> None:
-    process = _in_context("print('ready', flush=True); import time; time.sleep(60)")
-    assert process.stdout is not None
-    process.stdout.readline()
+@pytest.mark.parametrize("half_done", [False, True])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_signals_end_a_run_alike(name: str, half_done: bool) -> None:
+    """At once while nothing is half done, as when libraries are imported; later it is cleared."""
+    before = "import time; from cryosplat import signals; signals.listen()"
+    before += "; signals.half_done()" if half_done else ""
+    process = _in_context(WAITING.strip(), before)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
     time.sleep(0.1)
     process.send_signal(getattr(signal, name))
-    assert process.wait(60) == 143
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (SIGNALS[name], "cleared\n" if half_done else "")
+    assert err == ("Interrupted; no partial output was kept.\n" if name == "SIGINT" else "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize("name", SIGNALS)
+def test_signals_wait_for_a_name_to_be_taken(name: str) -> None:
+    before = (
+        "import os, signal; from cryosplat import signals; signals.listen(); signals.half_done()"
+    )
+    body = f"""
+    with signals.held_back():
+        signal.raise_signal(signal.{name})
+        print("done", flush=True)
+    print("not stopped")
+"""
+    out, _ = (process := _in_context(body.strip(), before)).communicate(timeout=60)
+    assert (process.returncode, out) == (SIGNALS[name], "done\n")
+
+
+def test_files_of_a_run_that_do_not_fit_together_are_no_bug(tmp_path: Path) -> None:
+    before = "from pathlib import Path; from cryosplat.cli._outcome import trusting"
+    body = "\n    with trusting(Path('a run')): {}['rounds']"
+    process = _in_context(body, before, TMPDIR=str(tmp_path))
+    _, err = process.communicate(timeout=60)
+    (report,) = tmp_path.iterdir()
+    assert process.returncode == 2 and "Traceback" in report.read_text()
+    assert err.startswith("InputError: a run: its files do not fit together (KeyError: 'rounds').")
+    assert str(report) in err
 
 
 @pytest.mark.parametrize(

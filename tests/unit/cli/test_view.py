@@ -22,5 +22,7 @@ def test_report_makes_the_page_anew(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_folder_without_a_run_is_told(cli: Cli, tmp_path: Path) -> None:
     for command in ("report", "view"):
-        outcome = cli(command, tmp_path / "absent")
+        outcome = cli(command, tmp_path)
         assert outcome.code == 2 and "give the folder of a finished run" in outcome.err
+        outcome = cli(command, tmp_path / "absent")
+        assert outcome.code == 2 and "absent: No such file or directory." in outcome.err

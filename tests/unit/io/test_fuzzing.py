@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 FUZZ = Path(__file__).resolve().parents[3] / "fuzz"
-READERS = ("star", "cs", "pkl", "mrc", "ply")
+PARTICLES = ("star", "cs", "pkl", "mrc", "ply")
+RUNS = ("run", "fsc", "settings", "checkpoint", "statistics", "states")
+READERS = PARTICLES + RUNS
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,8 @@ def _corpus(reader: str) -> list[bytes]:
 
 
 _WORDS = [b"\n", b"\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"nan", b"1e400", b"9" * 30, b"@",
-          b'"', b"_rlnOpticsGroup", b"loop_\n", b"data_\n", b"R.", b"(", b"t", b"\x94"]  # fmt: skip
+          b'"', b"_rlnOpticsGroup", b"loop_\n", b"data_\n", b"R.", b"(", b"t", b"\x94",
+          b"[", b"{}", b"null", b"\xc3"]  # fmt: skip
 
 
 @st.composite
@@ -65,7 +68,7 @@ def test_every_seed_is_read_or_refused(targets: ModuleType, reader: str) -> None
 
 @pytest.mark.parametrize("reader", READERS)
 def test_damaged_files_end_in_our_errors(targets: ModuleType, reader: str) -> None:
-    number = 150 if reader in ("star", "cs", "pkl") else 400
+    number = 150 if reader in ("star", "cs", "pkl", *RUNS) else 400
 
     @settings(max_examples=number, deadline=None, derandomize=True, database=None,
               suppress_health_check=list(HealthCheck))  # fmt: skip
