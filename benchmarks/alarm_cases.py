@@ -26,22 +26,24 @@ ERRORS = "--snr .05 --angle-err .7 --shift-err .4"
 
 @dataclass(frozen=True)
 class Molecule:
-    """A model in a box of ``box`` pixels of ``pixel`` Angstrom, twice as wide as itself."""
+    """A model in a loose box of ``box`` pixels of ``pixel`` Angstrom, and the tightest one, in pixels,
+    that holds it: a tenth wider than its largest diameter."""
 
     name: str
     model: str
     box: int
     pixel: float
+    tight: int
 
 
 TRIED = (
-    Molecule("haemoglobin", "4hhb_hemoglobin.pdb", 40, 3.2),
-    Molecule("spike", "6vxx.pdb", 44, 6.0),
+    Molecule("haemoglobin", "4hhb_hemoglobin.pdb", 40, 3.2, 26),
+    Molecule("spike", "6vxx.pdb", 44, 6.0, 34),
 )
 OTHERS = (
-    Molecule("IgG", "1igy_IgG1.pdb", 40, 6.0),
-    Molecule("GroEL", "1MNF_groel.pdb.gz", 40, 6.5),
-    Molecule("apoferritin", "apoferritin_ca_sym.pdb", 40, 5.2),
+    Molecule("IgG", "1igy_IgG1.pdb", 40, 6.0, 30),
+    Molecule("GroEL", "1MNF_groel.pdb.gz", 40, 6.5, 32),
+    Molecule("apoferritin", "apoferritin_ca_sym.pdb", 40, 5.2, 28),
 )
 
 
@@ -145,7 +147,7 @@ FAULTS = (
     Case("views within 20 degrees", "views-missing", seen_within(20.0)),
     Case("views within 45 degrees", "views-missing", seen_within(45.0)),
     Case("50 particles", "few-particles", spoilt(lambda p, _: p[torch.arange(50)])),
-    Case("tight box", "delocalisation", lambda m, folder: cut(m.box * 5 // 16 * 2)(m, folder)),
+    Case("tight box", "delocalisation", lambda m, folder: cut(m.tight)(m, folder)),
     Case("defocus off by 800 A", "defocus-wrong", hard("--defocus-err 800")),
     Case("permuted poses", "poses-say-nothing", spoilt(lambda p, _: sabotage.permuted_poses(p))),
     Case("neighbours", "neighbours", hard("--neighbours")),
@@ -158,17 +160,18 @@ FAULTS = (
 def honest(molecule: Molecule) -> tuple[Case, ...]:
     """Four sets without a fault: a loose and a tight box, and both with large pixels; noise that is
     coloured or white."""
-    large = replace(molecule, box=molecule.box * 3 // 10 * 2, pixel=molecule.pixel * 5.0 / 3.0)
-    tight = molecule.box * 5 // 16 * 2
+    ratio = 5.0 / 3.0
+    large = replace(molecule, pixel=molecule.pixel * ratio)
 
-    def coarse(box: int, options: str) -> Callable[[Molecule, Path], Particles]:
+    def coarse(box: float, options: str) -> Callable[[Molecule, Path], Particles]:
+        pixels = 2 * round(0.5 * box / ratio)
         return lambda _, folder: simulated(
-            large, folder / "set", f"{ERRORS} --num 1200 {options}", box
+            large, folder / "set", f"{ERRORS} --num 1200 {options}", pixels
         )
 
     return (
         Case("loose box, coloured noise", "", hard("--color --seed 11")),
-        Case("tight box, cut", "", cut(tight, 12)),
-        Case("loose box, large pixels", "", coarse(large.box, "--seed 13")),
-        Case("tight box, large pixels", "", coarse(large.box * 5 // 8, "--seed 14 --color")),
+        Case("tight box, cut", "", cut(molecule.tight, 12)),
+        Case("loose box, large pixels", "", coarse(molecule.box, "--seed 13")),
+        Case("tight box, large pixels", "", coarse(molecule.tight, "--seed 14 --color")),
     )

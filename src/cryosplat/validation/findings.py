@@ -40,7 +40,7 @@ DEFOCUS_ERROR = 300.0
 """Angstrom, from which errors of the defocus are told."""
 CUT_OFF, MUCH_CUT_OFF = 0.1, 0.3
 """Share of the finest resolved signal outside the box, for a note and for a warning."""
-NEIGHBOURS = 0.05
+NEIGHBOURS = 0.02
 """Surplus of low-frequency power outside the particle that is told."""
 SIGNAL = 5.0
 """Standard deviations by which a sample of particles must agree with the other half's map."""
