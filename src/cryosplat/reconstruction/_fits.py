@@ -31,6 +31,7 @@ from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics
 from ._checkpoint import resumable
 from ._plan import Parts, Plan, described, plans_for
+from ._width import with_first_widths
 
 STRIDE = 99_991  # between the seeds of all particles, half 1 and half 2
 PARTS = "all particles", "half 1", "half 2"
@@ -77,6 +78,8 @@ def fitted_to_statistics(
     """Fit each of the three to all of its particles; goes on from ``journal``, where it holds some."""
     with parts.clock("plan"):
         plans, penalty = plans_for(parts, settings), parts.penalty()
+        if settings.start == "statistics":
+            plans = with_first_widths(parts, plans, penalty, settings.symmetry, settings.seed)
     grid = parts.sets[0].grid
     words = [described(plan, grid) for plan in plans]
     if parts.earlier is None:

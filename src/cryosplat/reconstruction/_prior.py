@@ -41,6 +41,12 @@ class Prior:
         fsc = fourier.at_radii(self.fsc, radii)
         return information * (1.0 - fsc) / fsc
 
+    @property
+    def detail(self) -> float:
+        """The finest detail, in pixels, before the FSC falls below a half."""
+        below = (self.fsc[1:] < 0.5).nonzero()
+        return self.grid.box_size / max(int(below[0]) if len(below) else len(self.fsc) - 1, 1)
+
     def coefficients(self, full: bool) -> float:
         """How many real numbers the particles know of the map: those of each shell that lie in the
         mask, times the FSC; ``full``: of all particles, otherwise of half of them."""
