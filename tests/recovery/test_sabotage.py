@@ -56,7 +56,8 @@ def test_sound_particles_raise_no_alarm(make: Callable[[Path], Sound], tmp_path:
     """And the headline is not above where the measured FSC with the truth falls below 0.5."""
     sound = make(tmp_path / "particles")
     result = run(sound.particles, tmp_path / "run", ReconstructionSettings())
-    assert result.codes("alarm", "warning") == set()
+    tight = {"delocalisation"} if make is sabotage.sound_blobs else set()  # they fill their box
+    assert result.codes("alarm", "warning") == tight
     measured = _measured(tmp_path / "run", sound.truth)
     below = (measured[1:] < 0.5).nonzero()
     last = int(below[0]) if len(below) else len(measured) - 1

@@ -1,4 +1,8 @@
-"""The frame that poses share: turning and moving a map, with all poses, changes no image."""
+"""The frame that poses share: turning and moving a map, with all poses, changes no image.
+
+Sums over images are torch's own: BLAS rounds by where arrays lie in memory, and a refinement that was
+broken off would not go on bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +30,9 @@ class Frame:
         One step of Gauss and Newton with six unknowns that all images share.
         """
         to_images = _jacobian(found.poses)
-        matrix = torch.einsum("nia,nij,njb->ab", to_images, found.curvature, to_images)
-        right = torch.einsum("nia,ni->a", to_images, found.gradient)
+        curved = (found.curvature[..., None] * to_images[:, None]).sum(2)
+        matrix = (to_images[..., None] * curved[:, :, None]).sum((0, 1))
+        right = (to_images * found.gradient[..., None]).sum((0, 1))
         scale = matrix.diagonal().clamp_min(1e-30).rsqrt()
         scaled = matrix * scale[:, None] * scale + 1e-6 * torch.eye(6, dtype=torch.float64)
         step = torch.linalg.solve(scaled, right * scale) * scale
@@ -43,14 +48,12 @@ class Frame:
         away = angles.norm(dim=1)
         near = away <= 3.0 * away.median()
         angles, shifts = angles[near], shifts[near]
-        to_images = _jacobian(poses.select(near.nonzero().squeeze(1)))
-        turn = torch.linalg.lstsq(
-            to_images[:, :3, :3].reshape(-1, 3), angles.reshape(-1, 1)
-        ).solution
-        move = torch.linalg.lstsq(
-            to_images[:, 3:, 3:].reshape(-1, 3), shifts.reshape(-1, 1)
-        ).solution
-        return Frame(turn[:, 0], move[:, 0])
+        rotations = poses.rotations[near].double()
+        turn = (rotations * angles[..., None]).sum((0, 1)) / len(rotations)  # R'R = 1
+        views = rotations[:, :2]
+        matrix = (views[..., None] * views[:, :, None]).sum((0, 1))
+        move = torch.linalg.solve(matrix, (views * shifts[..., None]).sum((0, 1)))
+        return Frame(turn, move)
 
     def scaled(self, factor: float) -> Frame:
         """A part of it, or with a minus its inverse for small ones."""
