@@ -54,6 +54,11 @@ def test_tables_are_what_the_results_say(tmp_path: Path) -> None:
     assert page.read_text("utf-8") == PAGE.read_text("utf-8")
 
 
+def test_the_table_of_faults_is_what_its_results_say() -> None:
+    results = json.loads((ROOT / "benchmarks/results/hard.json").read_text("utf-8"))
+    assert hard.table(results) in PAGE.read_text("utf-8")
+
+
 def test_the_worst_shell_is_found_among_those_that_count() -> None:
     ours, theirs = [1.0, 0.9, 0.5, 0.1, 0.0], [1.0, 0.8, 0.6, 0.25, 0.19]
     margin, shell = hard.worst(ours, theirs)
