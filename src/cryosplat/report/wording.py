@@ -150,7 +150,7 @@ def _chosen(run: Evidence) -> dict[str, str]:
     if summary.get("gaussians"):
         chosen["gaussians"] = f"chosen from the data: {summary['gaussians'][0]:,}"
     if steps := [trial[-1][0] for trial in summary.get("trials") or [] if trial]:
-        chosen["steps"] = f"until converged: {max(steps):.0f}"
+        chosen["steps"] = f"default: {max(steps):.0f}"
     if contrast:
         chosen["contrast"] = f"detected: {contrast['used']}"
     if water:

@@ -201,7 +201,7 @@ def test_settings_say_what_was_chosen_instead(tmp_path: Path) -> None:
     rows = dict(settings_table(_changed(folder, settings=given)))
     assert rows == {
         "gaussians": "chosen from the data: 100", "mask": "generated", "model": "not given",
-        "contrast": "detected: bright", "steps": "until converged: 40",
+        "contrast": "detected: bright", "steps": "default: 40",
     }  # fmt: skip
 
 
