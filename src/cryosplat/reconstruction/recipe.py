@@ -13,6 +13,7 @@ from ..maps.fsc import masked_fscs
 from ..maps.mask import named_masks, soft_mask
 from ..maps.mask_checks import read_mask
 from ..maps.model_fit import read_model
+from ..maps.views import unseen_share
 from ..notes import by_severity
 from ..particles import Particles
 from ..progress import Progress, SilentProgress, tell
@@ -21,6 +22,7 @@ from ..splatting import voxelize
 from ..statistics import QuadraticForm
 from ..validation.baseline import voxel_maps
 from ..validation.comparison import compare
+from ..validation.findings import HARDLY_SEEN
 from ..validation.independence import Fingerprints
 from ..validation.noise_substitution import already_normalised
 from ._checkpoint import journal_in
@@ -42,7 +44,7 @@ from ._image_fits import fitted_to_images, image_data
 from ._maps import Maps
 from ._plan import Parts, fitted_side
 from ._prior import prior_of
-from ._quality import quality_of
+from ._quality import as_the_map_is_seen, quality_of
 from ._recorder import Recorder
 from ._residual import completed
 from ._screening import Screen
@@ -163,7 +165,8 @@ def reconstruct(
         generator = torch.Generator().manual_seed(settings.seed)
         masks = named_masks(maps.full, grid, user_mask)
         mask = masks["auto" if user_mask is None else "user"]
-        form = QuadraticForm(parts.sets[0], side)
+        unseen = unseen_share(as_the_map_is_seen(particles.poses, settings.symmetry).rotations)
+        form = QuadraticForm(parts.sets[0], side) if unseen > HARDLY_SEEN else None
         comparison = compare(maps, voxels, mask, grid, generator, form)
         masked = masked_fscs(maps.half1, maps.half2, masks, generator)
     subject = Subject(

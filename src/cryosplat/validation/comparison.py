@@ -98,7 +98,8 @@ def compare(
 ) -> Comparison:
     """Compare mixtures and baseline, each as maps [full, half 1, half 2], under a soft mask.
 
-    ``form`` of all particles says which directions they show; without it all count as shown.
+    ``form`` of all particles, given where views leave directions out, says how well each is shown;
+    without it all count as shown.
 
     The headline is the more cautious of two: the corrected half-map FSC at 0.143, which a prior
     shared by the halves can inflate, and 0.5 of the FSC with the truth that the cross-FSC with the
