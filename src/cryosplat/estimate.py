@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .gridding import sums_bytes
-from .settings import ReconstructionSettings
+from .progress import (
+    ACCUMULATE,
+    FIT_ALL,
+    FIT_HALF,
+    FIT_IMAGES,
+    ROUND,
+    SOLVENT,
+    SUBSTITUTE,
+    SYMMETRY,
+    WEIGH,
+)
+from .settings import MEMBERS, STEPS, STEPS_OF_HALF, ReconstructionSettings
 from .statistics import gridding_passes
 
 PROGRAM_BYTES = 0.9e9  # interpreter, libraries, compiled kernels
@@ -19,8 +30,7 @@ MAPS_WRITTEN = 10
 ONCE = 8.0  # contrast, pictures of the report: threads hardly help
 PER_VOXEL = 1.0e-5  # baseline, residual, FSC, local resolution
 PER_IMAGE, PER_PIXEL, PER_TURN = 0.15e-3, 0.055e-6, 0.03e-6  # read, gridded, gridded once more
-SOLVENT, SYMMETRY = 3.5, 1.5
-STEPS, MEMBERS = 40, 4
+PER_SOLVENT, PER_SYMMETRY = 3.5, 1.5
 PER_STEP, PER_STEP_VOXEL, PER_STEP_GAUSSIAN = 3.5e-3, 50e-9, 2.3e-6  # the first one of Python
 SIDE, GAUSSIANS = 0.9, 0.015  # of the box that is fitted; of its voxels, in one member
 PER_BATCH, PER_SPLAT, PER_SPLAT_PIXEL, PER_SPLAT_GAUSSIAN = 6.5e-3, 0.05e-3, 0.056e-6, 0.35e-6
@@ -29,10 +39,10 @@ PER_ROUND_IMAGE, PER_ROUND_PIXEL = 2e-3, 1e-6
 REST = ""
 """Of the stages: what is done between them."""
 KINDS = (
-    ("accumulating", "weighing", "noise substitution"),
-    ("fitting all", "fitting half"),
-    ("fitting to images",),
-    ("round",),
+    (ACCUMULATE, WEIGH, SUBSTITUTE),
+    (FIT_ALL, FIT_HALF),
+    (FIT_IMAGES,),
+    (ROUND,),
 )
 """Beginnings of the titles of stages that are faster or slower together."""
 
@@ -88,31 +98,31 @@ def _stages(
     turns = gridding_passes(settings.symmetry) - 1
     read = n * (PER_IMAGE / threads + pixels * PER_PIXEL)
     gridded = read + n * pixels * PER_TURN * turns
-    stages = {REST: (ONCE + voxels * PER_VOXEL, 1), "accumulating": (gridded, 1)}
+    stages = {REST: (ONCE + voxels * PER_VOXEL, 1), ACCUMULATE: (gridded, 1)}
     if settings.particle_weights == "auto":
-        stages["weighing"] = (read, 1)
+        stages[WEIGH] = (read, 1)
     if settings.solvent == "auto":
-        stages["looking for solvent"] = (SOLVENT, 1)
+        stages[SOLVENT] = (PER_SOLVENT, 1)
     if not settings.quick:
-        stages["noise substitution"] = (gridded, 1)
+        stages[SUBSTITUTE] = (gridded, 1)
     if settings.symmetry != "C1":
-        stages["asking particles"] = (SYMMETRY, 1)
+        stages[SYMMETRY] = (PER_SYMMETRY, 1)
     usual = GAUSSIANS * box_size**3
     if settings.solver == "images":
         how = settings.images.resolved(n, box_size)
         each = PER_BATCH / how.batch_size + PER_SPLAT + pixels * PER_SPLAT_PIXEL
         each += (settings.gaussians or usual) / threads * PER_SPLAT_GAUSSIAN
-        stages["fitting to images"] = (n * (how.epochs or 1) * each, fits)
+        stages[FIT_IMAGES] = (n * (how.epochs or 1) * each, fits)
     else:
         gaussians = settings.gaussians or MEMBERS * usual
         members = max(1, min(MEMBERS, int(gaussians / usual)))
         step = members * (PER_STEP + SIDE**3 * voxels * PER_STEP_VOXEL)
         step += gaussians / threads * PER_STEP_GAUSSIAN
-        fit = (settings.steps or STEPS) * step
-        stages |= {"fitting all": (fit, 1), "fitting half": (fit, 2 * fits)}
+        stages[FIT_ALL] = ((settings.steps or STEPS) * step, 1)
+        stages[FIT_HALF] = ((settings.steps or STEPS_OF_HALF) * step, 2 * fits)
     if rounds:
         each = PER_ROUND_IMAGE / threads + pixels * PER_ROUND_PIXEL
-        stages["round"] = (n * each, 3 * rounds)
+        stages[ROUND] = (n * each, 3 * rounds)
     return stages
 
 

@@ -8,6 +8,12 @@ from typing import Protocol
 
 from .notes import Note
 
+ACCUMULATE, WEIGH = "accumulating statistics", "weighting particles"
+SOLVENT, SYMMETRY = "fitting the solvent", "testing symmetry"
+FIT_ALL, FIT_HALF, FIT_IMAGES = "fitting all particles", "fitting half", "fitting to images"
+SUBSTITUTE, ROUND = "noise substitution", "round"
+"""Titles of the stages whose time is told beforehand (`estimate`), or what these titles begin with."""
+
 
 class Stage(Protocol):
     """A part of the work under way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from cryosplat.cli._maps import run_voxelize
 from cryosplat.errors import InputError
+from cryosplat.estimate import REST, expected_cost
 from cryosplat.fitting import Schedule, fit, march
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
@@ -36,10 +38,17 @@ D2 = ReconstructionSettings(seed=3, gaussians=240, steps=30, quick=True, symmetr
 
 
 class _Listening(SilentProgress):
-    """Keeps the warnings."""
+    """Keeps the warnings, and the titles of stages."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.titles: list[str] = []
+
+    def stage(
+        self, title: str, total: int | None, unit: str
+    ) -> AbstractContextManager[SilentProgress]:
+        self.titles.append(title)
+        return super().stage(title, total, unit)
 
     def warn(self, note: Note) -> None:
         self.heard.append(note.text)
@@ -111,10 +120,14 @@ def test_the_right_symmetry_is_preferred(run: Run) -> None:
 
 def test_a_wrong_symmetry_raises_the_alarm(particles: Particles, tmp_path: Path) -> None:
     progress = _Listening()
-    wrong = run_into(tmp_path / "c3", particles, replace(D2, symmetry="C3", steps=5), progress)
+    settings = replace(D2, symmetry="C3", steps=5)
+    wrong = run_into(tmp_path / "c3", particles, settings, progress)
     assert "wrong-symmetry" in wrong.codes()
     assert any("The data do not have symmetry C3" in text for text in progress.heard)
     assert wrong.summary.symmetry_control.strongest_rival == "C1"  # pyright: ignore
+    for expected, (_, times) in expected_cost(100, 28, 1, settings).stages.items():
+        if expected != REST:  # the stages whose time is told beforehand are those that ran
+            assert sum(title.startswith(expected) for title in progress.titles) == times, expected
 
 
 def test_a_run_goes_on_from_one_of_its_symmetry_only(

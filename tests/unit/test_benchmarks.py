@@ -54,6 +54,11 @@ def test_tables_are_what_the_results_say(tmp_path: Path) -> None:
     assert page.read_text("utf-8") == PAGE.read_text("utf-8")
 
 
+def test_results_name_no_folder_of_the_machine() -> None:
+    for path in sorted((ROOT / "benchmarks" / "results").rglob("*.json")):
+        assert not re.search(r"[\" =](/\w+){2,}", path.read_text("utf-8")), path.name
+
+
 def test_the_table_of_faults_is_what_its_results_say() -> None:
     results = json.loads((ROOT / "benchmarks/results/hard.json").read_text("utf-8"))
     assert hard.table(results) in PAGE.read_text("utf-8")

@@ -8,6 +8,7 @@ import pytest
 
 from cryosplat import ReconstructionSettings
 from cryosplat.estimate import REST, Cost, Forecast, expected_cost
+from cryosplat.progress import ACCUMULATE, FIT_ALL, FIT_HALF, SUBSTITUTE
 from cryosplat.settings import ImageSchedule
 
 IMAGES = ReconstructionSettings(solver="images", gaussians=448)
@@ -56,9 +57,7 @@ def test_ten_float_maps_fit_into_the_expected_disk() -> None:
 
 def test_a_symmetry_costs_what_its_rotations_do() -> None:
     plain, c2, d7 = (
-        expected_cost(50_000, 128, 2, ReconstructionSettings(symmetry=name)).stages["accumulating"][
-            0
-        ]
+        expected_cost(50_000, 128, 2, ReconstructionSettings(symmetry=name)).stages[ACCUMULATE][0]
         for name in ("C1", "C2", "D7")
     )
     assert c2 == plain  # a half turn maps the grid onto itself
@@ -75,8 +74,8 @@ class Clock:
 
 
 def _forecast() -> tuple[Forecast, Clock]:
-    stages = {REST: (10.0, 1), "accumulating": (20.0, 1), "noise substitution": (20.0, 1),
-              "fitting all": (50.0, 1), "fitting half": (50.0, 4)}  # fmt: skip
+    stages = {REST: (10.0, 1), ACCUMULATE: (20.0, 1), SUBSTITUTE: (20.0, 1),
+              FIT_ALL: (50.0, 1), FIT_HALF: (50.0, 4)}  # fmt: skip
     clock = Clock()
     return Forecast(Cost(0.0, 0.0, stages), clock), clock
 
@@ -105,7 +104,7 @@ def test_a_stage_that_is_slow_tells_of_its_kind() -> None:
 
 def test_the_last_seconds_are_not_worth_a_word() -> None:
     forecast, clock = _forecast()
-    for title in ("accumulating", "fitting all", *4 * ["fitting half"], "noise substitution"):
+    for title in (ACCUMULATE, FIT_ALL, *4 * [FIT_HALF], SUBSTITUTE):
         clock.now += 1.0
         forecast.corrected(title, 1.0)
     assert forecast.corrected("noise substitution", 500.0) is None

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from ..errors import SettingsError
+from ..fitting import Journal
 from ..grid import Grid
+from ..particles import Particles
+from ..progress import Progress
 from ..run_folder import RunFolder
 from ..run_folder.states import write_classes
 from ..states import (
     MOST_CLASSES,
     StateSettings,
     classify,
-    state_journal,
     voxel_states,
     whole_images,
 )
-from ._console import console_progress, plain_console
-from ._reconstruct import check_checkpoint
-from ._report import draw_report
+from ._console import plain_console
 from ._state_options import StateFiles
+from ._state_run import run_states
 from ._state_tables import print_verdict
-from ._threads import use_threads
 
 
 def run_classify(
@@ -38,25 +38,26 @@ def run_classify(
     resume: bool,
 ) -> RunFolder:
     """Classify ``files`` into the run folder ``out``; ``number``: of classes, or "auto"."""
-    classes, begin = _classes(number), time.perf_counter()
-    use_threads(threads)
-    with RunFolder.create(out, overwrite) as folder:
-        check_checkpoint(folder.checkpoint, resume, overwrite)
-        particles = files.read()
-        with console_progress(folder.log) as progress:
-            journal = state_journal(
-                folder.checkpoint, particles, settings, {"classes": number}, progress
-            )
-            found = classify(particles, settings, progress, classes=classes, journal=journal)
-            sign, halves = found.prepared.polarity.sign, found.prepared.particles
-            whole, noise = whole_images(halves, progress)
-            weights = np.column_stack([found.own_weights(), 1.0 - found.states.absent])
-            *maps, every = voxel_states(whole, weights, sign, noise, progress)
-            grid = Grid(whole.box_size, whole.pixel_size)
-            seconds = time.perf_counter() - begin
-            run = write_classes(folder, found, grid, maps, every, seconds)
-            with progress.stage("writing the report", None, "files"):
-                draw_report(run, progress.warn)
+    classes = _classes(number)
+
+    def work(
+        folder: RunFolder,
+        particles: Particles,
+        journal: Journal,
+        progress: Progress,
+        seconds: Callable[[], float],
+    ) -> RunFolder:
+        found = classify(particles, settings, progress, classes=classes, journal=journal)
+        sign, halves = found.prepared.polarity.sign, found.prepared.particles
+        whole, noise = whole_images(halves, progress)
+        weights = np.column_stack([found.own_weights(), 1.0 - found.states.absent])
+        *maps, every = voxel_states(whole, weights, sign, noise, progress)
+        grid = Grid(whole.box_size, whole.pixel_size)
+        return write_classes(folder, found, grid, maps, every, seconds())
+
+    run = run_states(
+        files, out, settings, {"classes": number}, work, threads, overwrite, resume
+    )  # fmt: skip
     _print(run)
     return run
 

@@ -8,20 +8,16 @@ from typing import Annotated
 import typer
 
 from ._abinit import AbinitOptions
-from ._options import Device, Overwrite, Seed, Threads
+from ._options import Device, Downsample, Invert, Out, Overwrite, Resume, Seed, Threads
 from ._particle_files import ParticleFiles
 from ._settings import FitOptions
 
 
 def reconstruct(
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")
-    ],
+    out: Out,
     files: ParticleFiles,
     fit: FitOptions,
-    downsample: Annotated[
-        int | None, typer.Option(metavar="BOX", help="Fourier-crop the images to this box size.")
-    ] = None,
+    downsample: Downsample = None,
     abinit: Annotated[
         bool,
         typer.Option("--abinit", help="Determine the poses first, as cryosplat abinit does."),
@@ -29,9 +25,7 @@ def reconstruct(
     refine: Annotated[
         bool, typer.Option("--refine", help="Refine the poses first, as cryosplat refine does.")
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run that was interrupted.")
-    ] = False,
+    resume: Resume = False,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -44,9 +38,7 @@ def reconstruct(
 
 
 def refine(
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")
-    ],
+    out: Out,
     files: ParticleFiles,
     fit: FitOptions,
     rounds: Annotated[int, typer.Option(metavar="N", help="Maximum number of rounds.")] = 6,
@@ -64,12 +56,8 @@ def refine(
             "poses that were just found in the same images, as by abinit.",
         ),
     ] = "given",
-    downsample: Annotated[
-        int | None, typer.Option(metavar="BOX", help="Fourier-crop the images to this box size.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run that was interrupted.")
-    ] = False,
+    downsample: Downsample = None,
+    resume: Resume = False,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -83,21 +71,11 @@ def refine(
 
 
 def abinit(
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")
-    ],
+    out: Out,
     files: ParticleFiles,
     options: AbinitOptions,
-    invert: Annotated[
-        bool | None,
-        typer.Option(
-            "--invert/--no-invert",
-            help="Protein is dark (or bright) in the images. Default: detected from the data.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run that was interrupted.")
-    ] = False,
+    invert: Invert = None,
+    resume: Resume = False,
     seed: Seed = 0,
     threads: Threads = None,
     overwrite: Overwrite = False,
@@ -112,9 +90,7 @@ def abinit(
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")
-    ] = Path("cryosplat-demo"),
+    out: Out = Path("cryosplat-demo"),
     seed: Seed = 0,
     device: Device = None,
     threads: Threads = None,

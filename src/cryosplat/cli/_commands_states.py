@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ._options import Overwrite, Threads
+from ._options import Out, Overwrite, Resume, Threads
 from ._state_options import StateFiles, StateOptions
-
-Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")]
 
 
 def classify(

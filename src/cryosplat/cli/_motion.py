@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from ..fitting import Journal
 from ..grid import Grid
+from ..particles import Particles
+from ..progress import Progress
 from ..run_folder import RunFolder
 from ..run_folder.states import write_motion
 from ..states import (
@@ -15,16 +18,13 @@ from ..states import (
     binned,
     canonical_map,
     move,
-    state_journal,
     voxel_states,
     whole_images,
 )
-from ._console import console_progress, plain_console
-from ._reconstruct import check_checkpoint
-from ._report import draw_report
+from ._console import plain_console
 from ._state_options import StateFiles
+from ._state_run import run_states
 from ._state_tables import print_verdict
-from ._threads import use_threads
 
 PARTS = 5  # of the particles along the first coordinate, each with a voxel map
 
@@ -39,31 +39,31 @@ def run_motion(
     resume: bool,
 ) -> RunFolder:
     """Find the motion of ``files`` and write it to the run folder ``out``."""
-    begin = time.perf_counter()
-    use_threads(threads)
-    with RunFolder.create(out, overwrite) as folder:
-        check_checkpoint(folder.checkpoint, resume, overwrite)
-        particles = files.read()
-        with console_progress(folder.log) as progress:
-            journal = state_journal(
-                folder.checkpoint, particles, settings, {"coordinates": coordinates}, progress
-            )
-            found = move(particles, settings, progress, coordinates=coordinates, journal=journal)
-            halves = found.prepared.particles
-            parts = binned(found.own_coordinate(), halves.half_sets.numpy(), PARTS)
-            weights = np.column_stack([parts, 1.0 - found.states.absent])
-            whole, noise = whole_images(halves, progress)
-            sign = found.prepared.polarity.sign
-            *maps, every = voxel_states(whole, weights, sign, noise, progress)
-            canonical = None
-            if found.verdict.found:
-                here = maps[PARTS // 2]
-                canonical = canonical_map(found, whole, noise, every, here, progress)
-            grid = Grid(whole.box_size, whole.pixel_size)
-            seconds = time.perf_counter() - begin
-            run = write_motion(folder, found, grid, maps, every, canonical, seconds)
-            with progress.stage("writing the report", None, "files"):
-                draw_report(run, progress.warn)
+
+    def work(
+        folder: RunFolder,
+        particles: Particles,
+        journal: Journal,
+        progress: Progress,
+        seconds: Callable[[], float],
+    ) -> RunFolder:
+        found = move(particles, settings, progress, coordinates=coordinates, journal=journal)
+        halves = found.prepared.particles
+        parts = binned(found.own_coordinate(), halves.half_sets.numpy(), PARTS)
+        weights = np.column_stack([parts, 1.0 - found.states.absent])
+        whole, noise = whole_images(halves, progress)
+        *maps, every = voxel_states(
+            whole, weights, found.prepared.polarity.sign, noise, progress
+        )  # fmt: skip
+        canonical = None
+        if found.verdict.found:
+            here = maps[PARTS // 2]
+            canonical = canonical_map(found, whole, noise, every, here, progress)
+        grid = Grid(whole.box_size, whole.pixel_size)
+        return write_motion(folder, found, grid, maps, every, canonical, seconds())
+
+    asked: dict[str, object] = {"coordinates": coordinates}
+    run = run_states(files, out, settings, asked, work, threads, overwrite, resume)
     _print(run)
     return run
 

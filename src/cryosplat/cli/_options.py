@@ -29,6 +29,18 @@ Device = Annotated[
     DeviceName | None,
     typer.Option(help="Compute on the CPU or a CUDA GPU. Default: the GPU if there is one."),
 ]
+Invert = Annotated[
+    bool | None,
+    typer.Option(
+        "--invert/--no-invert",
+        help="Protein is dark (or bright) in the images. Default: detected from the data.",
+    ),
+]
+Downsample = Annotated[
+    int | None, typer.Option(metavar="BOX", help="Fourier-crop the images to this box size.")
+]
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Folder for the results.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
 ]

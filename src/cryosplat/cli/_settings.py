@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SettingsError
-from ._options import Device, existing
+from ._options import Device, Invert, existing
 
 if TYPE_CHECKING:
     from ..settings import ReconstructionSettings
@@ -72,13 +72,7 @@ class FitOptions:
             help="Initial Gaussians: 'statistics' (default), 'random', or an earlier run's folder.",
         ),
     ] = None
-    invert: Annotated[
-        bool | None,
-        typer.Option(
-            "--invert/--no-invert",
-            help="Protein is dark (or bright) in the images. Default: detected from the data.",
-        ),
-    ] = None
+    invert: Invert = None
     solvent: Annotated[
         bool | None,
         typer.Option(

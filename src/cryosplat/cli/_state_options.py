@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._options import Invert
 from ._particle_files import PANEL, ParticleFiles
 
 if TYPE_CHECKING:
@@ -47,13 +48,7 @@ class StateOptions:
             metavar="N", help="Gaussians shared by the states. Default: from the density."
         ),
     ] = None
-    invert: Annotated[
-        bool | None,
-        typer.Option(
-            "--invert/--no-invert",
-            help="Protein is dark (or bright) in the images. Default: detected from the data.",
-        ),
-    ] = None
+    invert: Invert = None
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0
 
     def resolved(self) -> StateSettings:

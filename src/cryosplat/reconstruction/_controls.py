@@ -15,7 +15,7 @@ from ..maps.mask_checks import shape_notes, tightness_notes
 from ..maps.views import unseen_share
 from ..mixture import GaussianMixture
 from ..notes import Note
-from ..progress import Progress
+from ..progress import SUBSTITUTE, Progress
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, accumulate
 from ..validation.agreement import SAMPLE, Agreement, particle_agreement
@@ -151,7 +151,7 @@ def _substitute_noise(
     def read(indices: Tensor | None = None) -> Iterator[Batch]:
         return substituted(particles.batches(indices), subject.noise, frequency, seed)
 
-    with progress.stage("noise substitution", len(particles), "images") as stage:
+    with progress.stage(SUBSTITUTE, len(particles), "images") as stage:
         half_sets = without(subject.left_out, particles.half_sets.long(), 0) - 1
         symmetry = subject.settings.symmetry
         halves = accumulate(

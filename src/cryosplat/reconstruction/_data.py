@@ -15,7 +15,7 @@ from ..grid import Grid
 from ..noise import NoiseModel, estimate_noise_of_groups
 from ..notes import Note
 from ..particles import Particles, split_half_sets
-from ..progress import Progress
+from ..progress import ACCUMULATE, Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics, accumulate
 from ..validation.polarity import fitted_polarity, polarity_score
@@ -108,7 +108,7 @@ def accumulated(
     weights: Tensor | None = None,
 ) -> Halves:
     """Statistics of both ``half_sets`` (n,), 1 or 2, in one pass."""
-    with progress.stage("accumulating statistics", len(half_sets), "images") as stage:
+    with progress.stage(ACCUMULATE, len(half_sets), "images") as stage:
         sets = half_sets.long() - 1
         first, second = accumulate(
             batches, sets, 2, grid, noise, stage.advance, symmetry, weights, device

@@ -26,7 +26,7 @@ from ..fitting import (
 )
 from ..mixture import GaussianMixture, mean_of
 from ..noise import NoiseModel
-from ..progress import Progress
+from ..progress import FIT_ALL, FIT_HALF, Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics
 from ._checkpoint import resumable
@@ -151,7 +151,7 @@ class _Part:
             return march(statistics, self.side, k, scale, schedule, generator, symmetry, journal)
 
         fits = []
-        title = f"fitting {PARTS[self.number]}"
+        title = FIT_ALL if self.number == 0 else f"{FIT_HALF} {self.number}"
         with self.progress.stage(title, members * schedule.last, "steps") as stage:
             for member in range(1, members + 1):
                 term = StatisticsTerm(form, other if member == 1 else None)

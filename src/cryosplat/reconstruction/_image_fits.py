@@ -22,7 +22,7 @@ from ..grid import Grid
 from ..mixture import GaussianMixture
 from ..noise import NoiseModel
 from ..particles import Particles
-from ..progress import Progress
+from ..progress import FIT_IMAGES, Progress
 from ..settings import ReconstructionSettings
 from ..solvent import VACUUM, Solvent
 from ..statistics import QuadraticForm
@@ -94,7 +94,7 @@ def _fitted(
 ) -> ImageFit:
     n = len(data.used())
     epochs = settings.images.resolved(n, data.grid.box_size).epochs or 0
-    title = f"fitting to images, {epochs} epochs"
+    title = f"{FIT_IMAGES}, {epochs} epochs"
     with progress.stage(title, epochs * n, "images") as stage, resumable(journal, progress):
         return fit_images(
             data, lambda: starts_for_images(data, parts, settings), settings.images, settings.seed,

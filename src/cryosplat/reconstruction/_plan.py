@@ -10,16 +10,14 @@ from torch import Tensor
 from ..fitting import density, effective_voxels
 from ..grid import Grid
 from ..mixture import GaussianMixture
-from ..settings import ReconstructionSettings
+from ..settings import MEMBERS, STEPS, STEPS_OF_HALF, ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics
 from ._clock import Clock
 from ._prior import Prior
 
-MEMBERS = 4  # independent fits at most, whose mean is the map; see docs/decisions
 VOXELS_PER_GAUSSIAN = 4
 FIRST_WIDTH = 0.9  # pixels, where there is a Gaussian for every four voxels
 FEWEST, MOST = 50, 200_000
-STEPS, STEPS_OF_HALF = 60, 40  # half of the particles hold less that later steps could find
 
 
 def fitted_side(mask: Tensor, grid: Grid) -> int:

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..fitting import Schedule, density, descend, effective_voxels, fit, start_in_density
 from ..mixture import GaussianMixture
 from ..notes import Note
-from ..progress import Progress
+from ..progress import SOLVENT, Progress
 from ..solvent import VACUUM, Solvent, filtered
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, Statistics
@@ -127,7 +127,7 @@ def found_solvent(halves: Halves, symmetry: str, seed: int, progress: Progress) 
     """The solvent that the particles of both halves prefer to vacuum, or vacuum."""
     coarse = [_coarse(half) for half in halves]
     found, gains = [], []
-    with progress.stage("fitting the solvent", 4, "fits") as stage:
+    with progress.stage(SOLVENT, 4, "fits") as stage:
         for number, (own, other) in enumerate((coarse, coarse[::-1])):
             generator, unseen = torch.Generator().manual_seed(seed + number), _form(other)
             volume = _fitted_in_vacuum(own, symmetry, generator)

@@ -7,7 +7,7 @@ import torch
 from ..grid import Grid
 from ..noise import estimate_noise
 from ..particles import Particles, downsampled
-from ..progress import Progress
+from ..progress import SYMMETRY, Progress
 from ..validation.symmetry_check import SymmetryCheck, check_symmetry
 
 SAMPLE = 4000  # particles
@@ -26,7 +26,7 @@ def look_at_symmetry(
     if sample.box_size > BOX:
         sample = downsampled(sample, BOX)
     grid = Grid(sample.box_size, sample.pixel_size)
-    with progress.stage(f"testing symmetry {symmetry}", None, "images"):
+    with progress.stage(f"{SYMMETRY} {symmetry}", None, "images"):
         batches = list(sample.batches())
         noise = estimate_noise(batches, sample.cut_to_circle())
         found = check_symmetry(batches, sample.half_sets, symmetry, grid, noise)

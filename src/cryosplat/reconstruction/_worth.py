@@ -19,7 +19,7 @@ from ..maps.mask import soft_mask
 from ..noise import NoiseModel
 from ..notes import Note
 from ..particles import Particles
-from ..progress import Progress
+from ..progress import WEIGH, Progress
 from ..weighting import gather, judge
 from ._data import Halves
 from ._screening import without
@@ -181,7 +181,7 @@ def judged(
     if min(map(len, members)) < FEWEST:
         return None
     maps = [sign * v * soft_mask(v, grid) for v in (voxels.half1, voxels.half2)]
-    with progress.stage("weighting particles", len(particles), "images") as stage:
+    with progress.stage(WEIGH, len(particles), "images") as stage:
         evidence = gather(particles.batches(), sides, maps, grid, noise, stage.advance)
     rows = evidence.index[:: max(1, len(evidence) // SAMPLE)]
     unseen = gather(particles.batches(rows), 1 - sides, maps, grid, noise)

@@ -27,6 +27,10 @@ from ._rules import (
 from ._toml import check_names, read_toml, toml_lines
 
 MOST_GAUSSIANS, MOST_STEPS = 2_000_000, 100_000
+STEPS, STEPS_OF_HALF = 60, 40
+"""Of a fit to all particles, and to a half-set, which holds less that later steps could find."""
+MEMBERS = 4
+"""Independent fits at most, whose mean is the map; see docs/decisions."""
 PAPER_GAUSSIANS = 30_000
 ENOUGH_IMAGES, MOST_EPOCHS = 20_000, 100  # met over all epochs of a fit of images
 MEANS_RATE, OTHERS_RATE = 0.005, 0.003  # for a single image; means in pixels
@@ -113,10 +117,10 @@ class ReconstructionSettings:
     first positions from the statistics of the data, at random, or the folder of an earlier run of
     the same half-sets; ``contrast``: how the molecule looks in the images, "auto" to let the data
     decide; ``solvent``: "none" takes the molecule to be in vacuum, as CryoSplat does, "auto" lets the
-    data decide; ``seed`` of every random choice; ``steps`` of each fit, None for as many as converge;
-    ``solver``: descent on the
-    statistics of all particles, or on mini-batches of images as ``images`` says; ``quick``: leave out
-    the control that fits everything a second time; ``mask``: file of the mask of the FSC, None to find
+    data decide; ``seed`` of every random choice; ``steps`` of each fit, None for
+    `STEPS` and `STEPS_OF_HALF`; ``solver``: descent on the statistics of all particles, or on
+    mini-batches of images as ``images`` says; ``quick``: leave out the control that fits everything a
+    second time; ``mask``: file of the mask of the FSC, None to find
     one; ``model``: file of an atomic model to compare the map with; ``symmetry``: the point group of
     the map, about RELION's axes, as `symmetry_name` takes it; ``device`` that statistics and fits are
     computed on, "auto" for the CUDA device where there is one;

@@ -115,7 +115,7 @@ def diagnose(evidence: Evidence) -> list[Note]:
     causes = [finding for finding in found if finding.severity == "alarm"]
     if not causes:  # each of them would speak against every fit
         found += [*_badly_fitted(evidence), *_of_single_images(evidence)]
-    found += [*_few(evidence), *_masked(evidence), *_inflated(evidence), *_cut_off(evidence)]
+    found += [*_few(evidence), *evidence.on_mask, *_inflated(evidence), *_cut_off(evidence)]
     return by_severity(found)
 
 
@@ -325,10 +325,6 @@ def _asymmetric(evidence: Evidence) -> Iterator[Note]:
         f"{instead}. Where the molecule is known to have {found.symmetry}: align the particles to "
         f"RELION's axes; I1, I2, I3 and I4 differ.",
     )  # fmt: skip
-
-
-def _masked(evidence: Evidence) -> Iterator[Note]:
-    yield from evidence.on_mask
 
 
 def _inflated(evidence: Evidence) -> Iterator[Note]:

@@ -17,7 +17,7 @@ from ...mixture import GaussianMixture
 from ...noise import NoiseModel
 from ...particles import Particles
 from ...poses import Poses
-from ...progress import Progress, Stage
+from ...progress import ACCUMULATE, Progress, Stage
 from ...settings import ReconstructionSettings
 from ...splatting import voxelize
 from ...statistics import QuadraticForm, Statistics, accumulate
@@ -107,7 +107,7 @@ class HalfSets:
         self, poses: Poses, progress: Progress, journal: Journal, state: Keepable
     ) -> list[Statistics]:
         """Of each half-set, with the images' sign."""
-        with progress.stage("accumulating statistics", len(poses), "images") as stage:
+        with progress.stage(ACCUMULATE, len(poses), "images") as stage:
             return accumulate(
                 self.batches(poses), self.particles.half_sets.long() - 1, 2, self.grid, self.noise,
                 self.heeding(stage, journal, state), self.settings.symmetry, self.weights,
