@@ -28,6 +28,7 @@ GRID = Grid(64, 2.5)
 SHOWN_FRACTIONS = 0.25, 0.5, 0.75, 0.9, 1.0  # of Nyquist
 PARTICLES = 2000
 SNR = 0.05
+DEFOCUS = 5_000.0, 15_000.0  # Angstrom: the box of 160 Å holds what it displaces
 SHIFT_ERROR, ANGLE_ERROR = 0.3, 0.009  # Angstrom; radian, half a degree
 
 
@@ -54,7 +55,9 @@ def run_demo(out: Path, seed: int, device: str, threads: int | None) -> RunFolde
 
 def _simulated(folder: Path, seed: int) -> tuple[Particles, Tensor]:
     """Particles of the made-up protein, and their true map."""
-    settings = SimulationSettings(PARTICLES, SNR, angle_error=ANGLE_ERROR, shift_error=SHIFT_ERROR)
+    settings = SimulationSettings(
+        PARTICLES, SNR, angle_error=ANGLE_ERROR, shift_error=SHIFT_ERROR, defocus=DEFOCUS
+    )
     generator = torch.Generator().manual_seed(seed)
     star = simulate_with_progress(phantom(), GRID, settings, folder, generator)
     return read_particles(star), torch.from_numpy(read_map(folder / "truth.mrc").data)
