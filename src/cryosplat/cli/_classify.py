@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from ..errors import SettingsError
-from ..fitting import Journal
 from ..grid import Grid
-from ..particles import Particles
-from ..progress import Progress
 from ..run_folder import RunFolder
 from ..run_folder.states import write_classes
 from ..states import (
@@ -24,7 +20,7 @@ from ..states import (
 )
 from ._console import plain_console
 from ._state_options import StateFiles
-from ._state_run import run_states
+from ._state_run import state_run
 from ._state_tables import print_verdict
 
 
@@ -38,26 +34,18 @@ def run_classify(
     resume: bool,
 ) -> RunFolder:
     """Classify ``files`` into the run folder ``out``; ``number``: of classes, or "auto"."""
-    classes = _classes(number)
-
-    def work(
-        folder: RunFolder,
-        particles: Particles,
-        journal: Journal,
-        progress: Progress,
-        seconds: Callable[[], float],
-    ) -> RunFolder:
-        found = classify(particles, settings, progress, classes=classes, journal=journal)
+    classes, asked = _classes(number), {"classes": number}
+    with state_run(files, out, settings, asked, threads, overwrite, resume) as under_way:
+        progress = under_way.progress
+        found = classify(
+            under_way.particles, settings, progress, classes=classes, journal=under_way.journal
+        )
         sign, halves = found.prepared.polarity.sign, found.prepared.particles
         whole, noise = whole_images(halves, progress)
         weights = np.column_stack([found.own_weights(), 1.0 - found.states.absent])
         *maps, every = voxel_states(whole, weights, sign, noise, progress)
-        grid = Grid(whole.box_size, whole.pixel_size)
-        return write_classes(folder, found, grid, maps, every, seconds())
-
-    run = run_states(
-        files, out, settings, {"classes": number}, work, threads, overwrite, resume
-    )  # fmt: skip
+        grid, folder = Grid(whole.box_size, whole.pixel_size), under_way.folder
+        run = under_way.reported(write_classes(folder, found, grid, maps, every, under_way.seconds))
     _print(run)
     return run
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from ..fitting import Journal
 from ..grid import Grid
-from ..particles import Particles
-from ..progress import Progress
 from ..run_folder import RunFolder
 from ..run_folder.states import write_motion
 from ..states import (
@@ -23,7 +19,7 @@ from ..states import (
 )
 from ._console import plain_console
 from ._state_options import StateFiles
-from ._state_run import run_states
+from ._state_run import state_run
 from ._state_tables import print_verdict
 
 PARTS = 5  # of the particles along the first coordinate, each with a voxel map
@@ -39,31 +35,25 @@ def run_motion(
     resume: bool,
 ) -> RunFolder:
     """Find the motion of ``files`` and write it to the run folder ``out``."""
-
-    def work(
-        folder: RunFolder,
-        particles: Particles,
-        journal: Journal,
-        progress: Progress,
-        seconds: Callable[[], float],
-    ) -> RunFolder:
-        found = move(particles, settings, progress, coordinates=coordinates, journal=journal)
-        halves = found.prepared.particles
+    asked = {"coordinates": coordinates}
+    with state_run(files, out, settings, asked, threads, overwrite, resume) as under_way:
+        progress, journal = under_way.progress, under_way.journal
+        found = move(
+            under_way.particles, settings, progress, coordinates=coordinates, journal=journal
+        )
+        halves, sign = found.prepared.particles, found.prepared.polarity.sign
         parts = binned(found.own_coordinate(), halves.half_sets.numpy(), PARTS)
         weights = np.column_stack([parts, 1.0 - found.states.absent])
         whole, noise = whole_images(halves, progress)
-        *maps, every = voxel_states(
-            whole, weights, found.prepared.polarity.sign, noise, progress
-        )  # fmt: skip
+        *maps, every = voxel_states(whole, weights, sign, noise, progress)
         canonical = None
         if found.verdict.found:
             here = maps[PARTS // 2]
             canonical = canonical_map(found, whole, noise, every, here, progress)
-        grid = Grid(whole.box_size, whole.pixel_size)
-        return write_motion(folder, found, grid, maps, every, canonical, seconds())
-
-    asked: dict[str, object] = {"coordinates": coordinates}
-    run = run_states(files, out, settings, asked, work, threads, overwrite, resume)
+        grid, folder = Grid(whole.box_size, whole.pixel_size), under_way.folder
+        run = under_way.reported(
+            write_motion(folder, found, grid, maps, every, canonical, under_way.seconds)
+        )
     _print(run)
     return run
 

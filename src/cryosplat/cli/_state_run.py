@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..fitting import Journal
@@ -17,29 +19,40 @@ from ._report import draw_report
 from ._state_options import StateFiles
 from ._threads import use_threads
 
-Work = Callable[[RunFolder, Particles, Journal, Progress, Callable[[], float]], RunFolder]
-"""Learns states and writes them to the folder; the last argument tells the seconds since the start."""
+
+@dataclass(frozen=True, slots=True)
+class StateRun:
+    """A run under way, which ``began`` at a time of `time.perf_counter`."""
+
+    folder: RunFolder
+    particles: Particles
+    journal: Journal
+    progress: Progress
+    began: float
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.perf_counter() - self.began
+
+    def reported(self, run: RunFolder) -> RunFolder:
+        """The finished ``run``, with its report."""
+        with self.progress.stage("writing the report", None, "files"):
+            draw_report(run, self.progress.warn)
+        return run
 
 
-def run_states(
-    files: StateFiles,
-    out: Path,
-    settings: StateSettings,
-    asked: dict[str, object],
-    work: Work,
-    threads: int | None,
-    overwrite: bool,
-    resume: bool,
-) -> RunFolder:
-    """Do the ``work`` on ``files`` in the folder ``out``; ``asked``: what else a checkpoint is of."""
-    begin = time.perf_counter()
+@contextmanager
+def state_run(
+    files: StateFiles, out: Path, settings: StateSettings, asked: Mapping[str, object],
+    threads: int | None, overwrite: bool, resume: bool,
+) -> Iterator[StateRun]:  # fmt: skip
+    """Run on ``files`` in the folder ``out``; ``asked``: what else a checkpoint is of."""
+    began = time.perf_counter()
     use_threads(threads)
     with RunFolder.create(out, overwrite) as folder:
         check_checkpoint(folder.checkpoint, resume, overwrite)
         particles = files.read()
         with console_progress(folder.log) as progress:
             journal = state_journal(folder.checkpoint, particles, settings, asked, progress)
-            run = work(folder, particles, journal, progress, lambda: time.perf_counter() - begin)
-            with progress.stage("writing the report", None, "files"):
-                draw_report(run, progress.warn)
-    return run
+            yield StateRun(folder, particles, journal, progress, began)
