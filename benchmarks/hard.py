@@ -4,6 +4,10 @@ usage: python -m benchmarks.hard [--models spike ...] [--faults junk ...] [--dat
 Simulates each set by ``make_hard_particles.py`` (independent of cryosplat), runs
 ``relion_reconstruct`` and ``cryosplat reconstruct`` on it, scores both with the truth, writes
 benchmarks/results/hard.json after every set and the table in benchmarks/README.md.
+
+``ice`` is no fault but the world as it is: multislice through explicit water and counted electrons, by
+``make_ice_particles.py``. It needs abTEM, in the Python given by --ice-python. Its truth is the
+molecule in vacuum, so that its first shells are not scored.
 """
 
 from __future__ import annotations
@@ -50,21 +54,46 @@ FAULTS = {
         "--angle-err", "1", "--shift-err", ".5", "--defocus-err", "200",
     ),
 }  # fmt: skip
+ICE_SETS = {
+    "spike": (88, 1000, 13),
+    "haemoglobin": (64, 1200, 12),
+    "groel": (80, 1200, 11),
+    "igg": (80, 1200, 14),
+}  # pixels of 2.6 Angstrom, particles, seed
+ICE_PIXEL = 2.6
+ICE = ("--dose", "20", "--angle-err", "1", "--shift-err", "0.7")
+ICE_SHELL = 5  # the first that is scored
 
 
-def simulate(s: ParticleSet, fault: str, folder: Path, shared: Path) -> None:
+def particle_set(model: str, fault: str, n: int) -> ParticleSet | None:
+    """The set of a molecule with a fault; None where there is none."""
+    file, pixel = MODELS[model]
+    if fault != "ice":
+        return ParticleSet(f"{model}-{fault}", file, 64, pixel, n, 0.03, seed=21)
+    if model not in ICE_SETS:
+        return None
+    box, n, seed = ICE_SETS[model]
+    return ParticleSet(f"{model}-ice", file, box, ICE_PIXEL, n, 0.0, b_factor=120.0, seed=seed)
+
+
+def simulate(s: ParticleSet, fault: str, folder: Path, shared: Path, ice_python: str) -> None:
     """Make the set unless it is there already."""
-    wanted = json.dumps([s.name, s.pixel_size, s.box_size, s.n, s.snr, s.seed, FAULTS[fault]])
+    options = ICE if fault == "ice" else FAULTS[fault]
+    wanted = json.dumps([s.name, s.pixel_size, s.box_size, s.n, s.snr, s.seed, options])
     stamp = folder / "set.json"
     if stamp.exists() and stamp.read_text() == wanted:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable, str(shared / "tools" / "make_hard_particles.py"),
+    common = (
         str(shared / "data" / "models" / s.model), str(folder), "--box", str(s.box_size),
-        "--apix", str(s.pixel_size), "--num", str(s.n), "--snr", str(s.snr),
-        "--b", f"{s.b_factor:g}", "--seed", str(s.seed), *FAULTS[fault],
-    ]  # fmt: skip
+        "--apix", str(s.pixel_size), "--num", str(s.n), "--b", f"{s.b_factor:g}",
+        "--seed", str(s.seed), *options,
+    )  # fmt: skip
+    if fault == "ice":
+        tool, more = [ice_python, "make_ice_particles.py"], ("--cache", str(folder.parent / "ice"))
+    else:
+        tool, more = [sys.executable, "make_hard_particles.py"], ("--snr", str(s.snr))
+    command = [tool[0], str(shared / "tools" / tool[1]), *common, *more]
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     stamp.write_text(wanted)
 
@@ -115,15 +144,15 @@ def quick(peer: peers.Peer) -> peers.Peer:
     return replace(peer, stages=stages)
 
 
-def worst(ours: list[float], theirs: list[float]) -> tuple[float, int]:
-    """The lowest difference over the shells from 1 on where either exceeds ABOVE, and its shell."""
-    pairs = list(enumerate(zip(ours, theirs, strict=True)))[1:]
+def worst(ours: list[float], theirs: list[float], first: int = 1) -> tuple[float, int]:
+    """The lowest difference where either exceeds ABOVE, from shell ``first`` on, and its shell."""
+    pairs = list(enumerate(zip(ours, theirs, strict=True)))[first:]
     return min(((a - b, k) for k, (a, b) in pairs if max(a, b) > ABOVE), default=(0.0, 0))
 
 
-def first_below(curve: list[float], level: float = 0.5) -> int:
-    """The first shell, from 1 on, where the curve is below ``level``; its length if none is."""
-    return next((k for k, v in enumerate(curve) if k and v < level), len(curve))
+def first_below(curve: list[float], first: int = 1, level: float = 0.5) -> int:
+    """The first shell from ``first`` where the curve is below ``level``; its length if none is."""
+    return next((k for k, v in enumerate(curve) if k >= first and v < level), len(curve))
 
 
 def table(results: dict[str, Any]) -> str:
@@ -146,16 +175,17 @@ def table(results: dict[str, Any]) -> str:
         curve = ours["fsc"]["map"]["truth_masked"]
         voxels = ours["fsc"]["voxel baseline"]["truth_masked"]
         theirs = relion["fsc"]["map"]["truth_masked"] if "fsc" in relion else None
+        first = ICE_SHELL if entry["fault"] == "ice" else 1
         cells = [
             f"{curve[k]:.3f}" + (f" / {theirs[k]:.3f}" if theirs else "") for k in (8, 16, 24, 30)
         ]
         margins = [
-            "{:+.3f} ({})".format(*worst(curve, other)) if other else ""
+            "{:+.3f} ({})".format(*worst(curve, other, first)) if other else ""
             for other in (theirs, voxels)
         ]
         headline = "none" if ours["headline"] is None else f"{ours['headline']:.1f}"
         side = entry["box"] * entry["pixel_size"]
-        end = side / first_below(ours["fsc"]["map"]["unmasked"])
+        end = side / first_below(ours["fsc"]["map"]["unmasked"], first)
         lines.append(
             f"| {entry['molecule']} | {entry['fault']} | {' | '.join(cells + margins)} "
             f"| {headline} | {end:.1f} | {ours['cpu_s']:.0f} |"
@@ -174,12 +204,13 @@ def rewrite(results: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS))
+    parser.add_argument("--faults", nargs="+", choices=[*FAULTS, "ice"], default=list(FAULTS))
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument(
         "--shared", type=Path, default=os.environ.get("CRYOSPLAT_SHARED", "../shared")
     )
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "cryosplat-hard")
+    parser.add_argument("--ice-python", default=sys.executable, help="a Python that has abTEM")
     given = parser.parse_args()
     results: dict[str, Any] = {"sets": {}}
     if RESULT.exists():
@@ -187,14 +218,16 @@ def main() -> None:
     programs = [quick(p) for p in peers.PEERS if p.name in ("relion", "cryosplat")]
     for model in given.models:
         for fault in given.faults:
-            file, pixel = MODELS[model]
-            s = ParticleSet(f"{model}-{fault}", file, 64, pixel, given.n, 0.03, seed=21)
+            s = particle_set(model, fault, given.n)
+            if s is None:
+                continue
             folder = given.data.resolve() / s.name
-            simulate(s, fault, folder, Path(given.shared).resolve())
+            simulate(s, fault, folder, Path(given.shared).resolve(), given.ice_python)
             truth = folder / "truth.mrc"
             entry: dict[str, Any] = {
-                "molecule": model, "fault": fault, "box": s.box_size, "pixel_size": pixel,
-                "n": s.n, "snr": s.snr, "seed": s.seed, "options": " ".join(FAULTS[fault]),
+                "molecule": model, "fault": fault, "box": s.box_size, "pixel_size": s.pixel_size,
+                "n": s.n, "snr": s.snr, "seed": s.seed,
+                "options": " ".join(ICE if fault == "ice" else FAULTS[fault]),
             }  # fmt: skip
             entry |= {p.name: measure(p, s, folder, truth) for p in programs}
             results["sets"][s.name] = entry

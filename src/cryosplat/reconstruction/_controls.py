@@ -39,6 +39,11 @@ from ._screening import without
 from ._subject import Subject
 from ._symmetry import look_at_symmetry
 
+CUT_SHELLS = 8
+"""Of images cut to a circle the first of so many parts of the shells is not compared."""
+SEEN = 0.5
+"""The solvent's factor from which Gaussians are compared with voxels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Substitution:
@@ -112,13 +117,24 @@ def control(
         suggested_number(parts) if subject.settings.gaussians is not None else None,
         on_mask,
         symmetry,
-        bool(subject.noise.circles),
+        _first_compared(subject),
         cross_fsc(subject.mixtures, subject.voxels, subject.mask),
     )
     return comparison, Controls(
         diagnose(evidence), agreement, evidence.shared_images, evidence.noise_correlation, substitution,
         symmetry,
     )  # fmt: skip
+
+
+def _first_compared(subject: Subject) -> int:
+    """The lowest shell at which Gaussians are compared with voxels.
+
+    Of images cut to a circle, all voxel maps share its edge in the lowest shells. Where water hides
+    the molecule, what is left to see is the difference of two shapes, and no factor by shell.
+    """
+    first = subject.grid.n_shells // CUT_SHELLS if subject.noise.circles else 1
+    seen = subject.solvent(subject.grid.shell_frequencies()) >= SEEN
+    return max(first, int(seen.int().argmax()))
 
 
 def _noise_correlation(subject: Subject) -> NoiseCorrelation | None:

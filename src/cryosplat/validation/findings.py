@@ -56,8 +56,6 @@ TELLING = 6.0
 """Standard deviations that one particle must be able to show before single ones are judged."""
 WORSE = 0.03
 """FSC by which Gaussians may fall behind plain voxels in the data of the other half-set."""
-CUT_SHELLS = 8
-"""Of images cut to a circle the first of so many parts of the shells is not compared."""
 WHERE_CLEAR = 0.5
 """Voxel half-map FSC above which they are compared; below, three shells say too little."""
 STILL_RISING = 3e-3
@@ -82,7 +80,7 @@ class Evidence:
     (n_shells,): Fourier coefficients of a masked map that are independent; ``history``: (step, gain,
     held-out gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit;
     ``on_mask``: what is wrong with the mask; ``symmetry``: what particles say of the one given;
-    ``cut``: images are blank outside a circle, and the lowest shells of all voxel maps share its edge;
+    ``first_shell``: the lowest at which Gaussians are compared with voxels;
     ``gaussians_cross``: the cross-FSC of the Gaussians alone, where the maps are completed by voxels.
     """
 
@@ -101,7 +99,7 @@ class Evidence:
     suggested: int | None = None
     on_mask: Sequence[Note] = ()
     symmetry: SymmetryCheck | None = None
-    cut: bool = False
+    first_shell: int = 1
     gaussians_cross: Tensor | None = None
 
 
@@ -254,12 +252,11 @@ def _badly_fitted(evidence: Evidence) -> Iterator[Note]:
             "Omit --steps, or give more.",
         )  # fmt: skip
         return
-    first = evidence.grid.n_shells // CUT_SHELLS if evidence.cut else 1
     cross = evidence.gaussians_cross
     if cross is None:
         cross = evidence.comparison.curves[CROSS_MASKED]
     voxels = evidence.comparison.curves[VOXELS_MASKED]
-    worst, shell = _behind_voxels(cross, voxels, evidence.independent, first)
+    worst, shell = _behind_voxels(cross, voxels, evidence.independent, evidence.first_shell)
     if worst >= -WORSE:
         return
     where = f"FSC with the other half's data lower by {-worst:.2f} at {_angstrom(shell, evidence)}"

@@ -175,13 +175,14 @@ def test_where_voxels_are_noise_gaussians_may_be_behind() -> None:
     assert _codes(_evidence(**{CROSS_MASKED: cross})) == []
 
 
-def test_the_lowest_shells_of_cut_images_are_not_compared() -> None:
+def test_gaussians_are_compared_from_the_first_shell_where_they_can_be() -> None:
     cross = FALLING.clone()
-    cross[: len(cross) // findings.CUT_SHELLS] = 0.0
+    cross[:4] = 0.0
     behind = _evidence(**{CROSS_MASKED: cross})
     assert _codes(behind) == ["fit-stuck"]
-    assert _codes(replace(behind, cut=True)) == []
-    assert _codes(replace(_evidence(**{CROSS_MASKED: 0.7 * FALLING}), cut=True)) == ["fit-stuck"]
+    assert _codes(replace(behind, first_shell=4)) == []
+    lagging = _evidence(**{CROSS_MASKED: 0.7 * FALLING})
+    assert _codes(replace(lagging, first_shell=4)) == ["fit-stuck"]
 
 
 def test_notes_on_the_mask_are_passed_on() -> None:
