@@ -77,6 +77,7 @@ def fitted_to_statistics(
 ) -> Fitted:
     """Fit each of the three to all of its particles; goes on from ``journal``, where it holds some."""
     with parts.clock("plan"):
+        parts = parts.in_band()
         plans, penalty = plans_for(parts, settings), parts.penalty()
         if settings.start == "statistics":
             plans = with_first_widths(parts, plans, penalty, settings.symmetry, settings.seed)
@@ -105,7 +106,8 @@ def fitted_to_statistics(
         with resumable(journal, progress):
             return [
                 _Part(i, parts.side, penalty, plans[i], settings, progress).fitted(
-                    again.halves[i - 1], journal.of(f"{PARTS[i]} again")
+                    again.halves[i - 1].downsampled(grid.box_size),
+                    journal.of(f"{PARTS[i]} again"),
                 )[0]
                 for i in (1, 2)
             ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import scipy.fft
 from torch import Tensor
@@ -24,9 +25,14 @@ def fitted_side(mask: Tensor, grid: Grid) -> int:
     """Side in voxels of the cube around the rotation centre that holds the molecule's ``mask``."""
     inside = (mask > 0.0).nonzero() - grid.centre
     reach = int(inside.abs().max()) + 2 if len(inside) else grid.centre
-    side = scipy.fft.next_fast_len(2 * reach, real=True)
+    return _fast_side(2 * reach, grid.box_size)
+
+
+def _fast_side(least: int, box_size: int) -> int:
+    """An even side of at least ``least`` voxels whose transforms are fast; or the whole box."""
+    side = scipy.fft.next_fast_len(least, real=True)
     side += side % 2
-    return side if side < 0.95 * grid.box_size else grid.box_size
+    return side if side < 0.95 * box_size else box_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,16 @@ class Parts:
     prior: Prior
     earlier: list[GaussianMixture] | None
     clock: Clock
+
+    def in_band(self) -> Parts:
+        """The same in the fewest voxels that hold all frequencies at which a fit finds something."""
+        grid = self.sets[0].grid
+        box = min(_fast_side(self.prior.box_size, grid.box_size), grid.box_size)
+        if box == grid.box_size or self.earlier is not None:
+            return self
+        full, first, second = (part.downsampled(box) for part in self.sets)
+        side = _fast_side(math.ceil(self.side * box / grid.box_size) + 2, box)
+        return replace(self, sets=(full, first, second), side=side)
 
     def penalty(self) -> Tensor:
         """That of the prior on the cube, for each of the three."""
@@ -84,7 +100,7 @@ def plans_for(parts: Parts, settings: ReconstructionSettings) -> tuple[Plan, Pla
 
 def suggested_number(parts: Parts) -> int:
     """How many Gaussians one fit of a half-set would have, were none given."""
-    return plans_for(parts, ReconstructionSettings())[1].gaussians
+    return plans_for(parts.in_band(), ReconstructionSettings())[1].gaussians
 
 
 def described(plan: Plan, grid: Grid) -> str:

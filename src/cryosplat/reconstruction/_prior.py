@@ -17,6 +17,10 @@ from ._maps import Maps
 LEAST, MOST = 0.02, 0.9999
 """Between which an FSC is believed: shells without signal are damped fifty times, not for ever."""
 
+RESOLVED, SMOOTH = 0.143, 3
+BEYOND = 3.0
+SMALLEST = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Prior:
@@ -35,17 +39,29 @@ class Prior:
         The inverse of the signal's power, ``information (1 - F) / F`` with the mean information of
         a half-set (Scheres 2012, eq. 6 and after); (side // 2 + 1,) float64.
         """
-        side = halves[0].grid.box_size
         information = torch.from_numpy(sum(shell_means(half) for half in halves) / 2.0)
-        radii = torch.arange(len(information)).double() * (self.grid.box_size / side)
+        radii = torch.arange(len(information)).double() * (self.grid.side / halves[0].grid.side)
         fsc = fourier.at_radii(self.fsc, radii)
         return information * (1.0 - fsc) / fsc
 
     @property
     def detail(self) -> float:
-        """The finest detail, in pixels, before the FSC falls below a half."""
+        """The finest detail, in Angstrom, before the FSC falls below a half."""
         below = (self.fsc[1:] < 0.5).nonzero()
-        return self.grid.box_size / max(int(below[0]) if len(below) else len(self.fsc) - 1, 1)
+        return self.grid.side / max(int(below[0]) if len(below) else len(self.fsc) - 1, 1)
+
+    @property
+    def box_size(self) -> int:
+        """Voxels a side of the same box that hold all frequencies at which a fit finds something.
+
+        Mixtures see beyond voxels: with 300 particles up to 2.5 times the frequency at which the
+        mean FSC of `SMOOTH` shells falls below `RESOLVED`.
+        """
+        means = self.fsc[1:].unfold(0, min(SMOOTH, len(self.fsc) - 1), 1).mean(-1)
+        resolved = (means > RESOLVED).nonzero()
+        last = int(resolved[-1]) + 1 + SMOOTH // 2 if len(resolved) else 1
+        box = max(2 * math.ceil(BEYOND * last), SMALLEST)
+        return min(box, self.grid.box_size)
 
     def coefficients(self, full: bool) -> float:
         """How many real numbers the particles know of the map: those of each shell that lie in the

@@ -18,7 +18,7 @@ from ..splatting import voxelize
 from ..statistics import QuadraticForm
 from ._plan import Parts, Plan
 
-COARSE = 8.0  # pixels: finest detail in which half-maps agree, from which on widths are tried
+COARSE = 8.0  # voxels: finest detail in which half-maps agree, from which on widths are tried
 BETTER = 0.05  # share by which the objective has to gain
 
 
@@ -26,7 +26,7 @@ def with_first_widths(
     parts: Parts, plans: tuple[Plan, ...], penalty: Tensor, symmetry: str, seed: int
 ) -> tuple[Plan, ...]:
     """The ``plans`` with wider Gaussians to begin with: twice as wide while that gains."""
-    detail = parts.prior.detail
+    detail = parts.prior.detail / parts.sets[0].grid.pixel_size
     if detail < COARSE or parts.earlier is not None:
         return plans
     plain = QuadraticForm(parts.sets[0], parts.side)

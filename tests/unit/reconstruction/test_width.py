@@ -55,3 +55,18 @@ def test_where_detail_is_resolved_nothing_is_tried() -> None:
     assert parts.prior.detail < COARSE
     plans, found = _widened(parts)
     assert found is plans
+
+
+def test_few_resolved_shells_are_fitted_in_few_voxels() -> None:
+    parts = _parts(width=7.0, resolved=4, noise=1e-5)
+    near = parts.in_band()
+    assert near.sets[0].grid.box_size == 32 and near.sets[0].grid.side == GRID.side
+    assert near.side <= 32 and near.side * near.sets[0].grid.pixel_size >= parts.side
+    # the same prior; a transform of voxel sums is smaller by the number of voxels that each holds
+    assert near.penalty()[:9] == pytest.approx((32 / 48) ** 3 * parts.penalty()[:9], rel=1e-3)
+    assert near.in_band().sets[0].grid == near.sets[0].grid
+
+
+def test_resolved_particles_are_fitted_in_all_voxels() -> None:
+    parts = _parts(width=2.0, resolved=8, noise=1e-5)
+    assert parts.in_band() is parts
