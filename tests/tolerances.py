@@ -153,6 +153,8 @@ FFT = 1e-6
 MISFIT = 0.03
 # FSC that batches of 16 may fall behind single images
 BATCH_FSC = 0.06
+# FSC that random positions which were led to their places may fall behind those in the density
+MARCHED_FSC = 0.01
 
 # FSC with the truth estimated from noisy maps of 48 voxels: some thousand coefficients a shell
 CALIBRATED = 0.05

@@ -18,6 +18,8 @@ from cryosplat.fitting import (
     density,
     descend,
     fit_images,
+    images_of_a_march,
+    march_images,
     paper_start,
     start_in_density,
 )
@@ -130,6 +132,18 @@ def test_either_solver_goes_on_from_the_other(
     term, seen = ImageLikelihood(GRID, data.noise.precision), observe(batch, data)
     over_images = float(term(project(by_images, seen.poses, seen.grid), seen))
     assert over_images == pytest.approx(loss(by_images), rel=tolerances.TWO_SOLVERS_NARROW)
+
+
+def test_marching_leads_random_positions_to_their_places(
+    data: ImageData, start: GaussianMixture
+) -> None:
+    schedule, met = ImageSchedule(epochs=10, batch_size=8), list[int]()
+    starts = march_images(data, K, GRID.pixel_size, schedule, seed=3, on_images=met.append)
+    assert sum(met) == images_of_a_march(len(data.used()))
+    assert len({tuple(s.means[0].tolist()) for s in starts}) == 3
+    marched, _ = _fitted(data, starts[0], schedule)
+    known, _ = _fitted(data, start, schedule)
+    assert _fsc(marched) > _fsc(known) - tolerances.MARCHED_FSC
 
 
 def test_half_sets_give_two_maps_that_agree(data: ImageData, form: QuadraticForm) -> None:

@@ -2,7 +2,7 @@
 
 from ._descend import DataTerm, Fit, Stream, descend
 from ._journal import NOWHERE, Journal, Stopped, Store
-from ._marching import even, march
+from ._marching import even, images_of_a_march, march, march_images
 from ._parameters import Encoding, Learner, inverse_softplus
 from ._schedule import Schedule
 from ._start import density, effective_voxels, paper_start, start_at_random, start_in_density
@@ -39,8 +39,10 @@ __all__ = [
     "even",
     "fit",
     "fit_images",
+    "images_of_a_march",
     "inverse_softplus",
     "march",
+    "march_images",
     "paper_start",
     "start_at_random",
     "start_in_density",

@@ -103,36 +103,58 @@ def paper_start(
 def redraw(
     form: QuadraticForm, mixture: GaussianMixture, k: int, scale: float, generator: torch.Generator
 ) -> GaussianMixture:
-    """Equal Gaussians, ``scale`` pixels wide, with positions drawn from a mixture, ``k`` of the map.
+    """`heirs` of a mixture, ``scale`` pixels wide, brought to the scale of the data."""
+    grid = form.grid
+    found = heirs(mixture, k, scale * grid.pixel_size, grid.side, generator)
+    return _brought_to_scale(form, found.to(form.linear.device))
+
+
+def heirs(
+    mixture: GaussianMixture, k: int, width: float, side: float, generator: torch.Generator
+) -> GaussianMixture:
+    """``k`` equal Gaussians of the whole map, with positions drawn from a mixture and its mass.
 
     Splitting, pruning and relocation in one: heavy Gaussians get many heirs, weak ones none.
+    ``width`` of each and ``side`` of the box in Angstrom.
     """
     k = stored(k, mixture.symmetry)
-    weights = mixture.amplitudes.cpu()
-    parent = torch.multinomial(weights, k, replacement=True, generator=generator)
+    parent = torch.multinomial(mixture.amplitudes.cpu(), k, replacement=True, generator=generator)
     chosen = mixture.select(parent.to(mixture.means.device))
     offsets = chosen.scales * torch.randn(k, 3, generator=generator).to(chosen.scales)
     axes = quaternions_to_matrices(chosen.quaternions)
-    means = chosen.means + torch.einsum("gij,gj->gi", axes, offsets)
-    limit = 0.45 * form.grid.side
-    wide = scale * form.grid.pixel_size
-    return _equal(form, means.clamp(-limit, limit), wide, generator, mixture.symmetry)
+    limit = 0.45 * side
+    means = (chosen.means + torch.einsum("gij,gj->gi", axes, offsets)).clamp(-limit, limit)
+    return _alike(means, width, mixture.amplitudes.sum() / k, generator, mixture.symmetry)
 
 
 def _equal(
     form: QuadraticForm, means: Tensor, scale: float, generator: torch.Generator, symmetry: str
 ) -> GaussianMixture:
-    k, means = len(means), means.to(form.linear)
+    means = means.to(form.linear)
+    alike = _alike(means, scale, means.new_tensor(1.0 / len(means)), generator, symmetry)
+    return _brought_to_scale(form, alike)
+
+
+def _alike(
+    means: Tensor, scale: float, amplitude: Tensor, generator: torch.Generator, symmetry: str
+) -> GaussianMixture:
+    """Nearly round: a quaternion of no turn at all would have no gradient to turn by."""
+    k = len(means)
     quaternions = torch.randn(k, 4, generator=generator) * 0.01 + torch.tensor([1.0, 0, 0, 0])
-    mixture = GaussianMixture(
+    return GaussianMixture(
         means, torch.full_like(means, scale),
         torch.nn.functional.normalize(quaternions, dim=-1).to(means),
-        torch.full_like(means[:, 0], 1.0 / k), symmetry,
+        amplitude.expand(k).clone(), symmetry,
     )  # fmt: skip
-    mass = form.line_search(voxelize(mixture, form.grid))
+
+
+def _brought_to_scale(form: QuadraticForm, mixture: GaussianMixture) -> GaussianMixture:
+    """With the mass that explains the data best."""
+    unit = replace(mixture, amplitudes=mixture.amplitudes / mixture.amplitudes.sum())
+    mass = form.line_search(voxelize(unit, form.grid))
     if not math.isfinite(mass) or mass <= 0.0:
         mass = 1e-3 * float(form.linear.abs().max() / form.transfer.max())
-    return replace(mixture, amplitudes=mixture.amplitudes * mass)
+    return replace(unit, amplitudes=unit.amplitudes * mass)
 
 
 def _draw(positive: Tensor, k: int, generator: torch.Generator) -> Tensor:

@@ -119,6 +119,7 @@ def control(
         symmetry,
         _first_compared(subject),
         cross_fsc(subject.mixtures, subject.voxels, subject.mask),
+        fitted.images_shown,
     )
     return comparison, Controls(
         diagnose(evidence), agreement, evidence.shared_images, evidence.noise_correlation, substitution,

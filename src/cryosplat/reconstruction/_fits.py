@@ -61,8 +61,8 @@ class Fitted:
     """Mixtures [full, half 1, half 2], and what the run's summary says of how they came about.
 
     ``plans`` of the three and ``histories`` of their first fits, where they were fitted to
-    statistics. ``refit`` fits both half-sets in the same way to other images; None where that is not
-    possible.
+    statistics; ``images_shown`` to the map's, where they were fitted to images. ``refit`` fits both
+    half-sets in the same way to other images; None where that is not possible.
     """
 
     mixtures: list[GaussianMixture]
@@ -70,6 +70,7 @@ class Fitted:
     plans: tuple[Plan, ...] = ()
     histories: tuple[Rows, ...] = ()
     refit: Callable[[Again, Progress], list[GaussianMixture]] | None = None
+    images_shown: int | None = None
 
 
 def fitted_to_statistics(

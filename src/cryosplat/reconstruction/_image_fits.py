@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import torch
@@ -15,6 +16,8 @@ from ..fitting import (
     density,
     effective_voxels,
     fit_images,
+    images_of_a_march,
+    march_images,
     paper_start,
     start_in_density,
 )
@@ -23,7 +26,7 @@ from ..mixture import GaussianMixture
 from ..noise import NoiseModel
 from ..particles import Particles
 from ..progress import FIT_IMAGES, Progress
-from ..settings import ReconstructionSettings
+from ..settings import PAPER_IMAGES, ReconstructionSettings
 from ..solvent import VACUUM, Solvent
 from ..statistics import QuadraticForm
 from ._checkpoint import resumable
@@ -82,7 +85,13 @@ def fitted_to_images(
         return [mixture.to("cpu") for mixture in found.mixtures[1:]]
 
     summary = {"members": 1, "choices": [words] * 3, "epochs": epochs}
-    return Fitted(mixtures, summary, refit=None if parts.earlier else refit)
+    shown = len(epochs) * len(data.used())
+    if not settings.images.leaves_open and shown < PAPER_IMAGES:
+        progress.say(
+            f"Each mixture was shown {shown:,} images. The paper's schedule was made for about "
+            f"{PAPER_IMAGES:,}; fits to fewer end before they have converged."
+        )
+    return Fitted(mixtures, summary, refit=None if parts.earlier else refit, images_shown=shown)
 
 
 def _fitted(
@@ -95,15 +104,25 @@ def _fitted(
     n = len(data.used())
     epochs = settings.images.resolved(n, data.grid.box_size).epochs or 0
     title = f"{FIT_IMAGES}, {epochs} epochs"
-    with progress.stage(title, epochs * n, "images") as stage, resumable(journal, progress):
+    met = epochs * n + (images_of_a_march(n) if _marches(settings) else 0)
+    with progress.stage(title, met, "images") as stage, resumable(journal, progress):
         return fit_images(
-            data, lambda: starts_for_images(data, parts, settings), settings.images, settings.seed,
-            on_images=stage.advance, journal=journal,
+            data, lambda: starts_for_images(data, parts, settings, stage.advance, journal),
+            settings.images, settings.seed, on_images=stage.advance, journal=journal,
         )  # fmt: skip
 
 
+def _marches(settings: ReconstructionSettings) -> bool:
+    """Whether Gaussians at random positions are led to their places: not by the paper's letter."""
+    return settings.start == "random" and settings.images.leaves_open
+
+
 def starts_for_images(
-    data: ImageData, parts: Parts, settings: ReconstructionSettings
+    data: ImageData,
+    parts: Parts,
+    settings: ReconstructionSettings,
+    on_images: Callable[[int], None] = lambda n: None,
+    journal: Journal = NOWHERE,
 ) -> list[GaussianMixture]:
     """First mixtures for all particles and each half-set; the halves know nothing of each other."""
     device = parts.sets[0].backprojection.device
@@ -112,6 +131,12 @@ def starts_for_images(
     if settings.start == "random":
         generator = torch.Generator().manual_seed(settings.seed)
         k = settings.gaussians or _number(QuadraticForm(parts.sets[0], parts.side))
+        if _marches(settings):
+            found = march_images(
+                data, k, START_SCALE * data.grid.pixel_size, settings.images, settings.seed,
+                settings.symmetry, on_images, journal,
+            )  # fmt: skip
+            return [mixture.to(device) for mixture in found]
         return [paper_start(data, k, generator, settings.symmetry).to(device) for _ in PARTS]
     starts: list[GaussianMixture] = []
     for number, part in enumerate(parts.sets):

@@ -32,6 +32,7 @@ STEPS, STEPS_OF_HALF = 60, 40
 MEMBERS = 4
 """Independent fits at most, whose mean is the map; see docs/decisions."""
 PAPER_GAUSSIANS = 30_000
+PAPER_IMAGES = 500_000  # shown to each mixture: five epochs of 100,000 particles
 ENOUGH_IMAGES, MOST_EPOCHS = 20_000, 100  # met over all epochs of a fit of images
 MEANS_RATE, OTHERS_RATE = 0.005, 0.003  # for a single image; means in pixels
 LAST_RATE = 0.04  # of the rate in the last epoch, relative to the first
@@ -77,6 +78,11 @@ class ImageSchedule:
             epochs=5, batch_size=1, rate=1e-3, gamma=0.1, factors=(1.0, 1.0, 1.0, 1.0),
             weights="equal", floor=0.0,
         )  # fmt: skip
+
+    @property
+    def leaves_open(self) -> bool:
+        """Whether the rate is left to `resolved`, and not the paper's or a given one."""
+        return self.rate is None
 
     def resolved(self, n: int, box_size: int) -> ImageSchedule:
         """With values for what is None, those that did best from a start in the statistics.

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..grid import Grid
 from ..maps.fsc import resolution, truth_from_halves
 from ..notes import Note, by_severity
+from ..settings import PAPER_IMAGES
 from .agreement import AGAINST, Agreement
 from .calibration import difference_variance
 from .comparison import (
@@ -81,7 +82,8 @@ class Evidence:
     held-out gain) of the map's fit; ``gaussians`` and ``suggested`` number of one fit;
     ``on_mask``: what is wrong with the mask; ``symmetry``: what particles say of the one given;
     ``first_shell``: the lowest at which Gaussians are compared with voxels;
-    ``gaussians_cross``: the cross-FSC of the Gaussians alone, where the maps are completed by voxels.
+    ``gaussians_cross``: the cross-FSC of the Gaussians alone, where the maps are completed by voxels;
+    ``images_shown`` to the map's fit, where it was fitted to images.
     """
 
     grid: Grid
@@ -101,6 +103,7 @@ class Evidence:
     symmetry: SymmetryCheck | None = None
     first_shell: int = 1
     gaussians_cross: Tensor | None = None
+    images_shown: int | None = None
 
 
 def diagnose(evidence: Evidence) -> list[Note]:
@@ -267,6 +270,14 @@ def _badly_fitted(evidence: Evidence) -> Iterator[Note]:
             f"{count:,} Gaussians are too few: plain voxels explain unseen particles better "
             f"({where}). This density needs about {suggested:,}.",
             "Omit --gaussians, or give more.",
+        )  # fmt: skip
+    elif evidence.images_shown is not None:
+        yield Note(
+            "fit-not-converged", "alarm",
+            f"The fit to images has not converged: plain voxels explain unseen particles better "
+            f"({where}). It was shown {evidence.images_shown:,} images; the CryoSplat paper's fits "
+            f"were shown about {PAPER_IMAGES:,}.",
+            "Use --solver statistics; or, without --preset paper, give more --epochs.",
         )  # fmt: skip
     else:
         yield Note(

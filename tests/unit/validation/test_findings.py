@@ -170,6 +170,14 @@ def test_gaussians_behind_voxels_are_few_or_stuck() -> None:
     assert _codes(replace(behind, suggested=None)) == ["fit-stuck"]
 
 
+def test_a_short_fit_to_images_is_told_by_its_name_and_its_images() -> None:
+    behind = _evidence(**{CROSS_MASKED: 0.7 * FALLING})
+    (found,) = diagnose(replace(behind, images_shown=15_000))
+    assert found.code == "fit-not-converged"
+    assert "15,000 images" in found.text and "500,000" in found.text
+    assert _codes(replace(_evidence(), images_shown=15_000)) == []
+
+
 def test_where_voxels_are_noise_gaussians_may_be_behind() -> None:
     cross = torch.where(FALLING * 0.8 > findings.WHERE_CLEAR, 0.9 * FALLING, 0.0)
     assert _codes(_evidence(**{CROSS_MASKED: cross})) == []
