@@ -146,6 +146,7 @@ FAULTS = (
          spoilt(lambda p, to: sabotage.duplicated_with_other_pixels(p, 0.1, to))),
     Case("a tenth of the wrong sign", "particles-contradict", spoilt(sabotage.wrong_sign)),
     Case("views within 20 degrees", "views-missing", seen_within(20.0)),
+    Case("views within 30 degrees", "views-missing", seen_within(30.0)),
     Case("views within 45 degrees", "views-missing", seen_within(45.0)),
     Case("50 particles", "few-particles", spoilt(lambda p, _: p[torch.arange(50)])),
     Case("tight box", "delocalisation", lambda m, folder: cut(m.tight)(m, folder),

@@ -135,6 +135,7 @@ def test_pure_noise_has_no_resolution(phantom: Sound, tmp_path: Path) -> None:
 def test_permuted_poses(phantom: Sound, tmp_path: Path) -> None:
     result = run(sabotage.permuted_poses(phantom.particles), tmp_path / "run", FIXED)
     assert "The orientations carry no information" in _alarm(result, "poses-say-nothing")
+    assert _frequency(result) == 0.0
 
 
 def test_a_mask_that_is_too_tight(phantom: Sound, tmp_path: Path) -> None:

@@ -39,6 +39,10 @@ from ._screening import without
 from ._subject import Subject
 from ._symmetry import look_at_symmetry
 
+UNSEEN = (
+    "The particles do not agree with the map of the other half-set, so no resolution is claimed."
+)
+UNTURNED = "The orientations carry no information, so no resolution is claimed."
 CUT_SHELLS = 8
 """Of images cut to a circle the first of so many parts of the shells is not compared."""
 SEEN = 0.5
@@ -98,7 +102,7 @@ def control(
             substitution.fsc, substitution.from_shell, subject.grid
         )
     if not has_signal(agreement):
-        comparison = comparison.without_signal(subject.grid)
+        comparison = comparison.without_signal(subject.grid, UNSEEN)
     half_sets = without(subject.left_out, subject.particles.half_sets.long(), 0)
     views = as_the_map_is_seen(subject.particles.poses, settings.symmetry)
     evidence = Evidence(
@@ -121,8 +125,11 @@ def control(
         cross_fsc(subject.mixtures, subject.voxels, subject.mask),
         fitted.images_shown,
     )
+    notes = diagnose(evidence)
+    if any(note.code == "poses-say-nothing" for note in notes):
+        comparison = comparison.without_signal(subject.grid, UNTURNED)
     return comparison, Controls(
-        diagnose(evidence), agreement, evidence.shared_images, evidence.noise_correlation, substitution,
+        notes, agreement, evidence.shared_images, evidence.noise_correlation, substitution,
         symmetry,
     )  # fmt: skip
 

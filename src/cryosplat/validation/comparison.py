@@ -43,7 +43,7 @@ SOURCES: dict[str, str] = {
     "cross": "cross-FSC with the voxel baseline",
     "views": "cross-FSC over all directions, of which views leave some out",
     "found-poses": "FSC of half-maps whose poses were found apart",
-    "no-signal": "no signal in the particles",
+    "no-signal": "no agreement of particles and map",
 }
 """Where a headline comes from, by its code: the words that users see."""
 
@@ -78,13 +78,12 @@ class Comparison:
         curves = self.curves | {INVENTED: shown, HALF_MAPS_CHECKED: checked}
         return _with_headline(replace(self, curves=curves), grid)
 
-    def without_signal(self, grid: Grid) -> Comparison:
-        """The same with no resolution at all: where particles hold no signal none is claimed."""
+    def without_signal(self, grid: Grid, reason: str) -> Comparison:
+        """The same with no resolution at all, and in a sentence why none is claimed."""
         none = torch.zeros(grid.n_shells, dtype=torch.float64)
         return replace(
             self, headline=resolution(none, grid, CROSS_THRESHOLD), taken_from="no-signal",
-            reason="The particles do not agree with the map of the other half-set, so no "
-            "resolution is claimed.",
+            reason=reason,
         )  # fmt: skip
 
 

@@ -75,6 +75,6 @@ def test_half_maps_that_invent_everything_lower_the_headline(compared: Compariso
 
 
 def test_without_signal_there_is_no_resolution(compared: Comparison) -> None:
-    found = compared.without_signal(GRID)
+    found = compared.without_signal(GRID, "Nothing fits, so no resolution is claimed.")
     assert not found.headline.resolved and math.isinf(found.headline.angstrom)
     assert "no resolution is claimed" in found.reason
