@@ -15,11 +15,13 @@ def use_threads(threads: int | None) -> int:
     import numba
     import torch
 
-    available = min(available_cores(), numba.get_num_threads())
+    cores, allowed = available_cores(), numba.get_num_threads()
+    available = min(cores, allowed)
     if threads is None:
         threads = available
     if not 1 <= threads <= available:
-        raise SettingsError(f"--threads {threads}: expected 1 to {available} on this machine.")
+        limit = "as NUMBA_NUM_THREADS says" if allowed < cores else "on this machine"
+        raise SettingsError(f"--threads {threads}: expected 1 to {available}, {limit}.")
     keep_freed_memory()
     numba.set_num_threads(threads)
     torch.set_num_threads(threads)
