@@ -15,6 +15,7 @@ from runs import Run, run_into
 from torch import Tensor
 
 from cryosplat import fourier
+from cryosplat.errors import SettingsError
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import StackFile, read_map, write_stack
 from cryosplat.io.ply import read_ply
@@ -22,6 +23,7 @@ from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.mixture import GaussianMixture
 from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
+from cryosplat.reconstruction import reconstruct
 from cryosplat.run_folder.schema import SCHEMA
 from cryosplat.settings import ReconstructionSettings
 from cryosplat.simulation import SimulationSettings, simulate_particles
@@ -103,6 +105,19 @@ def test_the_prediction_from_the_half_maps_is_near_the_truth(
     predicted = run.curves["map with truth, from half-maps"]
     measured = _with_truth(run, "map", simulated.truth)
     assert float((predicted - measured)[1:11].abs().max()) < 0.1
+
+
+def test_a_given_diameter_bounds_what_is_fitted(
+    run: Run, simulated: Simulated, tmp_path: Path
+) -> None:
+    near = replace(SETTINGS, quick=True, particle_diameter=0.4 * GRID.side)
+    found = _run(simulated.particles, tmp_path / "near", near)
+    assert found.result.fitted_side < run.result.fitted_side
+    far = fourier.distances((GRID.box_size,) * 3) > 0.5 * GRID.box_size
+    assert float(found.map("map")[far].abs().max()) < 1e-3 * float(found.map("map").max())
+    wide = replace(near, particle_diameter=1.1 * GRID.side)
+    with pytest.raises(SettingsError, match="at most the side of the box"):
+        reconstruct(simulated.particles, wide)
 
 
 def test_the_contrast_is_seen(run: Run) -> None:

@@ -92,6 +92,14 @@ class FitOptions:
             help="Mask for the FSC (.mrc). Default: generated automatically.",
         ),
     ] = None
+    particle_diameter: Annotated[
+        float | None,
+        typer.Option(
+            metavar="Å",
+            help="Diameter of a sphere around the particle; density outside is ignored. Default: the "
+            "extent is found in the data.",
+        ),
+    ] = None
     model: Annotated[
         Path | None,
         typer.Option(
@@ -158,6 +166,7 @@ class FitOptions:
             {
                 "gaussians": self.gaussians, "start": self.start, "steps": self.steps,
                 "seed": self.seed, "mask": self.mask and str(self.mask),
+                "particle_diameter": self.particle_diameter,
                 "model": self.model and str(self.model), "quick": self.quick or None,
                 "contrast": None if self.invert is None else "dark" if self.invert else "bright",
                 "solver": self.solver and self.solver.value, "symmetry": self.symmetry,

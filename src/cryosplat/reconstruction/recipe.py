@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from ..devices import device_of, device_title
+from ..errors import SettingsError
 from ..fitting import Store
 from ..grid import Grid
 from ..maps.fsc import masked_fscs
-from ..maps.mask import named_masks, soft_mask
+from ..maps.mask import REACHES, named_masks, soft_mask, spherical_mask
 from ..maps.mask_checks import read_mask
 from ..maps.model_fit import read_model
 from ..maps.views import unseen_share
@@ -90,6 +91,11 @@ def reconstruct(
     half_sets = digest_of_half_sets(particles)
     journal = journal_in(checkpoint, particles, settings, told)
     earlier = mixtures_to_start_from(start, settings, half_sets)
+    if (settings.particle_diameter or 0.0) > grid.side:
+        raise SettingsError(
+            f"--particle-diameter {settings.particle_diameter:g}: expected at most the side of the "
+            f"box, {grid.side:.4g} Å."
+        )
     user_mask = None if settings.mask is None else read_mask(settings.mask, grid)
     if settings.model is not None:
         read_model(Path(settings.model))  # what is wrong with it is better said now than in the end
@@ -145,6 +151,9 @@ def reconstruct(
     solvent, pure = found.solvent, found.seen(halves)
     with clock("prior"):
         support = soft_mask(voxels.full, grid)
+        if settings.particle_diameter is not None:
+            radius, edge = 0.5 * settings.particle_diameter, REACHES["auto"].on(grid)[1]
+            support *= spherical_mask(grid, radius, edge)
         side, prior = fitted_side(support, grid), prior_of(voxels, support, grid)
     parts = Parts((pure[0] + pure[1], *pure), side, prior, earlier, clock)
     if settings.solver == "images":

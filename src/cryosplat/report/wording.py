@@ -146,7 +146,12 @@ def settings_table(run: Evidence) -> list[tuple[str, str]]:
 def _chosen(run: Evidence) -> dict[str, str]:
     """What stands for settings that were left to the program."""
     summary, contrast, water = run.summary, run.section("contrast"), run.section("solvent")
-    chosen = {"mask": "generated", "model": "not given", "split_after": "never"}
+    chosen = {
+        "mask": "generated",
+        "model": "not given",
+        "particle_diameter": "from the data",
+        "split_after": "never",
+    }
     if summary.get("gaussians"):
         chosen["gaussians"] = f"chosen from the data: {summary['gaussians'][0]:,}"
     if steps := [trial[-1][0] for trial in summary.get("trials") or [] if trial]:

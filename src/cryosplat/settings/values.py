@@ -127,7 +127,8 @@ class ReconstructionSettings:
     `STEPS` and `STEPS_OF_HALF`; ``solver``: descent on the statistics of all particles, or on
     mini-batches of images as ``images`` says; ``quick``: leave out the control that fits everything a
     second time; ``mask``: file of the mask of the FSC, None to find
-    one; ``model``: file of an atomic model to compare the map with; ``symmetry``: the point group of
+    one; ``model``: file of an atomic model to compare the map with; ``particle_diameter`` in Angstrom
+    of a sphere that the molecule lies in, None to find where it is; ``symmetry``: the point group of
     the map, about RELION's axes, as `symmetry_name` takes it; ``device`` that statistics and fits are
     computed on, "auto" for the CUDA device where there is one;
     ``particle_weights``: whether each particle counts by its posterior and with its own scale, where
@@ -149,6 +150,9 @@ class ReconstructionSettings:
     quick: bool = setting(False, flag())
     mask: str | None = setting(None, file().or_none())
     model: str | None = setting(None, file().or_none())
+    particle_diameter: float | None = setting(
+        None, number("a number of Angstrom above 0", lambda v: v > 0).or_none()
+    )
     symmetry: str = setting("C1", point_group())
     device: Literal["auto", "cpu", "cuda"] = setting("auto", choice("auto", "cpu", "cuda"))
     particle_weights: Literal["auto", "equal"] = setting("auto", choice("auto", "equal"))
