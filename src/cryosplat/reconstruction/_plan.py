@@ -19,6 +19,8 @@ from ._prior import Prior
 VOXELS_PER_GAUSSIAN = 4
 FIRST_WIDTH = 0.9  # pixels, where there is a Gaussian for every four voxels
 FEWEST, MOST = 50, 200_000
+LONGER_IN_WATER = 2
+"""Times as many steps: water takes the low frequencies by which Gaussians soon find their places."""
 
 
 def fitted_side(mask: Tensor, grid: Grid) -> int:
@@ -40,7 +42,7 @@ class Parts:
     """What is fitted: ``sets`` [all particles, half 1, half 2], in a cube of ``side`` voxels.
 
     ``prior`` of all three; ``earlier``: mixtures of the three to start from, or None; ``clock`` is
-    told how long it takes.
+    told how long it takes; ``in_water``: the statistics are seen through a solvent.
     """
 
     sets: tuple[Statistics, Statistics, Statistics]
@@ -48,6 +50,7 @@ class Parts:
     prior: Prior
     earlier: list[GaussianMixture] | None
     clock: Clock
+    in_water: bool = False
 
     def in_band(self) -> Parts:
         """The same in the fewest voxels that hold all frequencies at which a fit finds something."""
@@ -93,7 +96,9 @@ def plans_for(parts: Parts, settings: ReconstructionSettings) -> tuple[Plan, Pla
             members = max(1, min(MEMBERS, wanted // number))
             number = round(wanted / members)
         width = FIRST_WIDTH * max(1.0, filled / number) ** (1 / 3)
-        steps = settings.steps or (STEPS if full else STEPS_OF_HALF)
+        steps = settings.steps or (STEPS if full else STEPS_OF_HALF) * (
+            LONGER_IN_WATER if parts.in_water else 1
+        )
         plans.append(Plan(members, number, width, steps))
     return plans[0], plans[1], plans[1]
 

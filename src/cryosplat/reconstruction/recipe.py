@@ -155,7 +155,7 @@ def reconstruct(
             radius, edge = 0.5 * settings.particle_diameter, REACHES["auto"].on(grid)[1]
             support *= spherical_mask(grid, radius, edge)
         side, prior = fitted_side(support, grid), prior_of(voxels, support, grid)
-    parts = Parts((pure[0] + pure[1], *pure), side, prior, earlier, clock)
+    parts = Parts((pure[0] + pure[1], *pure), side, prior, earlier, clock, in_water=bool(solvent))
     if settings.solver == "images":
         data = image_data(particles, grid, noise, polarity.sign, left_out, solvent)
         fitted = fitted_to_images(parts, data, settings, told, journal)

@@ -70,6 +70,14 @@ def test_both_half_sets_are_fitted_alike(parts: Parts, half: Statistics) -> None
     assert one == two and full.gaussians >= one.gaussians and full.steps >= one.steps
 
 
+def test_fits_seen_through_water_take_more_steps(parts: Parts) -> None:
+    dry = plans_for(parts, ReconstructionSettings())
+    wet = plans_for(replace(parts, in_water=True), ReconstructionSettings())
+    assert [w.steps for w in wet] == [2 * d.steps for d in dry]
+    given = plans_for(replace(parts, in_water=True), ReconstructionSettings(steps=7))
+    assert {plan.steps for plan in given} == {7}
+
+
 @pytest.mark.parametrize(("fsc", "voxels"), [(0.9, 2000.0), (0.05, 2000.0), (0.9, 100.0)])
 def test_there_are_never_more_gaussians_than_the_particles_know_numbers(
     fsc: float, voxels: float, parts: Parts
