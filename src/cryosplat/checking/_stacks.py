@@ -42,14 +42,16 @@ def _path_item(particles: Particles, faults: StackFaults) -> Item:
 
 def _missing_notes(particles: Particles, faults: StackFaults) -> Iterator[Note]:
     total, n = len(particles.images.stacks), len(particles)
-    drop = f"{pasted('cryosplat', 'check', particles.source)} --fix OUT.star --drop-missing"
+    drop = f"; or {pasted('cryosplat', 'check', particles.source)} --fix OUT.star --drop-missing"
+    if faults.without_image.all():  # nothing would be left
+        drop = ""
     if faults.missing:
         rows = sum(faults.missing.values())
         yield Note(
             "stacks-missing", "alarm",
             f"{len(faults.missing):,} of {total:,} stacks were not found ({rows:,} of {n:,} rows): "
             f"{shortlist(list(faults.missing))}.",
-            f"--datadir FOLDER, where FOLDER/{next(iter(faults.missing)).lstrip('/')} exists; or "
+            f"--datadir FOLDER, where FOLDER/{next(iter(faults.missing)).lstrip('/')} exists"
             f"{drop}",
         )  # fmt: skip
     if faults.ambiguous:
@@ -59,7 +61,7 @@ def _missing_notes(particles: Particles, faults: StackFaults) -> Iterator[Note]:
             "stacks-ambiguous", "alarm",
             f"{len(faults.ambiguous):,} different stacks resolve to the same file ({rows:,} of {n:,} "
             f"rows): {shortlist(list(faults.ambiguous))} to {path}.",
-            f"--datadir FOLDER, where FOLDER is the folder that the names are relative to; or {drop}",
+            f"--datadir FOLDER, where FOLDER is the folder that the names are relative to{drop}",
         )  # fmt: skip
     if faults.unreadable:
         rows = sum(k for k, _ in faults.unreadable.values())
@@ -67,13 +69,9 @@ def _missing_notes(particles: Particles, faults: StackFaults) -> Iterator[Note]:
         yield Note(
             "stacks-unreadable", "alarm",
             f"{len(faults.unreadable):,} of {total:,} stacks cannot be read ({rows:,} of {n:,} "
-            f"rows): {shortlist(list(faults.unreadable))}. {_first_sentence(why)}",
-            f"Copy them again, or {drop}",
+            f"rows): {shortlist(list(faults.unreadable))}. {why.partition(chr(10))[0]}",
+            f"{why.partition('Remedy: ')[2].rstrip('.') or 'copy them again'}{drop}",
         )  # fmt: skip
-
-
-def _first_sentence(message: str) -> str:
-    return message.partition("\n")[0]
 
 
 def _section_notes(particles: Particles, faults: StackFaults) -> Iterator[Note]:
@@ -147,7 +145,7 @@ def _header_item(particles: Particles, faults: StackFaults) -> Item:
         ))  # fmt: skip
     sizes = sorted({g.box_size for g in particles.optics.groups})
     if not any(stack.n_images for stack in images.stacks):
-        return Item("headers", "not read: no stack was found", tuple(findings))
+        return Item("headers", "not read: no stack can be read", tuple(findings))
     return Item("headers", f"{', '.join(map(str, sizes))} px, agree with the table"
                 if not findings else f"{', '.join(map(str, sizes))} px", tuple(findings))  # fmt: skip
 

@@ -57,7 +57,7 @@ def existing(name: str) -> Path:
     except (OSError, ValueError) as error:  # ValueError: a byte that no name has
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: {reason}.\n  Remedy: {_meant(path)}") from error
-    if not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise InputError(f"{path}: you may not read it.\n  Remedy: ask its owner.")
     return path
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..commands import pasted
 from ..errors import MrcError
+from .foreign import foreign
 
 HEADER_BYTES = 1024
 _FOUR_BITS = 101
@@ -26,19 +27,6 @@ _HEADER = np.dtype(
         ("rms", "f4"), ("nlabl", "i4"), ("label", "S80", 10),
     ]
 )  # fmt: skip
-
-
-MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".st", ".ali", ".rec")
-_FOREIGN = (
-    (b"\x1f\x8b", "a file compressed by gzip", "gzip"),
-    (b"BZh", "a file compressed by bzip2", "bzip2"),
-    (b"\xfd7zXZ", "a file compressed by xz", "xz"),
-    (b"\x28\xb5\x2f\xfd", "a file compressed by zstd", "zstd"),
-    (b"II*\0", "a TIFF file", ""), (b"MM\0*", "a TIFF file", ""), (b"II+\0", "a TIFF file", ""),
-    (b"\x89HDF", "an HDF5 file", ""), (b"\x89PNG", "a PNG picture", ""),
-    (b"\xff\xd8\xff", "a JPEG picture", ""),
-)  # fmt: skip
-"""First bytes, what they mean, and the program that undoes it, where one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +71,8 @@ def read_header(path: Path) -> tuple[np.void, Layout]:
         raise MrcError(f"{path}: cannot be read ({error.strerror}).") from None
     if len(raw) < HEADER_BYTES:
         raise MrcError(
-            f"{path}: {len(raw)} bytes, but an MRC header alone has {HEADER_BYTES}.\n"
+            foreign(path, raw, "an MRC file")
+            or f"{path}: {len(raw)} bytes, but an MRC header alone has {HEADER_BYTES}.\n"
             f"  The file was cut short. Remedy: copy it again."
         )
     header, order = _decode(path, raw)
@@ -112,26 +101,10 @@ def _decode(path: Path, raw: bytes) -> tuple[np.void, Literal["<", ">"]]:
         header = np.frombuffer(raw, _HEADER.newbyteorder(order))[0]
         if 0 <= header["mode"] <= 127 and all(0 < v < 2**24 for v in header["n"]):
             return header, order
-    raise MrcError(_foreign(path, raw))
-
-
-def _foreign(path: Path, raw: bytes) -> str:
-    """What a file is that is no MRC file, by its first bytes, and what to do with it."""
-    for magic, kind, tool in _FOREIGN:
-        if raw.startswith(magic):
-            plain = (
-                path.with_suffix("") if path.suffix not in MRC_SUFFIXES else Path(f"{path}.plain")
-            )
-            command = (
-                f"{pasted(tool, '-dc', path)} > {pasted(plain)}"
-                if tool
-                else f"{pasted('e2proc2d.py', path, path.with_suffix('.mrcs'))} (EMAN2)"
-            )
-            return (
-                f"{path}: this is {kind}, expected an MRC file.\n  Remedy: {command}, and name the "
-                f"new file in the particle table."
-            )
-    return f"{path}: not an MRC file (its first bytes are those of another format)."
+    raise MrcError(
+        foreign(path, raw, "an MRC file")
+        or f"{path}: not an MRC file (its first bytes are those of another format)."
+    )
 
 
 def _check_size(path: Path, layout: Layout) -> None:

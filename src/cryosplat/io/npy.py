@@ -46,7 +46,8 @@ def read_npy(
         raise error(f"{path}: cannot be read ({failed.strerror}).") from None
     except _Broken as broken:
         raise error(f"{path}: not {what}, or cut short ({broken}).\n  Remedy: {remedy}") from None
-    return values.reshape(shape, order="F" if columns_first else "C")
+    native = values.astype(dtype.newbyteorder("="), copy=False)  # pandas and torch know no other
+    return native.reshape(shape, order="F" if columns_first else "C")
 
 
 def _header(path: Path, raw: bytes) -> tuple[np.dtype, tuple[int, ...], bool]:

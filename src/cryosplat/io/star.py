@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import StarError
 from .atomic import replacing
+from .foreign import foreign
 
 _BLOCK = re.compile(r"^[ \t]*data_(\S*)[ \t]*(?:#.*)?$", re.MULTILINE)
 _LOOP = re.compile(r"loop_[ \t]*(?:#.*)?")
@@ -88,9 +90,12 @@ def _text(path: Path) -> str:
         raise StarError(f"{path}: no such file.\n  Remedy: check the path.") from None
     except OSError as error:
         raise StarError(f"{path}: cannot be read ({error.strerror}).") from None
+    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # as PowerShell redirects
+        raw = raw.decode("utf-16", errors="replace").encode("utf-8", errors="replace")
     if b"\0" in raw[:4096]:
         raise StarError(
-            f"{path}: not a STAR file but binary data ({len(raw)} bytes).\n"
+            foreign(path, raw, "a STAR file")
+            or f"{path}: not a STAR file but binary data ({len(raw)} bytes).\n"
             f"  Remedy: give the particles.star that lists the images, not the image stack."
         )
     # names of files are bytes: those that are no UTF-8 are kept, to find the file by
@@ -266,13 +271,19 @@ def _write_rows(stream: io.TextIOBase, table: pd.DataFrame) -> None:
     )  # fmt: skip
 
 
+def is_writable(value: str) -> bool:
+    """Whether a STAR file can hold a text: not both kinds of quotes beside a space, nor two lines."""
+    mark = "'" if '"' in value else '"'
+    return not (re.search(_SPECIAL, value) and any(c in value for c in f"{mark}\n\r\t\x01"))
+
+
 def _quoted(text: pd.Series, label: str) -> NDArray[np.object_]:
     """Text as it stands in a row: in quotes where it would be taken for something else."""
     values = text.to_numpy(object, copy=True)
     special = text.str.contains(_SPECIAL, regex=True).to_numpy(bool)
     for i in np.flatnonzero(special):
         mark = "'" if '"' in values[i] else '"'
-        if any(c in values[i] for c in (mark, "\n", "\r", "\t", "\x01")):
+        if not is_writable(values[i]):
             raise StarError(
                 f"column {label}, row {i + 1}: {values[i][:40]!r} cannot be written to a STAR file "
                 f"(it has both kinds of quotes, a tab, or several lines).\n  Remedy: rename it."

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from .. import fourier
+from ..commands import pasted
 from ..errors import ImageError, MrcError, StackError
 from ..io.mrc import StackFile
 from ..noise import without_outlying
@@ -127,7 +128,8 @@ class ImageSource:
             f"{self.where} row {self.row[index[i]]}: image {self.section[index[i]] + 1} of {stack} "
             f"{fault} ({len(bad)} of the {len(index)} images read with it are affected).\n"
             f"  The particle was probably extracted outside its micrograph, or the file is damaged."
-            f"\n  Remedy: remove the row, or extract the particles again."
+            f"\n  Remedy: {pasted('cryosplat', 'check', self.where.partition(', data_')[0])} --fix "
+            f"OUT.star --drop-missing drops such rows; or extract the particles again."
         )
 
 
@@ -217,8 +219,10 @@ def _open_tolerantly(
         boxes = faults.table_boxes
         box = usual if boxes is None else int(boxes[first[number]])
         if file is None and box < 1:
+            _, why = next(iter(faults.unreadable.values()), (0, ""))
             raise StackError(
-                f"{where}: none of the {len(names)} stacks can be read, the first is {name}, and "
+                why
+                or f"{where}: none of the {len(names)} stacks can be read, the first is {name}, and "
                 f"the table does not have the size of the images.\n  Remedy: --datadir FOLDER"
             )
         reason = "unreadable" if name in faults.unreadable else "missing"

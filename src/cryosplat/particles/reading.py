@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
+from ..io.foreign import FIRST, foreign
 from .cryodrgn import read_stack
 from .cryosparc import read_cryosparc
 from .faults import StackFaults
@@ -83,8 +84,11 @@ def read_particles(
         )
     if suffix in (".mrcs", ".mrc", ".txt", ".st"):
         return read_stack(path, folder, pose_paths, ctf_path, pixel_size, faults)
+    with open(path, "rb") as stream:
+        begins = stream.read(FIRST)
     raise InputError(
-        f"{path}: particles cannot be read from {suffix or 'a file without suffix'}; expected .star "
+        foreign(path, begins, "a particle table or an MRC stack")
+        or f"{path}: particles cannot be read from {suffix or 'a file without suffix'}; expected .star "
         f"(RELION, cisTEM), .cs or .csg (cryoSPARC), or .mrcs, .mrc or .txt with poses.pkl and ctf.pkl "
         f"(cryoDRGN).\n  Remedy: use the run_data.star of the last refinement."
     )

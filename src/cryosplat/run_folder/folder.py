@@ -276,7 +276,9 @@ def _check_target(target: Path, overwrite: bool) -> None:
             f"{target}: exists and is not a folder, expected the name of a new one.\n"
             f"  Remedy: choose another name."
         )
-    if not os.access(parent, os.W_OK | os.X_OK):
+    if not os.access(
+        parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    ):
         raise OutputError(
             f"{target}: you may not write to {parent}.\n"
             f"  Remedy: choose another folder for the run."

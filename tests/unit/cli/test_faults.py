@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_sets import DataSet
+from data_sets import DataSet, star_block, write_cs
+from dialects import Told, cistem, cistem_columns
 from fake_runs import Outcome
 
 from cryosplat import read_particles
@@ -47,6 +48,80 @@ def test_nan_in_a_column_that_is_not_applied(
 ) -> None:
     path = star(**{label: [float("nan")] * 12})
     assert cli("convert", path, "-o", tmp_path / "x.star").code == 0
+
+
+def some_told() -> Told:
+    rng = np.random.default_rng(3)
+    angles, images = rng.uniform(0, 180, (12, 3)), rng.normal(size=(12, 8, 8)).astype(np.float32)
+    none, defocus = np.zeros(12), np.full((12, 3), 1e4)
+    group = np.zeros(12, int)
+    return Told(
+        images, angles, rng.normal(size=(12, 2)), defocus, none, none, none + 1, group + 1, group
+    )
+
+
+@pytest.mark.parametrize(
+    "field", ["alignments3D__alpha", "ctf__scale_const", "alignments3D__error", "blob__import_sig"]
+)
+def test_nan_in_a_field_of_cryosparc_that_is_not_applied(
+    cli: Cli, data_set: DataSet, tmp_path: Path, field: str
+) -> None:
+    path = write_cs(data_set, tmp_path / "p.cs", **{field: np.full(12, np.nan, np.float32)})
+    assert cli("convert", path, "-o", tmp_path / "x.star").code == 0
+
+
+@pytest.mark.parametrize("label", ["cisTEMOccupancy", "cisTEMBeamTiltX", "cisTEMPreExposure"])
+def test_nan_in_a_column_of_cistem_that_is_not_applied(
+    cli: Cli, tmp_path: Path, label: str
+) -> None:
+    told = some_told()
+    path = cistem(told, tmp_path)
+    path.write_text(star_block("", {**cistem_columns(told), label: ["nan"] * told.n}))
+    assert cli("convert", path, "-o", tmp_path / "x.star").code == 0
+
+
+def test_byte_order_of_a_table_does_not_matter(cli: Cli, data_set: DataSet, tmp_path: Path) -> None:
+    rows = np.load(write_cs(data_set, tmp_path / "p.cs"))
+    written = []
+    for order in "<>":
+        with (tmp_path / "p.cs").open("wb") as stream:
+            np.save(stream, rows.astype(rows.dtype.newbyteorder(order)))
+        assert cli("convert", tmp_path / "p.cs", "-o", tmp_path / "x.star", "--overwrite").code == 0
+        written.append((tmp_path / "x.star").read_text())
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_that_went_through_an_editor(
+    cli: Cli, star: Star, tmp_path: Path, encoding: str
+) -> None:
+    path = star()
+    path.write_text(path.read_text(), encoding=encoding)
+    assert cli("convert", path, "-o", tmp_path / "x.star").code == 0
+
+
+FOREIGN = {
+    ".gz": (b"\x1f\x8b", "gzip -dc"), ".zst": (b"\x28\xb5\x2f\xfd", "zstd -dc"),
+    ".xz": (b"\xfd7zXZ", "xz -dc"), ".tif": (b"II*\0", "e2proc2d.py"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", FOREIGN)
+def test_compressed_stacks_and_tables_have_a_remedy(
+    cli: Cli, star: Star, tmp_path: Path, suffix: str
+) -> None:
+    """However short, whether named by a table, given as PARTICLES or looked at by ``check``."""
+    magic, remedy = FOREIGN[suffix]
+    path, stack, out = star(), tmp_path / f"particles.mrcs{suffix}", tmp_path / "x.star"
+    stack.write_bytes(magic + bytes(9))
+    path.write_text(path.read_text().replace("@particles.mrcs", f"@{stack.name}"))
+    disguised = tmp_path / "disguised.star"
+    disguised.write_bytes(magic + bytes(9))
+    for given in (path, stack, disguised):
+        done = cli("convert", given, "-o", out)
+        assert done.code == 2 and f"Remedy: {remedy} " in done.err
+    done = cli("check", path)
+    assert done.code == 1 and remedy in done.out and "--drop-missing" not in done.out
 
 
 @pytest.mark.parametrize("block", ["Particles", "my_set", "images", ""])
@@ -110,6 +185,21 @@ def test_tiny_boxes_and_few_particles(
     assert done.code in (0, 1) and (run / "report.html").is_file(), done.err
     done = cli("check", path)
     assert done.code == 0, done.out
+
+
+@pytest.mark.parametrize("folder", ["two\nlines", "'both' \"quotes\"", "a\ttab"])
+def test_folders_whose_names_no_star_file_can_hold(
+    cli: Cli, data_set: DataSet, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = tmp_path / folder / "set"
+    inside.mkdir(parents=True)
+    (inside / "p.star").write_text(data_set.star_rows())
+    (tmp_path / "particles.mrcs").rename(inside / "particles.mrcs")
+    monkeypatch.chdir(tmp_path / folder)
+    for out in ("x.star", "../y.star"):
+        assert cli("convert", "set/p.star", "-o", out).code == 0
+    assert len(read_particles("x.star")) == 12
+    assert len(read_particles("../y.star", datadir="set")) == 12
 
 
 PIXELS: dict[str, Callable[[np.ndarray], object]] = {

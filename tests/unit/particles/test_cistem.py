@@ -129,8 +129,7 @@ def test_subsets_of_some_rows_only_are_refused(table: Table) -> None:
 @pytest.mark.parametrize(
     "label",
     ["cisTEMDefocus1", "cisTEMAnglePhi", "cisTEMXShift", "cisTEMPixelSize", "cisTEMPhaseShift",
-     "cisTEMPositionInStack", "cisTEMOccupancy", "cisTEMAssignedSubset", "cisTEMBeamTiltX",
-     "cisTEMMicroscopeVoltagekV", "cisTEMPreExposure"],
+     "cisTEMPositionInStack", "cisTEMAssignedSubset", "cisTEMMicroscopeVoltagekV"],
 )  # fmt: skip
 def test_messages_name_the_row_and_the_column_of_the_file(table: Table, label: str) -> None:
     good = ["300", "200"] if "Voltage" in label else ["1", "2"]

@@ -25,6 +25,7 @@ from ..tables import (
     integers,
     largest_turn,
     numbers,
+    numbers_if_any,
     single_half_set,
 )
 
@@ -112,7 +113,7 @@ def relion_columns(
     if _SUBSET in rows and notes.collect(_has_half_sets(rows, where)):
         columns["rlnRandomSubset"] = rows[_SUBSET].to_numpy()
         used.add(_SUBSET)
-    notes.add(*_unapplied(rows, where))
+    notes.add(*_unapplied(rows))
     duplicated = [c for c in rows if c in columns]
     if duplicated:
         text = f"{', '.join(duplicated)} are not used: cisTEM's own columns replace them."
@@ -189,10 +190,10 @@ def _degrees(rows: pd.DataFrame, where: str) -> tuple[NDArray[np.float64], list[
     return np.rad2deg(phases), [Note("phase-shift-unit", "note", text)]
 
 
-def _unapplied(rows: pd.DataFrame, where: str) -> Iterator[Note]:
+def _unapplied(rows: pd.DataFrame) -> Iterator[Note]:
     """Warnings, with the size of the effect, for columns that change images and are not applied."""
     if _OCCUPANCY in rows:
-        low = _numbers(rows, _OCCUPANCY, where) < 50.0
+        low = numbers_if_any(rows[_OCCUPANCY], 100.0) < 50.0
         if low.any():
             yield Note(
                 "occupancy-not-applied", "warning",
@@ -200,31 +201,29 @@ def _unapplied(rows: pd.DataFrame, where: str) -> Iterator[Note]:
                 f"({_OCCUPANCY}), so they fit another class better; all are used with full weight.",
                 "--indices FILE with the rows of this class.",
             )  # fmt: skip
-    tilts = np.stack([_or_zero(rows, label, where) for label in _TILTS], axis=1)
-    shifts = np.stack([_or_zero(rows, label, where) for label in _TILT_SHIFTS], axis=1)
+    tilts = np.stack([_or_zero(rows, label) for label in _TILTS], axis=1)
+    shifts = np.stack([_or_zero(rows, label) for label in _TILT_SHIFTS], axis=1)
     if tilts.any() or shifts.any():
         i = int(np.argmax(np.linalg.norm(tilts, axis=1)))
         x, y = 1e-3 * tilts[i]
         yield Note(
             "aberration-not-applied", "warning",
             f"Beam tilt ({', '.join(_TILTS)}, up to {1e3 * math.hypot(x, y):.3g} mrad"
-            f"{_phase_change(rows.iloc[[i]], math.hypot(x, y), where)}) and its image shift (up to "
+            f"{_phase_change(rows.iloc[[i]], math.hypot(x, y))}) and its image shift (up to "
             f"{np.linalg.norm(shifts, axis=1).max():.3g} A) are not applied: their sign differs "
             f"between versions of cisTEM.",
             "cryosplat convert, then CTF refinement in RELION.",
         )  # fmt: skip
 
 
-def _or_zero(rows: pd.DataFrame, label: str, where: str) -> NDArray[np.float64]:
-    if label not in rows:
-        return np.zeros(len(rows))
-    return _numbers(rows, label, where)
+def _or_zero(rows: pd.DataFrame, label: str) -> NDArray[np.float64]:
+    return numbers_if_any(rows[label], 0.0) if label in rows else np.zeros(len(rows))
 
 
-def _phase_change(row: pd.DataFrame, tilt: float, where: str) -> str:
+def _phase_change(row: pd.DataFrame, tilt: float) -> str:
     """By how much a beam tilt in radian changes phases at Nyquist, if the row has the optics."""
     labels = (*_PIXEL, "cisTEMMicroscopeVoltagekV", "cisTEMMicroscopeCsMM")
-    pixel, voltage, aberration = (float(_or_zero(row, label, where)[0]) for label in labels)
+    pixel, voltage, aberration = (float(_or_zero(row, label)[0]) for label in labels)
     try:
         group = OpticsGroup("1", pixel, 4, 1e3 * voltage, 1e7 * aberration, 0.1)
     except SettingsError:

@@ -36,6 +36,7 @@ from ..tables import (
     effects_without_ctf,
     in_degrees,
     numbers,
+    numbers_if_any,
     unapplied_note,
     unapplied_stretch,
     with_effects,
@@ -181,7 +182,7 @@ def _unapplied(path: Path, rows: np.ndarray, optics: Optics) -> Iterator[Note]:
             )
             yield Note("ctf-shift-not-applied", "warning", text)
     if has(rows, "ctf/scale_const"):
-        constant = np.abs(numbers(rows["ctf/scale_const"], "ctf/scale_const", str(path), CsError))
+        constant = np.abs(numbers_if_any(rows["ctf/scale_const"], 0.0))
         if constant.any():
             text = (
                 f"ctf/scale_const of up to {constant.max():.3g} is not applied: cryoSPARC does not "

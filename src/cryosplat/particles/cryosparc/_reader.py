@@ -29,6 +29,7 @@ from ..tables import (
     integer_codes,
     is_no_ctf,
     numbers,
+    numbers_if_any,
     optics_without_ctf,
     pickled_optics,
     pickled_poses,
@@ -187,7 +188,8 @@ def _scales(path: Path, rows: np.ndarray) -> tuple[NDArray[np.float64], list[Not
     """The scale of each particle's image: ``ctf/scale`` times ``alignments3D/alpha``; notes."""
     label = "ctf/scale"
     scale, notes = scales(_numbers(path, rows, label, 1.0), label, str(path), CsError)
-    alpha = _numbers(path, rows, "alignments3D/alpha", 1.0)
+    label = "alignments3D/alpha"
+    alpha = numbers_if_any(rows[label], 0.0) if has(rows, label) else np.ones(len(rows))
     if np.all(alpha == 1.0):
         return scale, notes
     if np.any(alpha <= 0.0):
@@ -203,7 +205,9 @@ def _scales(path: Path, rows: np.ndarray) -> tuple[NDArray[np.float64], list[Not
 def _replaced_fields(path: Path, rows: np.ndarray, ctf: Path) -> list[Note]:
     """A note on fields that a pickle's CTF, or none, replaces without having columns for them."""
     neutral = {"ctf/bfactor": 0.0, "ctf/scale": 1.0, "alignments3D/alpha": 1.0}
-    fields = [c for c, v in neutral.items() if np.any(_numbers(path, rows, c, v) != v)]
+    fields = [
+        c for c, v in neutral.items() if has(rows, c) and np.any(numbers_if_any(rows[c], v) != v)
+    ]
     return [unused_columns_note(fields, path, ctf)] if fields else []
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...errors import StarError
 from ...notes import Note
-from ..tables import CRYOSPARC_FIELDS
+from ..tables import CRYOSPARC_FIELDS, numbers_if_any
 from ._table import StarTable
 
 _KEPT = (*CRYOSPARC_FIELDS, "ctf/shift_A", "ctf/scale_const")
@@ -43,8 +43,8 @@ def column_notes(table: StarTable) -> Iterator[Note]:
         text = "The detector's MTF (rlnMtfFileName) is not applied; it only scales shells."
         yield Note("mtf-not-applied", "note", text)
     if "rlnNormCorrection" in table.rows:
-        norms = np.array(pd.to_numeric(table.rows["rlnNormCorrection"], errors="coerce"), float)
-        norms = norms[np.isfinite(norms)]  # not applied, so nothing depends on it
+        norms = numbers_if_any(table.rows["rlnNormCorrection"], np.nan)
+        norms = norms[np.isfinite(norms)]
         middle = float(np.median(norms)) if len(norms) else 0.0
         spread = float(np.abs(norms / middle - 1.0).max()) if middle > 0.0 else 0.0
         if spread > 0.1:
@@ -58,8 +58,7 @@ def column_notes(table: StarTable) -> Iterator[Note]:
 def _largest(frame: pd.DataFrame, field: str) -> float:
     """The largest absolute value of a cryoSPARC field, or of its elements."""
     own = [c for c in frame if str(c) == f"cs/{field}" or str(c).startswith(f"cs/{field}/")]
-    values = np.array([pd.to_numeric(frame[c], errors="coerce") for c in own], np.float64)
-    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    return max((float(np.abs(numbers_if_any(frame[c], 0.0)).max()) for c in own), default=0.0)
 
 
 def _named(frame: pd.DataFrame, label: str) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...errors import StarError
 from ...notes import Note
 from ...optics import dose_exponent
-from ..tables import damping_b_factors, integer_codes
+from ..tables import damping_b_factors, integer_codes, numbers_if_any
 from ._table import StarTable
 
 _DOSE, _B_FACTOR = "rlnMicrographPreExposure", "rlnCtfBfactor"
@@ -28,15 +28,19 @@ def damage(
     the notes.
     """
     b_factors = table.numbers_or(_B_FACTOR, 0.0)
-    doses = table.numbers_or(_DOSE, 0.0)
-    if np.any(doses < 0.0):
+    single = not any(table.has(label) for label in _TILTS)
+    if single and _DOSE in table.rows:
+        doses = numbers_if_any(table.rows[_DOSE], 0.0)
+    else:
+        doses = table.numbers_or(_DOSE, 0.0)
+    if not single and np.any(doses < 0.0):
         raise StarError(
             f"{table.where}: {_DOSE} is {doses.min():g} for {int((doses < 0).sum())} rows, "
             f"expected no negative exposure.\n  Remedy: correct the column, or remove it."
         )
     nyquist = 0.5 / pixel_size
     largest = float(doses.max())
-    if largest == 0.0 or not any(table.has(label) for label in _TILTS):
+    if largest == 0.0 or single:
         b_factors, notes = damping_b_factors(b_factors, tilt_images(table), _B_FACTOR, nyquist)
         if largest > 0.0:
             text = (

@@ -29,6 +29,7 @@ from ..tables import (
     integer_codes,
     integers,
     is_no_ctf,
+    numbers_if_any,
     optics_without_ctf,
     pickled_optics,
     pickled_poses,
@@ -256,7 +257,11 @@ def _damaged(table: StarTable, optics: Optics) -> tuple[Optics, list[Note]]:
 def _replaced_columns(table: StarTable, ctf: Path) -> list[Note]:
     """A note on columns that a pickle's CTF replaces without having them."""
     neutral = {"rlnCtfBfactor": 0.0, "rlnCtfScalefactor": 1.0, "rlnMicrographPreExposure": 0.0}
-    columns = [c for c, value in neutral.items() if np.any(table.numbers_or(c, value) != value)]
+    columns = [
+        c
+        for c, v in neutral.items()
+        if table.has(c) and np.any(numbers_if_any(table.text(c), v) != v)
+    ]
     return [unused_columns_note(columns, table.path, ctf)] if columns else []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...io.star import write_star
+from ...io.star import is_writable, write_star
 from ...notes import Note
 from ...poses import euler_from_rotations, rotations_from_euler
 from ..resolving import resolve
@@ -199,7 +199,11 @@ def _optics_table(particles: Particles) -> pd.DataFrame:
 
 
 def _image_names(particles: Particles, path: Path) -> list[str]:
-    """Image names "000001@stack.mrcs" that resolve to the same files when read from ``path``."""
+    """Image names "000001@stack.mrcs" that resolve to the same files when read from ``path``.
+
+    Where a folder has a name that no STAR file can hold, a path that leads around it; else the bare
+    name of the file, for ``--datadir``.
+    """
     images = particles.images
     files = [n.partition("@")[2] if "@" in n else n for n in map(str, particles.names)]
     place: dict[tuple[int, str], str] = {}
@@ -208,7 +212,9 @@ def _image_names(particles: Particles, path: Path) -> list[str]:
             opened = images.stacks[stack].path.absolute()
             resolved = resolve(file, path, None)
             same = resolved is not None and resolved.absolute().samefile(opened)
-            place[stack, file] = file if same else str(opened)
+            around = os.path.relpath(opened, path.absolute().parent)
+            names = [*([file] if same else []), str(opened), around, opened.name]
+            place[stack, file] = next(filter(is_writable, names), str(opened))
     return [
         f"{section + 1:06d}@{place[stack, file]}"
         for stack, section, file in zip(images.stack, images.section, files, strict=True)

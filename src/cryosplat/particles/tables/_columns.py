@@ -22,10 +22,8 @@ def numbers(
 
     Raises ``error`` naming the first row that is not a finite number and how many more there are.
     """
-    with np.errstate(invalid="ignore"):  # signalling NaNs
-        series = pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce")
-        converted = np.array(series, np.float64)
-    bad = np.flatnonzero(~np.isfinite(converted))
+    converted = numbers_if_any(values, np.nan)
+    bad = np.flatnonzero(np.isnan(converted))
     if len(bad):
         text = str(np.asarray(values)[bad[0]])
         raise error(
@@ -34,6 +32,17 @@ def numbers(
             f"  Remedy: repeat the job that wrote the table, or remove those rows."
         )
     return converted
+
+
+def numbers_if_any(values: Any, default: float) -> NDArray[np.float64]:
+    """``values`` as float64, and ``default`` where they are no finite number.
+
+    For columns that are not applied: whatever they hold, nothing depends on it.
+    """
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        series = pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce")
+        converted = np.array(series, np.float64)
+    return np.where(np.isfinite(converted), converted, default)
 
 
 def integers(
