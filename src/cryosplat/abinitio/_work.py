@@ -21,7 +21,15 @@ from ._first import First, FirstLevel, first_map
 from ._images import SmallImages
 from ._orientations import count_at, evenly
 from ._scores import score_of
-from ._search import CHUNKED, Hypotheses, Template, apart, searched_everywhere, searched_near
+from ._search import (
+    CHUNKED,
+    Candidates,
+    Hypotheses,
+    Template,
+    apart,
+    searched_everywhere,
+    searched_near,
+)
 from ._second import (
     Half,
     SecondLevel,
@@ -169,7 +177,7 @@ class Work:
         rotations = evenly(count_at(level.spacing / limit))
         step = level.shift_step / limit
         images, centres = self.images.select(rows), self.centres[rows]
-        found = searched_everywhere(images, template, rotations, centres, step)
+        found = searched_everywhere(images, template, rotations, centres, step, 1)
         return float(found.evidence.double().mean())
 
     def finish(self, branch: Branch, seed: int, progress: Progress) -> Hypotheses:
@@ -211,8 +219,9 @@ class Work:
             width = angle
             for limit in (0.5 * (coarse + fine), fine, fine, fine, fine):
                 sharper, step = replace(template, limit=limit), level.shift_step / limit
-                place = searched_near(images, sharper, place, width, step, generator)
-                place = place.best()
+                place = searched_near(
+                    images, sharper, place, width, step, generator, Candidates.best
+                )
                 width *= CLOSER
             places.append(place)
         return Hypotheses.of(places)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -119,8 +121,14 @@ def print_found_poses(run: RunFolder) -> None:
         console.print(f"Report     {run.report}")
     if found.found:
         group = () if summary.symmetry == "C1" else ("--symmetry", summary.symmetry)
-        command = pasted("cryosplat", "refine", run.particles, *group, "--prior", "none")
+        how = [f"--{name}={value:g}" for name, value in _how_to_refine(found.refinement)]
+        command = pasted("cryosplat", "refine", run.particles, *group, *how, "--prior", "none")
         console.print(f"Next       {command} -o RUN")
+
+
+def _how_to_refine(settings: Mapping[str, Any] | None) -> list[tuple[str, float]]:
+    """The options of `refine` that such poses need."""
+    return [(name, settings[name]) for name in ("angle", "shift")] if settings else []
 
 
 def _resolutions(summary: RunSummary, headline: Headline) -> Table:

@@ -23,6 +23,7 @@ from ..provenance import provenance
 from ..splatting import voxelize
 from .folder import RunFolder
 from .measured import Contrast, Views
+from .places import write_places
 from .schema import Provenance, RunSummary
 from .searched import Abinit, AbinitScore
 
@@ -41,6 +42,7 @@ def write_found_poses(folder: RunFolder, found: FoundPoses) -> RunFolder:
     level = Grid(found.level, grid.side / found.level)
     if found.found:
         write_particles(with_significance(particles, found.significance), folder.particles)
+        write_places(folder, particles.poses, found.others)
         both = mean_of(list(found.mixtures))
         paths = (
             (folder.map, folder.gaussians, both),
@@ -124,6 +126,7 @@ def _summary(found: FoundPoses, level: Grid) -> RunSummary:
             shared_resolution=found.shared_resolution,
             level=found.level,
             unseen_images=found.scores[0].n,
+            refinement=found.refinement.to_dict() if found.found else None,
             growth=[shot.title for shot in found.history],
         ),
         **told,
