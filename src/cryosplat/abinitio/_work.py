@@ -40,6 +40,7 @@ from ._second import (
 )
 from .values import Score, Snapshot
 
+FIRST, HALVES, ALL = "initial map", "half-sets from map", "poses of all images"
 SHARPENED = FirstLevel(batches=(400, 2000), least_temperature=0.2)
 SNAPSHOTS = 5  # of the first level
 PLACES, OF = 8, 100  # that lie apart: in which an image may be, of so many likeliest orientations
@@ -90,7 +91,7 @@ class Work:
         generator = generator_of(seed, 2, number)
         history: list[Snapshot] = []
         saved = own.load()
-        with progress.stage(f"initial map {number + 1}", level.steps, "steps") as stage:
+        with progress.stage(f"{FIRST} {number + 1}", level.steps, "steps") as stage:
 
             def watch(step: int, mixture: GaussianMixture, temperature: float) -> None:
                 stage.advance()
@@ -132,7 +133,7 @@ class Work:
         grid = Grid(_second.BOX, self.images.side / _second.BOX)
         own = journal.of(f"half-sets from {start.number}")
         saved = own.load()
-        title = f"half-sets from map {start.number + 1}"
+        title = f"{HALVES} {start.number + 1}"
         with progress.stage(title, len(level.limits), "rounds") as stage:
 
             def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
@@ -185,7 +186,7 @@ class Work:
         level = SecondLevel()
         generator = generator_of(seed, 3, 0)
         parts, order = [], []
-        with progress.stage("poses of all images", len(self.images), "images") as stage:
+        with progress.stage(ALL, len(self.images), "images") as stage:
             for number, mixture in enumerate(branch.mixtures):
                 rows = (self.half_sets == number + 1).nonzero().squeeze(1)
                 for some in rows.split(CHUNKED):

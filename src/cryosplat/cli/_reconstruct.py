@@ -53,7 +53,7 @@ def run_reconstruct(
         _check_checkpoints([*checkpoints, folder.checkpoint], resume, overwrite)
         others: tuple[Poses, ...] = ()
         if abinit:
-            found = with_found_poses(files, folder, settings)
+            found = with_found_poses(files, folder, settings, threads)
             particles, others, refinement = found.particles, found.others, found.refinement
         else:
             particles = files.read()

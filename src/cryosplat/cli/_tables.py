@@ -25,8 +25,13 @@ CURVES = {
 }
 
 
-def print_preflight(particles: Particles, cost: Cost, threads: int) -> None:
-    """Particles, box, pixel, optics groups, half-sets, expected memory and time."""
+def print_preflight(
+    particles: Particles, cost: Cost, threads: int, half_sets: str | None = None
+) -> None:
+    """Particles, box, pixel, optics groups, half-sets, expected memory and time.
+
+    ``half_sets``: what is said of them, where it is not that they are as given.
+    """
     table = _table()
     table.add_row("particles", f"{len(particles):,}  from {particles.source}")
     table.add_row(
@@ -34,7 +39,7 @@ def print_preflight(particles: Particles, cost: Cost, threads: int) -> None:
         f"({particles.box_size * particles.pixel_size:.0f} Å)",
     )  # fmt: skip
     table.add_row("optics groups", _optics(particles))
-    table.add_row("half-sets", _half_sets(particles))
+    table.add_row("half-sets", half_sets or _half_sets(particles))
     table.add_row(
         "expected", f"about {duration(cost.seconds)} and {gigabytes(cost.memory)} of memory, with "
         f"{threads} thread{'s' if threads > 1 else ''}",
