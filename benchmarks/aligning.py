@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 Array = NDArray[Any]
 PADDING, BOX = 2, 32
-TRIED, FOLLOWED = 1500, 6  # rotations, of each hand; those that are refined
+TRIED, FOLLOWED = 1500, 12  # rotations, of each hand; those that are refined
 COARSE, MIDDLE, FINE = 3, 5, 8  # shells that rotations are judged by
 
 
@@ -33,16 +33,21 @@ def aligned(volume: Array, truth: Array, seed: int = 0) -> tuple[Array, int]:
 
 def _rotated(side: _Side, truth: Array, seed: int) -> tuple[float, Array, int]:
     """The best mean FSC of one hand, its curve, and the hand."""
-    compared = _Truth(truth)
+    unmoved = _Truth(truth)
     rng = np.random.default_rng(seed)
     tried = Rotation.random(TRIED, random_state=seed).as_matrix()
-    coarse = [compared.mean(side, turn, COARSE) for turn in tried]
+    coarse = [unmoved.mean(side, turn, COARSE) for turn in tried]
     found = []
     for turn in tried[np.argsort(coarse)[-FOLLOWED:]]:
-        found.append(_climbed(lambda r: compared.mean(side, r, MIDDLE), turn, 15.0, 0.7, rng))
-    _, turn = max(found, key=lambda pair: pair[0])
-    compared = compared.moved(side, turn)
-    mean, turn = _climbed(lambda r: compared.mean(side, r, FINE), turn, 3.0, 0.2, rng)
+        compared = unmoved.moved(side, turn, MIDDLE)
+        found.append(_climbed(lambda r, c=compared: c.mean(side, r, MIDDLE), turn, 15.0, 0.7, rng))
+    mean, turn = max(found, key=lambda pair: pair[0])
+    compared = unmoved
+    for step in (6.0, 2.0):
+        compared = unmoved.moved(side, turn, FINE)
+        mean, turn = _climbed(
+            lambda r, c=compared: c.mean(side, r, FINE), turn, step, 0.2, rng
+        )  # fmt: skip
     return mean, compared.curve(side, turn, BOX // 2), side.hand
 
 
@@ -116,15 +121,15 @@ class _Truth:
         norm = per_shell(np.abs(map_) ** 2) * per_shell(np.abs(true) ** 2)
         return per_shell(np.real(map_ * true.conj())) / np.sqrt(norm + 1e-30)
 
-    def moved(self, side: _Side, turn: Array) -> _Truth:
-        """The same with the truth moved to where the turned map agrees best."""
-        some = self.shells <= FINE
+    def moved(self, side: _Side, turn: Array, last: int) -> _Truth:
+        """The same with the truth moved to where the turned map agrees best, up to shell ``last``."""
+        some = self.shells <= last
         map_ = side.at(self.points[some] @ turn)
         rows, points = some.nonzero()[0], self.points[some]
 
         def score(move: Array) -> float:
             shifted = map_ * np.exp(2j * np.pi * (points @ move) / len(self.truth))
-            return float(self._curve(shifted, some, FINE)[1:].mean())
+            return float(self._curve(shifted, some, last)[1:].mean())
 
         cross = np.zeros(len(self.points), complex)
         cross[rows] = map_ * self.values[some].conj()
@@ -152,8 +157,18 @@ def _transform(volume: Array) -> Array:
 
 
 def _cropped(volume: Array) -> Array:
-    """The same box side in `BOX` voxels."""
+    """The same box side in `BOX` voxels, with the centre of what is dense at the rotation centre."""
     low = len(volume) // 2 - BOX // 2
     part = slice(low, low + BOX)
     kept = _transform(volume.astype(float))[part, part, part]
-    return np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(kept)).real)
+    dense = _inverse(kept)
+    dense = np.where(dense > 0.2 * dense.max(), dense, 0.0)
+    x = np.arange(BOX) - BOX // 2
+    z, y, x = np.meshgrid(x, x, x, indexing="ij")
+    centre = [float((axis * dense).sum() / dense.sum()) for axis in (z, y, x)]
+    turns = centre[0] * z + centre[1] * y + centre[2] * x  # of frequencies, in the same layout
+    return _inverse(kept * np.exp(2j * np.pi * turns / BOX))
+
+
+def _inverse(transform: Array) -> Array:
+    return np.real(np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(transform))))

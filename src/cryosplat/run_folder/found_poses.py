@@ -94,8 +94,9 @@ def _summary(found: FoundPoses, level: Grid) -> RunSummary:
             "resolution": reached.angstrom,
             "resolution_at_nyquist": False,
             "resolution_from": "found-poses",
-            "resolution_reason": "The FSC of two half-maps, each made from the poses that its own "
-            f"images took in it; both began at one map of {found.shared_resolution:.0f} Å.",
+            "resolution_reason": "The FSC of two half-maps whose poses were refined apart; both "
+            f"started from one map of {found.shared_resolution:.0f} Å."
+            + (reached.at_nyquist * f" Images of {found.level} pixels show no finer detail."),
             "resolutions": {CURVE: {t: value.angstrom for t, value in at.items()}},
             "gaussians": [found.mixtures[0].copies * n for n in stored],
             "gaussians_stored": stored,
