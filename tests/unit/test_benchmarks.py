@@ -12,9 +12,10 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import benchmarks
-from benchmarks import hard, random_start, scoring, table
+from benchmarks import abinit, aligning, hard, random_start, scoring, table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "benchmarks" / "README.md"
@@ -62,6 +63,30 @@ def test_results_name_no_folder_of_the_machine() -> None:
 def test_the_table_of_faults_is_what_its_results_say() -> None:
     results = json.loads((ROOT / "benchmarks/results/hard.json").read_text("utf-8"))
     assert hard.table(results) in PAGE.read_text("utf-8")
+
+
+def test_the_table_of_poses_from_nothing_is_what_its_results_say() -> None:
+    results = json.loads((ROOT / "benchmarks/results/abinit.json").read_text("utf-8"))
+    assert abinit.table(results) in PAGE.read_text("utf-8")
+
+
+def test_a_map_is_known_however_it_was_turned_moved_and_mirrored() -> None:
+    rng = np.random.default_rng(2)
+    x = np.arange(32) - 16.0
+    z, y, x = np.meshgrid(x, x, x, indexing="ij")
+    points = rng.normal(0.0, 3.0, (12, 3))
+
+    def drawn(centres: np.ndarray) -> np.ndarray:
+        near = [np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / 5.0) for a, b, c in centres]
+        return np.sum(near, 0)
+
+    turn = Rotation.from_euler("ZYZ", [40.0, 70.0, 10.0], degrees=True).as_matrix()
+    moved = points @ turn.T + [1.3, -0.6, 0.9]
+    for hand in (1, -1):
+        curve, found = aligning.aligned(drawn(moved * [1, 1, hand]), drawn(points))
+        assert found == hand and min(curve[1:9]) > 0.98
+    other = aligning.aligned(drawn(rng.normal(0.0, 3.0, (12, 3))), drawn(points))[0]
+    assert min(other[1:9]) < 0.7
 
 
 def test_the_worst_shell_is_found_among_those_that_count() -> None:

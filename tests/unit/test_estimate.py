@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cryosplat import ReconstructionSettings
+from cryosplat.abinitio import AbinitSettings, search_cost
 from cryosplat.estimate import REST, Cost, Forecast, expected_cost
 from cryosplat.progress import ACCUMULATE, FIT_ALL, FIT_HALF, SUBSTITUTE
 from cryosplat.settings import ImageSchedule
@@ -49,6 +50,16 @@ def test_time_grows_with_what_is_done() -> None:
         < expected_cost(9000, 64, 1, plain).seconds
     )
     assert expected_cost(9000, 64, 2, plain, rounds=3).seconds > expected_cost(9000, 64, 2).seconds
+
+
+def test_a_search_for_poses_takes_about_a_minute_and_more_for_more_images() -> None:
+    """Of 4,000 images on one thread; measured: benchmarks/results/abinit.json."""
+    settings = AbinitSettings()
+    cost = search_cost(4000, 64, 1, settings)
+    assert 60.0 < cost.seconds < 180.0
+    assert cost.seconds < search_cost(40_000, 64, 1, settings).seconds < 10.0 * cost.seconds
+    one = search_cost(4000, 64, 1, replace(settings, starts=1, carried=1))
+    assert search_cost(4000, 64, 2, settings).seconds < cost.seconds > one.seconds
 
 
 def test_ten_float_maps_fit_into_the_expected_disk() -> None:

@@ -97,17 +97,19 @@ def _posterior(likelihoods, temperature, negligible, evidence):
         best = row[0]
         for j in range(1, p):
             best = max(best, row[j])
-        total = F32(0.0)
+        total, kept = F32(0.0), F32(0.0)
         for j in range(p):
             d = row[j] - best
-            if d < cutoff:
-                row[j] = F32(0.0)
-            else:
+            w = F32(0.0)
+            if d > F32(2.0) * cutoff:
                 w = math.exp(d / temperature)
-                row[j] = w
                 total += w
+                if d < cutoff:
+                    w = F32(0.0)
+            kept += w
+            row[j] = w
         for j in range(p):
-            row[j] /= total
+            row[j] /= kept
         evidence[i] = best + temperature * math.log(total)
 
 
@@ -153,12 +155,24 @@ def assign(images: Observed, slices: Tensor, temperature: float) -> Assigned:
     for rows in torch.arange(n).split(size):
         part = slice(int(rows[0]), int(rows[-1]) + 1)
         chunk = images.select(part)
-        weights = log_likelihoods(chunk, slices)
-        flat = weights.reshape(len(chunk), -1).numpy()
-        _posterior(flat, F32(temperature), NEGLIGIBLE, evidence[part].numpy())
+        weights, evidence[part] = posterior(chunk, slices, temperature)
         centres[part] = weights.sum(-1)
-        _gather(
-            weights.numpy(), chunk.moved.numpy(), chunk.precisions.numpy(), sums.numpy(),
-            max(1, min(o, 4 * get_num_threads())),
-        )  # fmt: skip
+        gather(weights, chunk, sums)
     return Assigned(sums, centres, evidence)
+
+
+def posterior(images: Observed, slices: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The weights (n, s, o) of shifts and slices, and the evidence (n,), as `Assigned` has it."""
+    weights = log_likelihoods(images, slices)
+    evidence = torch.empty(len(images))
+    flat = weights.reshape(len(images), -1).numpy()
+    _posterior(flat, F32(temperature), NEGLIGIBLE, evidence.numpy())
+    return weights, evidence
+
+
+def gather(weights: Tensor, images: Observed, sums: Tensor) -> None:
+    """Add images to ``sums`` (o, 3 m) of orientations, with their ``weights`` (n, s, o)."""
+    _gather(
+        weights.numpy(), images.moved.numpy(), images.precisions.numpy(), sums.numpy(),
+        max(1, min(len(sums), 4 * get_num_threads())),
+    )  # fmt: skip

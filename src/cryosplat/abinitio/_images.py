@@ -18,6 +18,7 @@ from ..optics import ISOTROPIC, Optics, weigh
 from ..particles import Particles
 from ..progress import Progress
 
+PREPARE = "preparing the images"
 NOISE_SAMPLE = 1500  # images
 MASK = 0.46  # of the box: where the soft circle has fallen to nothing
 EDGE = 0.06  # of the box: over which it falls
@@ -95,7 +96,7 @@ def small_images(
     n = len(particles)
     values = torch.zeros(n, len(points), dtype=torch.complex64)
     precisions = torch.zeros(n, len(points))
-    with progress.stage("preparing the images", n, "images") as stage:
+    with progress.stage(PREPARE, n, "images") as stage:
         for batch in _by_group(particles.batches()):
             d = batch.box_size
             number = int(batch.optics.group[0])

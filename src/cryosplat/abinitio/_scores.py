@@ -21,7 +21,7 @@ def score_of(
     ``profile`` (shells,): of the round blob that it has to be better than. The same centres are looked
     at for both.
     """
-    found = searched_everywhere(images, template, rotations, centres, step)
+    found = searched_everywhere(images, template, rotations, centres, step, 1)
     shape = (found.evidence - of_blob(images, template, centres, step, profile)).double()
     n = len(shape)
     score = Score(

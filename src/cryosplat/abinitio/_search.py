@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numba import njit, prange
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ._assignment import CHUNK, log_likelihoods, observed
+from ._assignment import CHUNK, Observed, gather, observed, posterior
 from ._images import SmallImages
 from ._slices import slices_at, transform_of, value_at
 
@@ -19,41 +20,71 @@ KEPT = 8  # orientations of each image
 CHUNKED = 10_000  # images at a time
 CROSS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
 """Where centres are looked for, in steps about the present ones."""
+TURNS = 7  # orientations that are tried about one, itself among them
+WIDTH = 3.5  # of these should share its weight
 F32 = np.float32
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The likeliest poses of n images: ``rotations`` (n, 8, 3, 3) float32, likeliest first, their
-    ``weights`` (n, 8), which add up to 1, and one centre each, ``centres`` (n, 2) in box sides.
+    """Poses of n images: ``rotations`` (n, k, 3, 3) float32, their ``weights`` (n, k), which add up
+    to 1, and one centre each, ``centres`` (n, 2) in box sides.
 
+    ``scores`` (n, k): the logarithm of the likelihood by which each was drawn, up to a constant of
+    its image.
     ``evidence`` (n,): the logarithm of the mean likelihood over all poses that were looked at, less
-    that of no signal.
+    that of no signal. ``shared`` (n,): how many of those about a pose share its weight.
     """
 
     rotations: Tensor
     weights: Tensor
+    scores: Tensor
     centres: Tensor
     evidence: Tensor
+    shared: Tensor
 
     def __len__(self) -> int:
         return len(self.weights)
 
     def select(self, rows: Tensor) -> Candidates:
         """Those of the images ``rows``."""
-        parts = (self.rotations, self.weights, self.centres, self.evidence)
-        return Candidates(*(part[rows] for part in parts))
-
-    def best(self) -> Candidates:
-        """The likeliest alone."""
-        return replace(self, rotations=self.rotations[:, :1], weights=self.weights[:, :1])
+        return Candidates(*(getattr(self, name)[rows] for name in FIELDS))
 
     def put(self, rows: Tensor, found: Candidates) -> Candidates:
         """The same with those of the images ``rows`` replaced."""
-        names = ("rotations", "weights", "centres", "evidence")
-        return replace(
-            self, **{k: getattr(self, k).index_copy(0, rows, getattr(found, k)) for k in names}
-        )
+        parts = (getattr(self, n).index_copy(0, rows, getattr(found, n)) for n in FIELDS)
+        return Candidates(*parts)
+
+    def likeliest(self, count: int) -> Candidates:
+        """The ``count`` with most weight, in its order; they are chosen, not drawn: by no score."""
+        weights, which = self.weights.topk(min(count, self.weights.shape[1]), 1)
+        chosen = self._of(which, weights / weights.sum(1, keepdim=True))
+        return replace(chosen, scores=torch.zeros_like(weights))
+
+    def best(self) -> Candidates:
+        """The likeliest alone."""
+        return self.likeliest(1)
+
+    def drawn(self, count: int, generator: torch.Generator) -> Candidates:
+        """``count`` drawn by their weights, which then all weigh the same.
+
+        Together they are as uncertain as the image is; the likeliest few would not be. (Systematic
+        resampling: of weight w, ``count * w`` are drawn, rounded up or down.)
+        """
+        n = len(self)
+        at = (torch.arange(count) + torch.rand(n, 1, generator=generator)) / count
+        sums = self.weights.cumsum(1)
+        which = torch.searchsorted(sums, at * sums[:, -1:], right=True)
+        which = which.clamp(max=self.weights.shape[1] - 1)
+        return self._of(which, torch.full((n, count), 1.0 / count))
+
+    def _of(self, which: Tensor, weights: Tensor) -> Candidates:
+        rows = torch.arange(len(self))[:, None]
+        rotations = self.rotations.expand(len(self), -1, 3, 3)[rows, which]
+        return replace(self, rotations=rotations, weights=weights, scores=self.scores[rows, which])
+
+
+FIELDS = tuple(field.name for field in fields(Candidates))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,55 +156,79 @@ def apart(found: Candidates, angle: float, count: int) -> list[Candidates]:
         chosen = found.rotations[rows, best]
         traces = torch.einsum("nij,nkij->nk", chosen, found.rotations)
         free &= traces < 1.0 + 2.0 * math.cos(angle)
-        places.append(
-            replace(found, rotations=chosen[:, None], weights=torch.ones(n, 1))
-        )  # fmt: skip
+        places.append(found._of(best[:, None], torch.ones(n, 1)))
     return places
 
 
 def searched_everywhere(
     images: SmallImages, template: Template, rotations: Tensor, centres: Tensor, step: float,
-    kept: int = KEPT,
+    kept: int,
 ) -> Candidates:  # fmt: skip
     """The likeliest of ``rotations`` (o, 3, 3) for each image, centres sought about ``centres``."""
+    found = _everywhere(images, template, rotations, centres, step)
+    return _joined([candidates.likeliest(kept) for _, _, _, candidates in found])
+
+
+def assigned_everywhere(
+    images: SmallImages, template: Template, rotations: Tensor, centres: Tensor, step: float,
+    limit: float, generator: torch.Generator,
+) -> tuple[Candidates, Tensor]:  # fmt: skip
+    """Some of ``rotations`` (o, 3, 3) for each image, and the sums (o, 3 m) of images at all of them.
+
+    ``limit``: of the frequencies of the sums.
+    """
+    m = images.columns(limit)
+    sums, drawn = torch.zeros(len(rotations), 3 * m), []
+    for rows, shifts, weights, found in _everywhere(images, template, rotations, centres, step):
+        gather(weights, _seen(images, rows, m, shifts, template), sums)
+        drawn.append(found.drawn(KEPT, generator))
+    return _joined(drawn), sums
+
+
+def _everywhere(
+    images: SmallImages, template: Template, rotations: Tensor, centres: Tensor, step: float
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Candidates]]:
+    """Of images in turn: which, their shifts (n, s, 2), the posterior (n, s, o), and all poses."""
     m = images.columns(template.limit)
-    points = images.points[:m]
-    slices = slices_at(template.transform, rotations, points, template.padding)
-    turned = rotations.float()
+    slices = slices_at(template.transform, rotations, images.points[:m], template.padding)
     n, o = len(images), len(rotations)
-    found = []
+    turned = rotations.float()[None]
     for rows in torch.arange(n).split(max(1, CHUNK // (len(CROSS) * o))):
         shifts = centres[rows, None] + step * CROSS
-        seen = observed(
-            images.values[rows, :m], images.precisions[rows, :m], points, shifts,
-            template.prior(shifts),
+        weights, total = posterior(_seen(images, rows, m, shifts, template), slices, 1.0)
+        centre, shares = (weights.sum(2)[:, :, None] * shifts).sum(1), weights.sum(1)
+        shared = torch.full((len(rows),), WIDTH)
+        evidence = total - math.log(o)
+        yield (
+            rows, shifts, weights,
+            Candidates(turned, shares, shares.log(), centre, evidence, shared),
         )  # fmt: skip
-        score = log_likelihoods(seen, slices)
-        best = score.amax((1, 2), keepdim=True)
-        weights = (score - best).exp_()
-        total = weights.sum((1, 2))
-        evidence = best[:, 0, 0] + total.log() - math.log(o)
-        centre = (weights.sum(2)[:, :, None] * shifts).sum(1) / total[:, None]
-        shares, which = weights.sum(1).topk(min(kept, o), 1)
-        found.append(
-            Candidates(turned[which], shares / shares.sum(1, keepdim=True), centre, evidence)
-        )
-    return _joined(found)
+
+
+def _seen(
+    images: SmallImages, rows: Tensor, m: int, shifts: Tensor, template: Template
+) -> Observed:
+    points = images.points[:m]
+    values, precisions = images.values[rows, :m], images.precisions[rows, :m]
+    return observed(values, precisions, points, shifts, template.prior(shifts))
 
 
 def searched_near(
     images: SmallImages, template: Template, known: Candidates, angle: float, step: float,
-    generator: torch.Generator,
+    generator: torch.Generator, kept: Callable[[Candidates], Candidates],
 ) -> Candidates:  # fmt: skip
-    """The likeliest orientations about those ``known``, ``angle`` (radian) apart.
+    """Orientations about those ``known``, ``angle`` (radian) apart, of which some are ``kept``.
 
     About each of them, and at it, six are tried, turned about three axes that are drawn at random.
+    What is tried about a pose that was drawn by its likelihood weighs by the ratio of the two: so
+    images that fit in many places do not gather in the few that were drawn (importance sampling).
     """
     if len(images) > CHUNKED:
         parts = torch.arange(len(images)).split(CHUNKED)
         return _joined([
-            searched_near(images.select(p), template, known.select(p), angle, step, generator)
-            for p in parts
+            searched_near(
+                images.select(p), template, known.select(p), angle, step, generator, kept
+            ) for p in parts
         ])  # fmt: skip
     m = images.columns(template.limit)
     points = images.points[:m].float()
@@ -187,14 +242,14 @@ def searched_near(
         F32(template.padding), score.numpy(),
     )  # fmt: skip
     score += template.prior(shifts)[:, :, None]
-    best = score.amax((1, 2), keepdim=True)
-    weights = (score - best).exp_()
-    total = weights.sum((1, 2))
-    centre = (weights.sum(2)[:, :, None] * shifts).sum(1) / total[:, None]
-    kept, which = weights.sum(1).topk(min(KEPT, c), 1)
-    rotations = tried[torch.arange(n)[:, None], which]
-    evidence = best[:, 0, 0] + total.log() - math.log(c)
-    return Candidates(rotations, kept / kept.sum(1, keepdim=True), centre, evidence)
+    total = score.logsumexp(1)
+    weights = (total - known.scores.repeat(1, TURNS)).softmax(1)
+    of_shifts = (score.softmax(1) * weights[:, None]).sum(2)
+    centre = (of_shifts[:, :, None] * shifts).sum(1)
+    about = total.unflatten(1, (TURNS, -1)).softmax(1)
+    shared = (1.0 / about.square().sum(1)).mean(1)
+    evidence = total.logsumexp(1) - math.log(c)
+    return kept(Candidates(tried, weights, total, centre, evidence, shared))
 
 
 def _around(rotations: Tensor, angle: float, generator: torch.Generator) -> Tensor:
@@ -242,5 +297,4 @@ def _compare(grid, axes, points, values, precisions, shifts, padding, score):
 
 
 def _joined(parts: list[Candidates]) -> Candidates:
-    names = ("rotations", "weights", "centres", "evidence")
-    return Candidates(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    return Candidates(*(torch.cat([getattr(part, name) for part in parts]) for name in FIELDS))

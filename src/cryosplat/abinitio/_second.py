@@ -18,12 +18,11 @@ from ..splatting import voxelize
 from ..statistics import QuadraticForm, Statistics
 from ._images import SmallImages
 from ._orientations import at_random, count_at, evenly
-from ._search import KEPT, Candidates, Template, searched_everywhere, searched_near
+from ._search import KEPT, WIDTH, Candidates, Template, assigned_everywhere, searched_near
 from ._statistics import statistics_of
 
 BOX, PADDING = 32, 2
 LEAST_WEIGHT = 0.02  # of an orientation of an image, to enter the sums
-WIDTH = 4.0  # effective orientations of an image that its candidates should show
 GRIDDED = 4000  # slices at a time
 
 
@@ -82,6 +81,7 @@ def refined(
     for number, wanted in enumerate(level.limits):
         limit = min(wanted, max(reached, level.limits[0]))
         everywhere = number < level.everywhere
+        end = min(limit + level.beyond, 0.5 * BOX)
         some = not everywhere and number < len(level.limits) - 1
         for h in (0, 1):
             own, half = images[h], halves[h]
@@ -95,14 +95,18 @@ def refined(
             if everywhere:
                 turn = at_random(1, generators[h])[0]
                 rotations = evenly(count_at(level.spacing / limit)) @ turn
-                found = searched_everywhere(seen, template, rotations, known.centres, step)
-            else:
-                found = searched_near(seen, template, known, angles[h], step, generators[h])
-                angles[h] = next_angle(angles[h], found)
-            statistics = sums_of(seen, found, grid, min(limit + level.beyond, 0.5 * BOX))
-            if everywhere:
+                found, sums = assigned_everywhere(
+                    seen, template, rotations, known.centres, step, end, generators[h]
+                )
+                statistics = gridded(sums, rotations, own.points[: own.columns(end)], grid)
                 mixture = begun(statistics, level, generators[h])
             else:
+                g = generators[h]
+                found = searched_near(
+                    seen, template, known, angles[h], step, g, lambda c, g=g: c.drawn(KEPT, g)
+                )
+                angles[h] = next_angle(angles[h], found)
+                statistics = sums_of(seen, found, grid, end)
                 mixture = fitted(statistics, half.mixture, level.steps)
             halves[h] = Half(mixture, half.poses.put(rows, found))
         fsc = fourier_shell_correlation(*(voxelize(half.mixture, grid) for half in halves))
@@ -137,8 +141,7 @@ def weighted(volume: Tensor, gain: Tensor) -> Tensor:
 
 def next_angle(angle: float, found: Candidates) -> float:
     """How far apart to try orientations next: so that a few share most of an image's weight."""
-    shared = float((1.0 / found.weights.square().sum(1)).mean())
-    return angle * min(max((shared / WIDTH) ** (1.0 / 3.0), 0.6), 1.4)
+    return angle * min(max((float(found.shared.mean()) / WIDTH) ** (1.0 / 3.0), 0.6), 1.4)
 
 
 def begun(
@@ -158,11 +161,15 @@ def sums_of(images: SmallImages, poses: Candidates, grid: Grid, limit: float) ->
     moved = images.values[:, :m] * torch.polar(torch.ones_like(phase), phase)
     columns = torch.cat([moved.real, moved.imag, images.precisions[:, :m]], 1)
     image, which = (poses.weights > LEAST_WEIGHT).nonzero(as_tuple=True)
+    sums = columns[image] * poses.weights[image, which][:, None]
+    return gridded(sums, poses.rotations[image, which].double(), points, grid)
+
+
+def gridded(sums: Tensor, rotations: Tensor, points: Tensor, grid: Grid) -> Statistics:
+    """`statistics_of` sums, a few of which are gridded at a time."""
     total = Statistics.zero(grid)
-    for part in torch.arange(len(image)).split(GRIDDED):
-        i, k = image[part], which[part]
-        sums = columns[i] * poses.weights[i, k][:, None]
-        total = total + statistics_of(sums, poses.rotations[i, k].double(), points, grid, len(i))
+    for part in torch.arange(len(sums)).split(GRIDDED):
+        total = total + statistics_of(sums[part], rotations[part], points, grid, len(part))
     return total
 
 
@@ -177,4 +184,5 @@ def fitted(statistics: Statistics, mixture: GaussianMixture, steps: int) -> Gaus
 def _unknown(centres: Tensor) -> Candidates:
     n = len(centres)
     rotations = torch.eye(3).expand(n, KEPT, 3, 3).contiguous()
-    return Candidates(rotations, torch.full((n, KEPT), 1.0 / KEPT), centres, torch.zeros(n))
+    weights = torch.full((n, KEPT), 1.0 / KEPT)
+    return Candidates(rotations, weights, weights.log(), centres, torch.zeros(n), torch.ones(n))

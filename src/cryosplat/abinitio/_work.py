@@ -21,7 +21,15 @@ from ._first import First, FirstLevel, first_map
 from ._images import SmallImages
 from ._orientations import count_at, evenly
 from ._scores import score_of
-from ._search import CHUNKED, Hypotheses, Template, apart, searched_everywhere, searched_near
+from ._search import (
+    CHUNKED,
+    Candidates,
+    Hypotheses,
+    Template,
+    apart,
+    searched_everywhere,
+    searched_near,
+)
 from ._second import (
     Half,
     SecondLevel,
@@ -32,6 +40,7 @@ from ._second import (
 )
 from .values import Score, Snapshot
 
+FIRST, HALVES, ALL = "initial map", "half-sets from map", "poses of all images"
 SHARPENED = FirstLevel(batches=(400, 2000), least_temperature=0.2)
 SNAPSHOTS = 5  # of the first level
 PLACES, OF = 8, 100  # that lie apart: in which an image may be, of so many likeliest orientations
@@ -82,7 +91,7 @@ class Work:
         generator = generator_of(seed, 2, number)
         history: list[Snapshot] = []
         saved = own.load()
-        with progress.stage(f"initial map {number + 1}", level.steps, "steps") as stage:
+        with progress.stage(f"{FIRST} {number + 1}", level.steps, "steps") as stage:
 
             def watch(step: int, mixture: GaussianMixture, temperature: float) -> None:
                 stage.advance()
@@ -124,7 +133,7 @@ class Work:
         grid = Grid(_second.BOX, self.images.side / _second.BOX)
         own = journal.of(f"half-sets from {start.number}")
         saved = own.load()
-        title = f"half-sets from map {start.number + 1}"
+        title = f"{HALVES} {start.number + 1}"
         with progress.stage(title, len(level.limits), "rounds") as stage:
 
             def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
@@ -169,7 +178,7 @@ class Work:
         rotations = evenly(count_at(level.spacing / limit))
         step = level.shift_step / limit
         images, centres = self.images.select(rows), self.centres[rows]
-        found = searched_everywhere(images, template, rotations, centres, step)
+        found = searched_everywhere(images, template, rotations, centres, step, 1)
         return float(found.evidence.double().mean())
 
     def finish(self, branch: Branch, seed: int, progress: Progress) -> Hypotheses:
@@ -177,7 +186,7 @@ class Work:
         level = SecondLevel()
         generator = generator_of(seed, 3, 0)
         parts, order = [], []
-        with progress.stage("poses of all images", len(self.images), "images") as stage:
+        with progress.stage(ALL, len(self.images), "images") as stage:
             for number, mixture in enumerate(branch.mixtures):
                 rows = (self.half_sets == number + 1).nonzero().squeeze(1)
                 for some in rows.split(CHUNKED):
@@ -211,8 +220,9 @@ class Work:
             width = angle
             for limit in (0.5 * (coarse + fine), fine, fine, fine, fine):
                 sharper, step = replace(template, limit=limit), level.shift_step / limit
-                place = searched_near(images, sharper, place, width, step, generator)
-                place = place.best()
+                place = searched_near(
+                    images, sharper, place, width, step, generator, Candidates.best
+                )
                 width *= CLOSER
             places.append(place)
         return Hypotheses.of(places)

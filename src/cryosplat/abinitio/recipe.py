@@ -185,7 +185,8 @@ def _result(
 def _refinement(reached: float, side: float) -> RefinementSettings:
     """How to go on: poses are off by a part of the finest wave that was ``reached``, in steps."""
     angle = min(math.degrees(2.0 * SecondLevel().spacing / reached), 30.0)
-    return RefinementSettings(angle=angle, shift=min(0.5 * side / reached, 50.0), prior="none")
+    shift = min(0.5 * side / reached, 50.0)
+    return RefinementSettings(angle=round(angle, 1), shift=round(shift, 1), prior="none")
 
 
 def mirrored(rotations: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from ._particle_files import ParticleFiles
 
 if TYPE_CHECKING:
     from ..abinitio import AbinitSettings, FoundPoses
+    from ..estimate import Forecast
+    from ..particles import Particles
     from ..progress import Progress
     from ..run_folder import RunFolder
     from ..settings import ReconstructionSettings
@@ -85,11 +87,12 @@ def run_abinit(
     from ._tables import print_found_poses
     from ._threads import use_threads
 
-    use_threads(threads)
+    threads = use_threads(threads)
     with RunFolder.create(out, overwrite) as folder:
         check_checkpoint(folder.poses_checkpoint, resume, overwrite)
-        with console_progress(folder.log) as progress:
-            found = poses_of(files, folder, settings, progress)
+        particles, forecast = _begun(files, folder, settings, threads)
+        with console_progress(folder.log, forecast) as progress:
+            found = _poses_of(particles, folder, settings, progress)
             run = write_found_poses(folder, found)
             with progress.stage("writing the report", None, "files"):
                 draw_report(run, progress.warn)
@@ -100,7 +103,7 @@ def run_abinit(
 
 
 def with_found_poses(
-    files: ParticleFiles, folder: RunFolder, settings: ReconstructionSettings
+    files: ParticleFiles, folder: RunFolder, settings: ReconstructionSettings, threads: int
 ) -> FoundPoses:
     """Poses from nothing, for a refinement and a reconstruction, which are also written.
 
@@ -116,8 +119,9 @@ def with_found_poses(
     wanted = AbinitSettings(
         seed=settings.seed, contrast=contrast, symmetry=settings.symmetry
     )  # fmt: skip
-    with console_progress(folder.log) as progress:
-        found = poses_of(files, folder, wanted, progress)
+    particles, forecast = _begun(files, folder, wanted, threads)
+    with console_progress(folder.log, forecast) as progress:
+        found = _poses_of(particles, folder, wanted, progress)
         for note in found.notes:
             tell(progress, note)
     if not found.found:
@@ -126,14 +130,28 @@ def with_found_poses(
     return found
 
 
-def poses_of(
-    files: ParticleFiles, folder: RunFolder, settings: AbinitSettings, progress: Progress
+def _begun(
+    files: ParticleFiles, folder: RunFolder, settings: AbinitSettings, threads: int
+) -> tuple[Particles, Forecast]:
+    """The particles, none of whose poses are read, and what is said of the time."""
+    from ..abinitio import search_cost
+    from ..estimate import Forecast
+    from ._tables import print_preflight
+
+    particles = replace(files, poses=[Path("none")]).read()
+    cost = search_cost(len(particles), particles.box_size, threads, settings)
+    print_preflight(particles, cost, threads, "a random split, written to particles.star")
+    folder.check_space(cost.disk)
+    return particles, Forecast(cost)
+
+
+def _poses_of(
+    particles: Particles, folder: RunFolder, settings: AbinitSettings, progress: Progress
 ) -> FoundPoses:
-    """The poses of ``files``, none of whose own are read; levels are kept beside ``folder``."""
+    """The poses of ``particles``; levels are kept beside ``folder``."""
     from ..abinitio import find_poses
     from ..io.checkpoint import CheckpointFile
 
-    particles = replace(files, poses=[Path("none")]).read()
     for note in particles.notes:
         progress.say(str(note))
     return find_poses(particles, settings, progress, CheckpointFile(folder.poses_checkpoint))

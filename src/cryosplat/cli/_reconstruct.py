@@ -14,7 +14,7 @@ from ..io.checkpoint import CheckpointFile
 from ..particles import Particles, downsampled
 from ..poses import Poses
 from ..reconstruction import reconstruct, refine
-from ..run_folder import RunFolder, read_start, write_run
+from ..run_folder import RunFolder, read_places, read_start, write_run
 from ..settings import ReconstructionSettings, RefinementSettings
 from ._abinit import with_found_poses
 from ._console import console_progress
@@ -53,10 +53,12 @@ def run_reconstruct(
         _check_checkpoints([*checkpoints, folder.checkpoint], resume, overwrite)
         others: tuple[Poses, ...] = ()
         if abinit:
-            found = with_found_poses(files, folder, settings)
+            found = with_found_poses(files, folder, settings, threads)
             particles, others, refinement = found.particles, found.others, found.refinement
         else:
             particles = files.read()
+            if refinement is not None and refinement.prior == "none":
+                others = read_places(files.particles, particles.poses)
         particles = particles if downsample is None else downsampled(particles, downsample)
         rounds = 0 if refinement is None else min(refinement.rounds, ROUNDS)
         cost = expected_cost(len(particles), particles.box_size, threads, settings, rounds)

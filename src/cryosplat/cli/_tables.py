@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -23,8 +25,13 @@ CURVES = {
 }
 
 
-def print_preflight(particles: Particles, cost: Cost, threads: int) -> None:
-    """Particles, box, pixel, optics groups, half-sets, expected memory and time."""
+def print_preflight(
+    particles: Particles, cost: Cost, threads: int, half_sets: str | None = None
+) -> None:
+    """Particles, box, pixel, optics groups, half-sets, expected memory and time.
+
+    ``half_sets``: what is said of them, where it is not that they are as given.
+    """
     table = _table()
     table.add_row("particles", f"{len(particles):,}  from {particles.source}")
     table.add_row(
@@ -32,7 +39,7 @@ def print_preflight(particles: Particles, cost: Cost, threads: int) -> None:
         f"({particles.box_size * particles.pixel_size:.0f} Å)",
     )  # fmt: skip
     table.add_row("optics groups", _optics(particles))
-    table.add_row("half-sets", _half_sets(particles))
+    table.add_row("half-sets", half_sets or _half_sets(particles))
     table.add_row(
         "expected", f"about {duration(cost.seconds)} and {gigabytes(cost.memory)} of memory, with "
         f"{threads} thread{'s' if threads > 1 else ''}",
@@ -119,8 +126,14 @@ def print_found_poses(run: RunFolder) -> None:
         console.print(f"Report     {run.report}")
     if found.found:
         group = () if summary.symmetry == "C1" else ("--symmetry", summary.symmetry)
-        command = pasted("cryosplat", "refine", run.particles, *group, "--prior", "none")
+        how = [f"--{name}={value:g}" for name, value in _how_to_refine(found.refinement)]
+        command = pasted("cryosplat", "refine", run.particles, *group, *how, "--prior", "none")
         console.print(f"Next       {command} -o RUN")
+
+
+def _how_to_refine(settings: Mapping[str, Any] | None) -> list[tuple[str, float]]:
+    """The options of `refine` that such poses need."""
+    return [(name, settings[name]) for name in ("angle", "shift")] if settings else []
 
 
 def _resolutions(summary: RunSummary, headline: Headline) -> Table:

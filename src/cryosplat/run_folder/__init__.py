@@ -1,7 +1,7 @@
 """The folder of a run: its files, their names, and what they hold.
 
-A finished run is read without loading what makes one: `write_run`, `write_found_poses` and `read_start`
-are imported when first used.
+A finished run is read without loading what makes one: `write_run`, `write_found_poses`, `read_start`
+and `read_places` are imported when first used.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from .schema import RunSummary
 
 if TYPE_CHECKING:
     from .found_poses import write_found_poses
+    from .places import read_places
     from .reading import read_start
     from .writing import write_run
 
-__all__ = ["RunFolder", "RunSummary", "read_start", "write_found_poses", "write_run", "write_text"]
+__all__ = [
+    "RunFolder", "RunSummary", "read_places", "read_start", "write_found_poses", "write_run",
+    "write_text",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
@@ -32,4 +36,8 @@ def __getattr__(name: str) -> object:
         from .reading import read_start
 
         return read_start
+    if name == "read_places":
+        from .places import read_places
+
+        return read_places
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

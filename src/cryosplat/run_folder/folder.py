@@ -100,6 +100,8 @@ class RunFolder:
     """What was said during the run, with times."""
     particles = _File("particles.star")
     """The particles with what the run gave: half-sets, poses, weights, states; absent for nothing."""
+    places = _File("places.safetensors")
+    """Other places in which images may be; only where poses were found from nothing."""
     kept_particles = _File("particles_kept.star")
     """The particles whose weight is at least a half; only where weights were used."""
     examples = _File("examples.mrcs")

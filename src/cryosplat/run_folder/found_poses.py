@@ -23,6 +23,7 @@ from ..provenance import provenance
 from ..splatting import voxelize
 from .folder import RunFolder
 from .measured import Contrast, Views
+from .places import write_places
 from .schema import Provenance, RunSummary
 from .searched import Abinit, AbinitScore
 
@@ -41,6 +42,7 @@ def write_found_poses(folder: RunFolder, found: FoundPoses) -> RunFolder:
     level = Grid(found.level, grid.side / found.level)
     if found.found:
         write_particles(with_significance(particles, found.significance), folder.particles)
+        write_places(folder, particles.poses, found.others)
         both = mean_of(list(found.mixtures))
         paths = (
             (folder.map, folder.gaussians, both),
@@ -92,8 +94,9 @@ def _summary(found: FoundPoses, level: Grid) -> RunSummary:
             "resolution": reached.angstrom,
             "resolution_at_nyquist": False,
             "resolution_from": "found-poses",
-            "resolution_reason": "The FSC of two half-maps, each made from the poses that its own "
-            f"images took in it; both began at one map of {found.shared_resolution:.0f} Å.",
+            "resolution_reason": "The FSC of two half-maps whose poses were refined apart; both "
+            f"started from one map of {found.shared_resolution:.0f} Å."
+            + (reached.at_nyquist * f" Images of {found.level} pixels show no finer detail."),
             "resolutions": {CURVE: {t: value.angstrom for t, value in at.items()}},
             "gaussians": [found.mixtures[0].copies * n for n in stored],
             "gaussians_stored": stored,
@@ -124,6 +127,7 @@ def _summary(found: FoundPoses, level: Grid) -> RunSummary:
             shared_resolution=found.shared_resolution,
             level=found.level,
             unseen_images=found.scores[0].n,
+            refinement=found.refinement.to_dict() if found.found else None,
             growth=[shot.title for shot in found.history],
         ),
         **told,

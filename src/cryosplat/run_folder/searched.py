@@ -34,6 +34,8 @@ class Abinit(Part):
     level: int | None = None
     """Pixels of the boxes in which poses were found last."""
     unseen_images: int | None = None
+    refinement: dict[str, Any] | None = None
+    """With what these poses should be refined."""
     growth: list[str] = []
     """Titles of the pictures of the growing map."""
 

@@ -27,6 +27,7 @@ from cryosplat.abinitio._search import (
     Hypotheses,
     Template,
     apart,
+    assigned_everywhere,
     searched_everywhere,
     searched_near,
 )
@@ -159,16 +160,48 @@ def test_poses_are_found_everywhere_then_nearer() -> None:
     centres = 0.03 * torch.randn(n, 2, generator=generator(6))
     images = images_of(mixture, rotations, centres, noise=10.0)
     template = Template.of(voxelize(mixture, GRID), 2, 6.0, 0.05)
-    found = searched_everywhere(images, template, evenly(4000), torch.zeros(n, 2), 0.04)
+    found = searched_everywhere(images, template, evenly(4000), torch.zeros(n, 2), 0.04, KEPT)
     first = _errors(found, rotations)
     g = generator(7)
     for angle, step in ((0.15, 0.02), (0.1, 0.01), (0.05, 0.01)):
-        found = searched_near(images, template, found, angle, step, g)
+        found = searched_near(images, template, found, angle, step, g, likeliest)
     errors = _errors(found, rotations)
     assert float(errors.median()) < 0.5 * float(first.median()) < math.radians(10.0)
     assert float((found.centres - centres).norm(dim=1).median()) < 0.01
     assert found.rotations.shape == (n, KEPT, 3, 3)
     torch.testing.assert_close(found.weights.sum(1), torch.ones(n))
+
+
+def likeliest(found: Candidates) -> Candidates:
+    return found.likeliest(KEPT)
+
+
+def test_images_that_tell_little_stay_in_all_the_places_where_they_fit() -> None:
+    """The likelihood of what is drawn is that of the whole posterior, also after steps about it.
+
+    The likeliest few of all would be far above it: a map made of these is sharper than images are.
+    """
+    mixture, n = molecule(), 300
+    rotations, centres = random_poses(n, generator(5)).rotations, torch.zeros(n, 2)
+    images = images_of(mixture, rotations, centres, noise=150.0)
+    template = Template.of(voxelize(mixture, GRID), 2, 6.0, 0.05)
+    everywhere = searched_everywhere(images, template, evenly(4000), centres, 0.0, 4000)
+    scores = everywhere.weights.clamp_min(1e-30).log()
+    wanted = float((everywhere.weights * scores).sum(1).mean())
+    best = float(scores[:, :KEPT].mean())
+    m, g = images.columns(8.0), generator(7)
+    found, sums = assigned_everywhere(images, template, evenly(4000), centres, 0.0, 8.0, g)
+    assert sums.shape == (4000, 3 * m)
+    torch.testing.assert_close(sums[:, 2 * m :].sum(0), images.precisions[:, :m].sum(0))
+    offset = float(found.scores.mean()) - wanted
+    assert abs(offset) < 0.1 * (best - wanted)
+    level = float((everywhere.evidence).mean()) + math.log(4000)
+    for _ in range(4):
+        found = searched_near(
+            images, template, found, 0.25, 0.0, g, lambda c: c.drawn(KEPT, g)
+        )  # fmt: skip
+        torch.testing.assert_close(found.weights, torch.full((n, KEPT), 1.0 / KEPT))
+        assert abs(float(found.scores.mean()) - level - wanted) < 0.2 * (best - wanted)
 
 
 def _errors(found: Candidates, rotations: Tensor) -> Tensor:
@@ -198,12 +231,15 @@ def test_places_lie_apart_and_come_in_the_order_of_their_evidence() -> None:
     zero = torch.zeros(12)
     rotations = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], 1).reshape(1, 12, 3, 3)
     weights = torch.tensor([[3.0, 2.0, 1.0] * 4]) + torch.arange(4.0).repeat_interleave(3)
-    found = Candidates(rotations, weights / weights.sum(), torch.zeros(1, 2), torch.zeros(1))
+    found = Candidates(
+        rotations, weights / weights.sum(), weights.log(), torch.zeros(1, 2), torch.zeros(1),
+        torch.ones(1),
+    )  # fmt: skip
     places = apart(found, 0.3, 4)
     wanted = rotations[0, [9, 6, 3, 0]]
     torch.testing.assert_close(torch.cat([p.rotations[0] for p in places]), wanted)
     scored = [
-        Candidates(p.rotations, p.weights, torch.full((1, 2), float(e)), torch.tensor([float(e)]))
+        replace(p, centres=torch.full((1, 2), float(e)), evidence=torch.tensor([float(e)]))
         for p, e in zip(places, (1, 4, 2, 3), strict=True)
     ]
     ranked = Hypotheses.of(scored)
@@ -223,7 +259,7 @@ def test_statistics_are_the_sum_of_the_images_likelihoods() -> None:
     known = rotations[:, None].float().expand(n, KEPT, 3, 3).contiguous()
     weights = torch.zeros(n, KEPT)
     weights[:, 0] = 1.0
-    poses = Candidates(known, weights, centres, torch.zeros(n))
+    poses = Candidates(known, weights, weights, centres, torch.zeros(n), torch.ones(n))
     statistics = sums_of(images, poses, GRID, 10.0)
     volume = voxelize(mixture, GRID)
     gain = -float(QuadraticForm(statistics, BOX)(volume))

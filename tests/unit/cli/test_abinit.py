@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from planted import simulate_clean
 import cryosplat.abinitio
 from cryosplat import GaussianMixture, RunFolder, read_map, read_particles
 from cryosplat.abinitio import AbinitSettings, FoundPoses, Score, Snapshot
-from cryosplat.io.star import read_star
+from cryosplat.cli import _reconstruct
+from cryosplat.io.star import read_star, write_star
 from cryosplat.notes import Note
 from cryosplat.particles import Particles
-from cryosplat.poses import random_poses
+from cryosplat.poses import Poses, random_poses
+from cryosplat.settings import RefinementSettings
 
 Cli = Callable[..., Outcome]
 
@@ -48,6 +50,8 @@ def fake_search(monkeypatch: pytest.MonkeyPatch) -> list[FoundPoses]:
             torch.linspace(1.0, 0.0, 17, dtype=torch.float64), 32, 20.0, torch.full((n,), 0.5),
             (Score(5.0, 1.0, 0.1, 50),), 0, (Snapshot("step 50", torch.rand(16, 16, 16)),),
             settings, notes=(Note(code, severity, "Words."),), timings={"total": 1.0},
+            others=() if nothing else (random_poses(n, g, 4.0), random_poses(n, g, 4.0)),
+            refinement=RefinementSettings(angle=12.5, shift=7.0, prior="none"),
         )  # fmt: skip
         made.append(found)
         return found
@@ -73,7 +77,40 @@ def test_poses_maps_and_a_report_are_written(
     assert summary.abinit.growth == ["step 50"]
     page = run.report.read_text("utf-8")
     assert "The growing map" in page and "--hand flip" in page
-    assert "cryosplat refine" in done.out and "--prior none" in done.out
+    assert "--angle=12.5 --shift=7 --prior none" in done.out
+    assert "expected" in done.out and "of memory" in done.out
+
+
+def test_refine_tries_the_other_places_that_a_search_found(
+    cli: Cli, star: Path, tmp_path: Path, fake_search: list[FoundPoses],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Some of the particles in any order have theirs; one that was moved since has none."""
+    cli("abinit", star, "-o", tmp_path / "run")
+    tried: list[tuple[Particles, Sequence[Poses]]] = []
+
+    def refined(particles: Particles, *_: object, others: Sequence[Poses], **__: object) -> None:
+        tried.append((particles, others))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(_reconstruct, "refine", refined)
+    found = RunFolder(tmp_path / "run").particles
+    tables = read_star(found)
+    rows = tables["particles"].iloc[[4, 2, 7]].reset_index(drop=True)
+    rows.loc[2, "rlnAngleRot"] += 1.0
+    write_star(found.with_name("some.star"), {**tables, "particles": rows})
+    for name in (found.name, "some.star"):
+        for prior in ("none", "given"):
+            out = tmp_path / f"{name}-{prior}"
+            cli("refine", found.with_name(name), "-o", out, "--prior", prior)
+    (_, whole), (_, unused), (some, three), _ = tried
+    wanted = fake_search[0].others
+    assert len(whole) == len(wanted) == 2 and unused == ()
+    for other, kept, picked in zip(wanted, whole, three, strict=True):
+        torch.testing.assert_close(kept.rotations, other.rotations, atol=1e-6, rtol=0)
+        torch.testing.assert_close(kept.shifts, other.shifts, atol=1e-5, rtol=0)
+        torch.testing.assert_close(picked.rotations[:2], kept.rotations[[4, 2]])
+        torch.testing.assert_close(picked.rotations[2], some.poses.rotations[2])
 
 
 def test_nothing_found_is_an_alarm_without_poses(
