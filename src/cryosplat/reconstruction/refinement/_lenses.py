@@ -34,6 +34,9 @@ from ._judging import SAMPLE, Judgement
 from .values import OpticsChanges
 
 CERTAIN = 3.0  # standard errors, of a gain and of a group's number
+OPEN_DEFOCUS = 300.0
+"""How well defocus is known at least, in Angstrom, where magnification is sought: a wrong one made it
+wrong too."""
 FEWEST = 50  # images of a half-set that say something of their group
 LARGEST_TILT = 1e-3  # radian: what this does to phases must show
 TELLING = 0.3  # radian of phase
@@ -145,7 +148,7 @@ def with_lenses_refined(
     unknowns = _unknowns(looks, how)
     if not any(unknowns.values()):
         return before
-    widths, n = (shift_width, before.width), len(optics.groups)
+    widths, n = (shift_width, max(before.width, OPEN_DEFOCUS)), len(optics.groups)
     own: list[LensEquations] = []
     for half in (0, 1):
         rows = looks.known(looks.halves.members(half))
@@ -164,24 +167,28 @@ def with_lenses_refined(
         if not used:
             continue
         columns = torch.tensor(_COLUMNS[name])
-        differences, group = _gains(looks, before, own, columns, widths)
-        if name == "magnification":
-            gain, error = mean_of(differences)
-            helped = torch.full((n,), gain > CERTAIN * error)
-        else:
-            helped = torch.zeros(n, dtype=torch.bool)
-            for number in range(n):
-                gain, error = mean_of(differences[group == number])
-                helped[number] = gain > CERTAIN * error
-            gain, error = mean_of(differences)
-        told[name] = (gain, error)
-        total = before.lenses[:, columns] + step[:, columns] * helped[:, None]
-        if name == "magnification":
-            total = total - total[_largest(optics)]
-        sure = total.abs() > CERTAIN * errors[:, columns]
-        lenses[:, columns] = torch.where(sure.any(1, keepdim=True), total, 0.0)
         uncertain[:, columns] = errors[:, columns]
+        wanted = _relative(name, before.lenses[:, columns] + step[:, columns], optics)
+        if not bool((wanted.abs() > CERTAIN * errors[:, columns]).any()):
+            lenses[:, columns] = 0.0
+            continue
+        differences, group = _gains(looks, before, own, columns, widths)
+        told[name] = mean_of(differences)
+        helped = torch.zeros(n, 1, dtype=torch.bool)
+        for number in range(n):
+            some = differences if name == "magnification" else differences[group == number]
+            gain, error = mean_of(some)
+            helped[number] = gain > CERTAIN * error
+        total = before.lenses[:, columns] + step[:, columns] * helped
+        total = _relative(name, total, optics)
+        sure = (total.abs() > CERTAIN * errors[:, columns]).any(1, keepdim=True)
+        lenses[:, columns] = torch.where(sure, total, 0.0)
     return replace(before, lenses=lenses, errors=uncertain, gains=told)
+
+
+def _relative(name: str, values: Tensor, optics: Optics) -> Tensor:
+    """Magnifications relative to that of the largest group; tilts as they are."""
+    return values - values[_largest(optics)] if name == "magnification" else values
 
 
 _COLUMNS = {"beam tilt": [0, 1], "magnification": [2]}

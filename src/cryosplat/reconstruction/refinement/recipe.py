@@ -146,6 +146,6 @@ def _after_a_round(
         heeded = halves.heeding(stage, journal, begin)
         open_ = halves.weighed(state.weights, state.scales)
         looks = Looks(open_, found.poses, judgement, heeded)
-        changes = with_defocus(looks, state.optics, how)
-        changes = with_lenses_refined(looks, changes, found.prior.shift, how)
+        changes = with_lenses_refined(looks, state.optics, found.prior.shift, how)
+        changes = with_defocus(looks, changes, how)
     return state.moved(found, columns_of(found, judgement)).seen_through(changes)
