@@ -56,16 +56,35 @@ def refine(
             "poses that were just found in the same images, as by abinit.",
         ),
     ] = "given",
+    defocus: Annotated[
+        bool,
+        typer.Option(help="Refine the defocus of each particle, where unseen images gain by it."),
+    ] = True,
+    beam_tilt: Annotated[
+        bool,
+        typer.Option(
+            help="Refine the beam tilt of each optics group, where unseen images gain by it."
+        ),
+    ] = True,
+    magnification: Annotated[
+        bool,
+        typer.Option(
+            help="Refine the magnification of optics groups relative to the largest one, where unseen "
+            "images gain by it."
+        ),
+    ] = True,
     downsample: Downsample = None,
     resume: Resume = False,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Refine poses, each half-set against its own maps, and reconstruct with them."""
+    """Refine poses and optics, each half-set against its own maps, and reconstruct with them."""
     from ..settings import RefinementSettings
     from ._reconstruct import run_reconstruct
 
-    how = RefinementSettings(rounds, angle, shift, prior)  # type: ignore[arg-type]
+    how = RefinementSettings(
+        rounds, angle, shift, prior, defocus, beam_tilt, magnification  # type: ignore[arg-type]
+    )  # fmt: skip
     settings = fit.resolved()
     run_reconstruct(files, downsample, out, settings, threads, overwrite, resume, False, how)
 

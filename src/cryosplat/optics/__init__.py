@@ -1,6 +1,14 @@
 """The optics of a microscope: contrast transfer, aberrations, dose, and what they do to images."""
 
-from .aberrations import beam_tilt, even_phase, odd_phase, seen_rotations, zernike
+from .aberrations import (
+    beam_tilt,
+    even_phase,
+    magnified,
+    odd_phase,
+    pure_beam_tilt,
+    seen_rotations,
+    zernike,
+)
 from .ctf import ctf, envelope
 from .dose import dose_exponent
 from .operators import Weighed, form, image_ctf, residuals_, weigh
@@ -22,8 +30,10 @@ __all__ = [
     "form",
     "image_ctf",
     "image_frequencies",
+    "magnified",
     "odd_phase",
     "processed",
+    "pure_beam_tilt",
     "recorded",
     "residuals_",
     "response",

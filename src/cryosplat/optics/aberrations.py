@@ -36,6 +36,17 @@ def beam_tilt(group: OpticsGroup, x: float, y: float) -> tuple[float, ...]:
     return (2.0 * unit * y, 2.0 * unit * x, 0.0, unit * y, unit * x, 0.0)
 
 
+def pure_beam_tilt(group: OpticsGroup) -> tuple[float, float] | None:
+    """The beam tilt (x, y) in radian that is all of a group's odd aberrations; None if it is not."""
+    y, x = (*group.odd, *(0.0,) * 6)[3:5]
+    _, _, _, _, unit, _ = beam_tilt(group, 1.0, 0.0)
+    tilt = (x / unit, y / unit) if unit else (0.0, 0.0)
+    expected = (*beam_tilt(group, *tilt), *(0.0,) * len(group.odd))
+    scale = 1e-9 * max(map(abs, group.odd), default=0.0)
+    same = all(abs(a - b) <= scale for a, b in zip(group.odd, expected, strict=False))
+    return tilt if same else None
+
+
 def _polynomial(coefficients: tuple[float, ...], frequencies: Tensor, odd: bool) -> Tensor:
     """Sum of Zernike polynomials at ``frequencies`` (..., 2) in 1/Angstrom, (...)."""
     x, y = frequencies.double().unbind(-1)

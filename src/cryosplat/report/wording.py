@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ._poses import pose_fact
+from ._poses import optics_rows, pose_fact
 from .evidence import Evidence
 
 RANK = {"alarm": 0, "warning": 1, "note": 2}
@@ -121,7 +121,7 @@ def data_table(run: Evidence) -> list[tuple[str, str]]:
     if summary.get("symmetry", "C1") != "C1":
         first = summary["gaussians_stored"][0]
         rows.append(("symmetry", f"{summary['symmetry']}; {first:,} of the Gaussians are stored"))
-    return rows
+    return rows + optics_rows(run)
 
 
 def settings_table(run: Evidence) -> list[tuple[str, str]]:

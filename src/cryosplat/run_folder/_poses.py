@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..particles import Particles
 from ..reconstruction import Refinement
 from .folder import RunFolder, write_text
 
 HEADER = (
-    "image", "half_set", "degrees", "shift_x_angstrom", "shift_y_angstrom", "log_likelihood",
-    "max_probability", "significant_samples",
+    "image", "half_set", "degrees", "shift_x_angstrom", "shift_y_angstrom", "defocus_angstrom",
+    "log_likelihood", "max_probability", "significant_samples", "micrograph",
 )  # fmt: skip
 CURVES = "cross, given poses", "cross, refined poses"
 """Names in ``fsc.csv``: both made by the refinement's own fits."""
@@ -20,8 +26,8 @@ def write_poses(folder: RunFolder, found: Refinement) -> None:
     """Write ``poses.csv``."""
     degrees, shifts = found.changes()
     columns = (
-        found.particles.half_sets, degrees, shifts[:, 0], shifts[:, 1], found.likelihood,
-        found.peak, found.samples,
+        found.particles.half_sets, degrees, shifts[:, 0], shifts[:, 1], found.optics.defocus,
+        found.likelihood, found.peak, found.samples, _micrographs(found.particles),
     )  # fmt: skip
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
@@ -30,6 +36,14 @@ def write_poses(folder: RunFolder, found: Refinement) -> None:
     for name, row in zip(found.particles.names, values, strict=True):
         rows.writerow([name, *("" if v != v else f"{v:.6g}" for v in row)])
     write_text(folder.poses, text.getvalue())
+
+
+def _micrographs(particles: Particles) -> Tensor:
+    """The number of each particle's micrograph (n,), from 1; NaN where that is unknown."""
+    unit = particles.micrographs
+    if unit is None:
+        return torch.full((len(particles),), math.nan)
+    return torch.from_numpy(np.unique(unit, return_inverse=True)[1].reshape(-1)) + 1
 
 
 def pose_curves(found: Refinement) -> dict[str, list[float]]:

@@ -58,6 +58,44 @@ class RefinementRound(Part):
     """Median change of orientation since the round before, degrees."""
     cross_fsc: list[Number] = Field(default_factory=list)
     """Mixtures against voxels of the other half-set."""
+    defocus: Number = None
+    """Estimated error of the given defocus, Angstrom; 0 where it stays."""
+
+
+class OpticsGain(Part):
+    """By how much images of the other half-set became likelier, in nats an image."""
+
+    gain: Number = None
+    gain_deviation: Number = None
+
+
+class OpticsNumber(Part):
+    """A refined number of an optics group, and its standard error; null where it is unknown."""
+
+    change: Number = None
+    error: Number = None
+
+
+class OpticsGroupChange(Part):
+    """How the optics of a group differ from the given ones."""
+
+    name: str
+    beam_tilt_x: OpticsNumber = OpticsNumber()
+    """Milliradian."""
+    beam_tilt_y: OpticsNumber = OpticsNumber()
+    magnification: OpticsNumber = OpticsNumber()
+    """A factor, relative to the largest group's."""
+
+
+class OpticsRefinement(Part):
+    """What refining the optics came to."""
+
+    defocus_error: Number = None
+    """Estimated error of the given defocus, Angstrom; 0 where it stays."""
+    median_defocus: Number = None
+    """Median change of defocus, Angstrom."""
+    gains: dict[str, OpticsGain] = {}
+    groups: list[OpticsGroupChange] = []
 
 
 class Refinement(Part):
@@ -69,6 +107,7 @@ class Refinement(Part):
     rounds: list[RefinementRound] = Field(default_factory=list)
     median_degrees: Number = None
     median_angstrom: Number = None
+    optics: OpticsRefinement | None = None
     views_before: Views | None = None
     settings: dict[str, Any] | None = None
     seconds: Number = None

@@ -18,6 +18,8 @@ class RefinementSettings:
     how far a given orientation may be off, in degrees, and ``shift`` in Angstrom, for the first search.
     ``prior``: "given", a normal prior about the given poses, whose widths the images tell; or "none",
     where the given poses were found in these very images, which such a prior would count twice.
+    ``defocus`` of each particle, ``beam_tilt`` and ``magnification`` of each optics group: whether
+    they are refined too; what is found is used where unseen images gain by it.
 
     Raises
     ------
@@ -29,6 +31,9 @@ class RefinementSettings:
     angle: float = setting(15.0, number("0 to 30 degrees", lambda v: 0.0 <= v <= 30.0))
     shift: float = setting(6.0, number("0 to 50 Angstrom", lambda v: 0.0 <= v <= 50.0))
     prior: Literal["given", "none"] = setting("given", choice("given", "none"))
+    defocus: bool = True
+    beam_tilt: bool = True
+    magnification: bool = True
 
     def __post_init__(self) -> None:
         check(self, "refinement.")

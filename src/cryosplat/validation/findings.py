@@ -196,7 +196,7 @@ def _of_single_images(evidence: Evidence) -> Iterator[Note]:
             "defocus-wrong", "warning",
             f"The defocus of single particles is off by about {math.sqrt(variance):,.0f} Å "
             f"(standard deviation), by their own images.",
-            "Refine the defocus per particle or micrograph (RELION's CTF refinement).",
+            "Refine the defocus of each particle: cryosplat refine.",
         )  # fmt: skip
     surplus, error = left.surplus
     if surplus > max(NEIGHBOURS, BEYOND_CHANCE * error):

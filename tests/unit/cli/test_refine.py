@@ -16,7 +16,7 @@ from cryosplat.io.checkpoint import CheckpointFile
 from cryosplat.particles import Particles, read_particles
 from cryosplat.poses import Poses
 from cryosplat.reconstruction import Refinement
-from cryosplat.reconstruction.refinement import Round
+from cryosplat.reconstruction.refinement import OpticsChanges, Round
 from cryosplat.run_folder import RunFolder
 from cryosplat.settings import ReconstructionSettings, RefinementSettings
 
@@ -28,16 +28,20 @@ def _fake(
     particles: Particles, settings: ReconstructionSettings, how: RefinementSettings,
     progress: object, *, others: object = (), checkpoint: CheckpointFile,
 ) -> Refinement:  # fmt: skip
-    """Every shift is larger by 1 Angstrom along x."""
+    """Every shift is larger by 1 Angstrom along x, every defocus by 150 Angstrom."""
     first = Round(9.0, 3.0, 0.0, 0.0, float("inf"), float("inf"), 0.0, [0.5] * 10)
     second = Round(8.0, 4.0, 1.0, 0.1, 2.0, 1.0, 0.5, [0.7] * 10)
     poses = particles.poses
     moved = Poses(poses.rotations, poses.shifts + torch.tensor([1.0, 0.0]))
     ones = torch.ones(len(particles), dtype=torch.float64)
+    groups = len(particles.optics.groups)
+    numbers = torch.tensor([[3e-4, 0.0, 0.01]], dtype=torch.float64).expand(groups, 3)
+    optics = OpticsChanges(150.0 * ones, 200.0, numbers, 0.1 * numbers, {"defocus": (0.5, 0.1)})
+    seen = optics.applied(particles.optics)
     return Refinement(
-        particles=replace(particles, poses=moved), given=poses, drew_half_sets=False,
-        verdict="refined", rounds=(first, second), best=1, likelihood=ones, peak=ones, samples=ones,
-        settings=how, seconds=1.0,
+        particles=replace(particles, poses=moved, optics=seen), given=poses, optics=optics,
+        drew_half_sets=False, verdict="refined", rounds=(first, second), best=1,
+        likelihood=ones, peak=ones, samples=ones, settings=how, seconds=1.0,
     )  # fmt: skip
 
 
@@ -74,6 +78,15 @@ def test_new_poses_are_used_written_and_shown(
     assert found is not None and found.verdict == "refined" and found.rounds[0].angle is None
     page = run.report.read_text("utf-8")
     assert "How far poses moved" in page and "unseen images 1.00 ± 0.10 nats likelier" in page
+    assert "voxels 0.500 → 0.700" in page and "How far the defocus moved" in page
+    assert "beam tilt x +0.30 ± 0.03 mrad" in page and "magnification 1.0101 ± 0.0010" in page
+    change = written.optics.defocus_u - given.optics.defocus_u
+    assert float((change - 150.0).abs().max()) < 1e-3
+    assert found.optics is not None and found.optics.median_defocus == 150.0
+    options = "--no-defocus", "--no-beam-tilt", "--no-magnification"
+    assert cli("refine", path, "-o", tmp_path / "run3", *options).code == 0
+    how = told[-1]
+    assert not (how.defocus or how.beam_tilt or how.magnification)
 
 
 def test_reconstruct_refines_only_where_it_is_told_to(

@@ -9,10 +9,24 @@ from pathlib import Path
 import pytest
 import tolerances
 import torch
+from torch import Tensor
 
-from cryosplat.alignment import Frame, changes
+from cryosplat.alignment import (
+    DefocusSums,
+    Found,
+    Frame,
+    OpenImages,
+    Prior,
+    ReadyImages,
+    Template,
+    changes,
+    posterior_of,
+    refined,
+    with_lenses,
+)
 from cryosplat.alignment._definition import turned
-from cryosplat.fitting import Stopped
+from cryosplat.fitting import NOWHERE, Stopped
+from cryosplat.formation import VolumeProjector, form_images
 from cryosplat.grid import Grid
 from cryosplat.io.checkpoint import CheckpointFile
 from cryosplat.io.mrc import write_stack
@@ -22,10 +36,14 @@ from cryosplat.particles import Particles, read_particles, write_particles
 from cryosplat.poses import Poses, random_poses
 from cryosplat.progress import SilentProgress
 from cryosplat.reconstruction import Refinement, refine
+from cryosplat.reconstruction._data import measured_noise
+from cryosplat.reconstruction.refinement._halves import HalfSets
+from cryosplat.reconstruction.refinement._state import State
 from cryosplat.run_folder import RunFolder
 from cryosplat.run_folder._poses import write_poses
-from cryosplat.settings import RefinementSettings
+from cryosplat.settings import ReconstructionSettings, RefinementSettings
 from cryosplat.simulation import SimulationSettings, phantom, simulate_particles
+from cryosplat.splatting import voxelize
 
 GRID = Grid(32, 3.5)
 N = 500
@@ -85,12 +103,13 @@ def test_new_poses_are_written_with_all_columns(found: Refinement, tmp_path: Pat
     assert set(found.particles.table) <= set(again.table)
     likelihoods = torch.from_numpy(again.table["rlnLogLikeliContribution"].to_numpy(copy=True))
     torch.testing.assert_close(likelihoods, found.likelihood, rtol=0.0, atol=1e-3)
-    assert again.table["rlnMaxValueProbDistribution"].between(0.0, 1.0).all()
-    assert (again.table["rlnNrOfSignificantSamples"] >= 1).all()
+    assert bool(again.table["rlnMaxValueProbDistribution"].between(0.0, 1.0).all())
+    assert bool((again.table["rlnNrOfSignificantSamples"] >= 1).all())
     with RunFolder.create(tmp_path / "run") as folder:
         write_poses(folder, found)
         rows = folder.poses.read_text("utf-8").splitlines()
         assert len(rows) == N + 1 and rows[0].startswith("image,half_set,degrees")
+        assert "defocus_angstrom" in rows[0] and rows[0].endswith("micrograph")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +121,130 @@ def test_exact_poses_stay(stayed: Refinement, exact: Particles) -> None:
     assert _median_error(stayed.particles, exact) < 0.15
     assert stayed.rounds[-1].angle < 0.25 * ERROR
     assert stayed.rounds[-1].gain < 0.05 * stayed.rounds[0].likelihood
+    assert float(stayed.optics.defocus.abs().median()) < 50.0
+
+
+def test_defocus_that_is_off_becomes_better_and_is_written(
+    exact: Particles, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(13)
+    errors = 800.0 * torch.randn(N, generator=generator, dtype=torch.float64)
+    optics = exact.optics
+    moved = {name: getattr(optics, name) + errors for name in ("defocus_u", "defocus_v")}
+    given = replace(exact, optics=replace(optics, **moved))
+    ended = refine(given, how=RefinementSettings(rounds=2))
+    left = (ended.optics.defocus + errors).abs()
+    assert float(left.median()) < 0.6 * float(errors.abs().median())
+    gain, error = ended.optics.gains["defocus"]
+    assert gain > 3.0 * error and ended.rounds[ended.best].defocus > 400.0
+    again = read_particles(write_particles(ended.particles, tmp_path / "particles.star"))
+    change = again.optics.defocus_u - given.optics.defocus_u
+    torch.testing.assert_close(change, ended.optics.defocus, rtol=0.0, atol=1e-3)
+    torch.testing.assert_close(
+        again.optics.defocus_v - again.optics.defocus_u,
+        given.optics.defocus_v - given.optics.defocus_u, rtol=0.0, atol=1e-3,
+    )  # fmt: skip
+
+
+def test_a_wrong_magnification_of_one_group_is_found(exact: Particles, tmp_path: Path) -> None:
+    """Two fifths of the images are 2 % larger than their optics group says."""
+    generator = torch.Generator().manual_seed(14)
+    first = exact.optics.groups[0]
+    groups = (first, replace(first, name="larger"))
+    group = (torch.arange(N) % 5 < 2).long()
+    optics = replace(exact.optics, groups=groups, group=group)
+    true = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, math.log(0.98)]], dtype=torch.float64)
+    volume = voxelize(phantom("C1"), GRID)
+    seen = with_lenses(optics, true)
+    images = torch.zeros(N, GRID.box_size, GRID.box_size)
+    for number in (0, 1):
+        rows = (group == number).nonzero().squeeze(1)
+        images[rows] = form_images(
+            VolumeProjector(volume.float(), GRID), exact.poses.select(rows), seen.select(rows),
+            GRID.box_size,
+        )  # fmt: skip
+    noise = 2.0 * float(images.std())
+    images = images + noise * torch.randn(images.shape, generator=generator)
+    write_stack(tmp_path / "larger.mrcs", images.numpy(), GRID.pixel_size)
+    star = write_particles(replace(exact, optics=optics), tmp_path / "particles.star")
+    tables = read_star(star)
+    tables["particles"]["rlnImageName"] = [f"{i + 1:06d}@larger.mrcs" for i in range(N)]
+    write_star(star, tables)
+    how = RefinementSettings(rounds=2, defocus=False)
+    ended = refine(read_particles(star), how=how)
+    assert not bool(ended.optics.defocus.any())
+    found, error = ended.optics.lenses[1, 2], ended.optics.errors[1, 2]
+    assert float(found) == pytest.approx(math.log(0.98), abs=max(0.004, 4.0 * float(error)))
+    assert not bool(ended.optics.lenses[0].any())
+    again = read_particles(write_particles(ended.particles, tmp_path / "refined.star"))
+    factor = math.exp(float(found))
+    assert again.optics.groups[1].magnification == pytest.approx((factor, 0.0, 0.0, factor))
+
+
+def test_a_beam_tilt_is_written_as_relion_does(exact: Particles, tmp_path: Path) -> None:
+    change = torch.tensor([[4e-4, -2e-4, 0.0]], dtype=torch.float64)
+    tilted = replace(exact, optics=with_lenses(exact.optics, change))
+    star = write_particles(tilted, tmp_path / "tilted.star")
+    row = read_star(star)["optics"].iloc[0]
+    assert float(row["rlnBeamTiltX"]) == pytest.approx(0.4)
+    assert float(row["rlnBeamTiltY"]) == pytest.approx(-0.2)
+    assert "rlnOddZernike" not in row.index
+    assert read_particles(star).optics.groups[0].odd == pytest.approx(tilted.optics.groups[0].odd)
+
+
+def test_half_sets_are_apart_bit_for_bit(wrong: Particles) -> None:
+    """What is made of half-set 1 knows nothing of the images of half-set 2."""
+    second = (wrong.half_sets == 2).nonzero().squeeze(1)
+    order = torch.arange(N)
+    order[second] = second.roll(1)
+    other = replace(wrong, images=wrong.images.select(order.numpy()))
+    noise = measured_noise(wrong, SilentProgress())
+    one, two = (
+        _of_half_set_1(HalfSets(p, noise, ReconstructionSettings())) for p in (wrong, other)
+    )
+    for here, there in zip(one, two, strict=True):
+        assert bool((here == there).all()) and bool(here.any())
+
+
+def _of_half_set_1(halves: HalfSets) -> list[Tensor]:
+    """The map, and with it rotations, shifts, and changes of defocus."""
+    particles, quiet = halves.particles, SilentProgress()
+    state = State.of(NOWHERE, particles, RefinementSettings())
+    statistics = halves.statistics(particles.poses, quiet, NOWHERE, state)
+    volume = halves.fitted(statistics, 0, GRID.box_size, NOWHERE, 0, quiet)
+    template, rows = Template.of(volume, GRID, 0.1), halves.members(0)
+
+    def better(images: ReadyImages, index: Tensor) -> Found:
+        return refined(images, template, Prior(0.05, 2.0))
+
+    def profile(images: OpenImages, index: Tensor) -> Tensor:
+        return DefocusSums.of(images, template).profile()
+
+    parts, order = halves.over(particles.poses, rows, better, quiet.advance)
+    poses = Found.concatenate(parts).select(order).poses
+    profiles, order = halves.over(
+        particles.poses, rows, profile, quiet.advance, OpenImages.of
+    )  # fmt: skip
+    defocus = posterior_of(torch.cat(profiles)[order], 300.0)[0]
+    return [volume, poses.rotations, poses.shifts, defocus]
+
+
+def test_a_common_rotation_of_all_poses_changes_nothing_else(
+    found: Refinement, wrong: Particles
+) -> None:
+    turn = random_poses(1, torch.Generator().manual_seed(15), 0.0).rotations[0].double()
+    rotations = wrong.poses.rotations.double() @ turn.T
+    ended = refine(
+        replace(wrong, poses=Poses(rotations, wrong.poses.shifts)), how=RefinementSettings(rounds=2)
+    )
+    poses = ended.particles.poses
+    back = Poses(poses.rotations.double() @ turn, poses.shifts)
+    apart = changes(Frame.drift(back, found.particles.poses).scaled(-1.0).apply(back),
+                    found.particles.poses)[0].norm(dim=1)  # fmt: skip
+    moved = changes(found.particles.poses, wrong.poses)[0].norm(dim=1)
+    assert float(apart.median()) < 0.2 * float(moved.median())
+    for one, other in zip(ended.rounds, found.rounds, strict=False):
+        assert one.likelihood == pytest.approx(other.likelihood, rel=0.02)
 
 
 def test_other_places_are_tried_where_poses_were_found_in_the_images(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import StarError
-from ...optics import ISOTROPIC, OpticsGroup, Processing, beam_tilt
+from ...optics import ISOTROPIC, OpticsGroup, Processing, beam_tilt, pure_beam_tilt
 from ..tables import Aberration, Effects, Matrix, added, numbers, with_effects
 
 _TILT = ("rlnBeamTiltX", "rlnBeamTiltY")
@@ -100,8 +100,12 @@ def aberration_columns(groups: Sequence[OpticsGroup], kept: pd.DataFrame) -> pd.
         return kept
     kept = kept.drop(columns=[label for label in own if label != "rlnMtfFileName"])
     written: dict[str, object] = {}
-    for label, lists in zip(_ZERNIKE, ([g.odd for g in groups], [g.even for g in groups]),
-                            strict=True):  # fmt: skip
+    odd = [g.odd for g in groups]
+    tilts = [t for t in map(pure_beam_tilt, groups) if t is not None]
+    if any(odd) and len(tilts) == len(groups):
+        written |= {label: [1e3 * t[i] for t in tilts] for i, label in enumerate(_TILT)}
+        odd = [() for _ in groups]
+    for label, lists in zip(_ZERNIKE, (odd, [g.even for g in groups]), strict=True):
         if any(lists):
             written[label] = [_bracketed(coefficients or (0.0,)) for coefficients in lists]
     matrices: list[Matrix] = [g.magnification for g in groups]

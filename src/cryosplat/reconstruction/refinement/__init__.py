@@ -1,6 +1,6 @@
 """Poses refined against the maps of their own half-sets, before a reconstruction."""
 
 from .recipe import refine
-from .values import Refinement, Round
+from .values import OpticsChanges, Refinement, Round
 
-__all__ = ["Refinement", "Round", "refine"]
+__all__ = ["OpticsChanges", "Refinement", "Round", "refine"]

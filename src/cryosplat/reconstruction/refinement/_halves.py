@@ -23,12 +23,14 @@ from ...splatting import voxelize
 from ...statistics import QuadraticForm, Statistics, accumulate
 from .._maps import Maps
 from .._worth import KEPT, judged
+from .values import OpticsChanges
 
 STEPS = 40  # of a fit between two passes over the images
 SCALE = 0.9  # pixels: first width of Gaussians
 VOXELS_PER_GAUSSIAN = 4
 FEWEST = 50
 STRIDE = 99_991  # between the seeds of the half-sets
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -54,6 +56,11 @@ class HalfSets:
         optics = self.particles.optics
         scaled = replace(self.particles, optics=replace(optics, scale=optics.scale * scales))
         return replace(self, particles=scaled, weights=weights)
+
+    def through(self, changes: OpticsChanges) -> HalfSets:
+        """The same images, whose optics are changed."""
+        optics = changes.applied(self.particles.optics)
+        return replace(self, particles=replace(self.particles, optics=optics))
 
     def kept(self, rows: Tensor) -> Tensor:
         """Which of the particles ``rows`` are rather the particle than not, (m,) bool."""
@@ -133,16 +140,19 @@ class HalfSets:
         return voxelize(mixture, self.grid).detach()
 
     def over(
-        self, poses: Poses, rows: Tensor, work: Callable[[ReadyImages, Tensor], T],
+        self, poses: Poses, rows: Tensor, work: Callable[[R, Tensor], T],
         on_batch: Callable[[int], None],
+        ready: Callable[[Batch, NoiseModel], R] = ReadyImages.of,
     ) -> tuple[list[T], Tensor]:  # fmt: skip
         """``work`` on every block of the images ``rows``, which it is told the positions of.
+
+        ``ready`` prepares a block.
 
         Returns its results, and the order (n,) that brings their images into that of ``rows``.
         """
         results, seen = [], []
         for batch in self.batches(poses, rows):
-            results.append(work(ReadyImages.of(batch, self.noise), batch.index))
+            results.append(work(ready(batch, self.noise), batch.index))
             seen.append(batch.index)
             on_batch(len(batch))
         place = torch.empty(len(self.particles), dtype=torch.int64)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -39,6 +39,7 @@ class Judgement:
     ``templates`` of half-sets 0 and 1, their shells weighted by what they predict of the other's
     images; ``likelihoods`` (m,) of the sampled images of both half-sets under the other's map,
     integrated over their poses' errors (`log_evidence`);
+    ``held``: which images were held against which map;
     ``last``: the shell up to which the half-maps agree; ``frame``: from half-set 1 to half-set 0;
     ``score``: deviations by which the images know the other's map; ``cross_fsc`` (n_shells,).
     """
@@ -49,6 +50,11 @@ class Judgement:
     frame: Frame
     score: float
     cross_fsc: Tensor
+    held: tuple[tuple[Tensor, Template], ...]
+
+    def corrected(self, differences: Iterable[Tensor]) -> Judgement:
+        """With ``differences`` of the likelihoods of each part of the images."""
+        return replace(self, likelihoods=self.likelihoods + torch.cat(list(differences)))
 
     @property
     def has_structure(self) -> bool:
@@ -76,7 +82,7 @@ def judged(
     fsc = fourier_shell_correlation(maps[0], maps[1])
     last = _last_above(fsc, THRESHOLD)
     limit = max(last, FEWEST_SHELLS) / grid.side
-    templates, products, parts, frames = [], [], [], []
+    templates, products, parts, frames, held = [], [], [], [], []
     for half in (0, 1):
         bare = Template.of(sign * maps[half], grid, limit)
         rows = sample(halves.members(1 - half), SAMPLE)
@@ -89,11 +95,13 @@ def judged(
         found = Found.concatenate(results).select(order)
         parts.append(log_evidence(found, about.select(rows), prior))
         frames.append(Frame.between(found))
+        held.append((rows, templates[-1]))
     power = sum(float(each.powers.sum()) for each in products)
     score = sum(float(each.products.sum()) for each in products) / max(power, 1e-30) ** 0.5
     return Judgement(
         (templates[0], templates[1]), torch.cat(parts), last,
         frames[0].minus(frames[1]).scaled(0.5), score, cross_fsc(statistics, maps),
+        tuple(held),
     )  # fmt: skip
 
 

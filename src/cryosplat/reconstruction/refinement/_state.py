@@ -16,8 +16,9 @@ from ...particles import Particles
 from ...poses import Poses
 from ...settings import RefinementSettings
 from ._judging import Judgement
+from ._lenses import mean_of
 from ._moving import Moved, widest
-from .values import Refinement, Round, Verdict
+from .values import OpticsChanges, Refinement, Round, Verdict
 
 CERTAIN = 3.0  # standard errors by which unseen images must be likelier
 WORTH = 0.001  # of the likelihood: what another round must have gained
@@ -32,7 +33,8 @@ class State:
 
     ``columns`` (n, 3) of ``poses`` and ``kept_columns``: likelihood, and `significance`; ``start``
     (m,): log-likelihoods of the sampled images with the given poses, ``top`` with the best; ``weights``
-    and ``scales`` (n,) that the next maps are made with.
+    and ``scales`` (n,) that the next maps are made with; ``optics`` belong to ``poses``,
+    ``kept_optics`` to ``kept``.
     """
 
     poses: Poses
@@ -43,6 +45,8 @@ class State:
     top: Tensor
     weights: Tensor
     scales: Tensor
+    optics: OpticsChanges
+    kept_optics: OpticsChanges
     prior: Prior = UNKNOWN
     rounds: tuple[Round, ...] = ()
     best: int = 0
@@ -54,31 +58,36 @@ class State:
     done: bool = False
 
     @staticmethod
-    def of(journal: Journal, given: Poses, how: RefinementSettings) -> State:
+    def of(journal: Journal, particles: Particles, how: RefinementSettings) -> State:
         """What the journal holds, or the beginning."""
-        held = journal.load()
+        held, given = journal.load(), particles.poses
         if held is None:
             poses = Poses(given.rotations.double(), given.shifts.double())
             none = torch.zeros(0, dtype=torch.float64)
             unknown = torch.full((len(given), 3), math.nan, dtype=torch.float64)
             prior = UNKNOWN if how.prior == "given" else widest(how)
             ones = torch.ones(len(given), dtype=torch.float64)
-            return State(poses, poses, unknown, unknown, none, none, ones, ones, prior)
+            same = OpticsChanges.none(particles.optics)
+            return State(
+                poses, poses, unknown, unknown, none, none, ones, ones, same, same, prior
+            )  # fmt: skip
         names = {name: held[name] for name in _PLAIN}
         names |= {name: held[name].clone() for name in _TENSORS}
         return State(
             poses=_poses(held["poses"]), kept=_poses(held["kept"]), prior=Prior(*held["prior"]),
+            optics=_optics(held["optics"]), kept_optics=_optics(held["kept_optics"]),
             rounds=tuple(Round(**each) for each in held["rounds"]), **names,
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """What a journal keeps."""
         plain = {name: getattr(self, name) for name in _PLAIN + _TENSORS}
-        pairs = {
+        pairs: dict[str, Any] = {
             name: [poses.rotations, poses.shifts]
             for name, poses in (("poses", self.poses), ("kept", self.kept))
         }
         rounds = [each.to_dict() for each in self.rounds]
+        pairs |= {name: getattr(self, name).to_dict() for name in ("optics", "kept_optics")}
         return {**plain, **pairs, "prior": [self.prior.angle, self.prior.shift], "rounds": rounds}
 
     def begun(self, sign: float, side: int) -> State:
@@ -93,6 +102,10 @@ class State:
         """With the worth of the particles."""
         return replace(self, weights=weights, scales=scales)
 
+    def seen_through(self, changes: OpticsChanges) -> State:
+        """With new optics, to be judged."""
+        return replace(self, optics=changes)
+
     def moved(self, to: Moved, columns: Tensor) -> State:
         """With new poses, to be judged."""
         angles = changes(to.poses, self.poses)[0].norm(dim=1)
@@ -103,13 +116,13 @@ class State:
         """The state once its poses are judged: kept if better, and done if not much so."""
         now, number = judgement.likelihoods, len(self.rounds)
         start = now if number == 0 else self.start
-        gain, error = _mean(now - start)
-        step, step_error = _mean(now - (now if number == 0 else self.top))
+        gain, error = mean_of(now - start)
+        step, step_error = mean_of(now - (now if number == 0 else self.top))
         template = judgement.templates[0]
         known = self.prior if how.prior == "given" else UNKNOWN
         told = Round(
             1.0 / template.limit, float(now.mean()), gain, error, math.degrees(known.angle),
-            known.shift, self.change, judgement.cross_fsc.tolist(),
+            known.shift, self.change, judgement.cross_fsc.tolist(), self.optics.width,
         )  # fmt: skip
         state = replace(self, rounds=(*self.rounds, told), start=start)
         if number == 0:
@@ -118,16 +131,17 @@ class State:
             return replace(state, top=now, shells=judgement.last)
         rise = self._fsc(told) - self._fsc(self.rounds[self.best])
         better, settled = step > CERTAIN * step_error, step < WORTH * abs(float(now.mean()))
-        if how.prior == "none":  # what single poses gain is integrated out: better maps show it
-            better = better or (step > -CERTAIN * step_error and rise > 0.0)
-            settled = settled and rise < FSC_GAIN
+        # what single images gain is integrated out: better maps show it
+        least = 0.0 if how.prior == "none" else FSC_GAIN
+        better = better or (step > -CERTAIN * step_error and rise > least)
+        settled = settled and rise < FSC_GAIN
         allowed = self._fsc(self.rounds[0]) - FSC_LOSS
         if not better or not gain > CERTAIN * error or self._fsc(told) < allowed:
             return replace(state, done=True)
         done = settled or number >= how.rounds
         return replace(
-            state, kept=self.poses, kept_columns=self.columns, best=number, top=now,
-            verdict="refined", done=done,
+            state, kept=self.poses, kept_columns=self.columns, kept_optics=self.optics,
+            best=number, top=now, verdict="refined", done=done,
         )  # fmt: skip
 
     def _fsc(self, of: Round) -> float:
@@ -170,9 +184,11 @@ class State:
                 rlnMaxValueProbDistribution=peak.numpy().round(6),
                 rlnNrOfSignificantSamples=samples.long().numpy(),
             )
-            used = replace(particles, poses=self.kept, table=table)
+            optics = self.kept_optics.applied(particles.optics)
+            used = replace(particles, poses=self.kept, optics=optics, table=table)
         return Refinement(
             particles=replace(used, notes=(*used.notes, note)), given=particles.poses,
+            optics=self.kept_optics,
             drew_half_sets=drew_half_sets, verdict=self.verdict, rounds=self.rounds, best=self.best,
             likelihood=likelihood, peak=peak, samples=samples, settings=settings, seconds=seconds,
         )  # fmt: skip
@@ -206,11 +222,12 @@ _PLAIN = ("best", "shells", "change", "side", "sign", "verdict", "done")
 _TENSORS = ("columns", "kept_columns", "start", "top", "weights", "scales")
 
 
+def _optics(held: dict[str, Any]) -> OpticsChanges:
+    tensors = {name: held[name].clone() for name in ("defocus", "lenses", "errors")}
+    gains = {name: (gain, error) for name, (gain, error) in held["gains"].items()}
+    return OpticsChanges(width=held["width"], gains=gains, **tensors)
+
+
 def _poses(held: list[Tensor]) -> Poses:
     """In torch's own memory, as they were before: its sums depend on where numbers lie."""
     return Poses(*(part.clone() for part in held))
-
-
-def _mean(values: Tensor) -> tuple[float, float]:
-    """The mean and its standard error."""
-    return float(values.mean()), float(values.std()) / max(len(values), 1) ** 0.5

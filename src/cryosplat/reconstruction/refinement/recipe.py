@@ -21,6 +21,7 @@ from .._clock import Clock
 from .._data import measured_noise, with_half_sets
 from ._halves import HalfSets
 from ._judging import judged
+from ._lenses import Looks, integrated, with_defocus, with_lenses_refined
 from ._moving import Tries, columns_of, first_prior, moved
 from ._state import State
 from .values import Refinement
@@ -62,9 +63,10 @@ def refine(
     particles = with_half_sets(particles, generator, progress)
     halves = HalfSets(particles, measured_noise(particles, progress), settings)
     with resumable(journal, progress):
-        state = State.of(journal, particles.poses, how)
+        state = State.of(journal, particles, how)
         while not state.done:
-            weighed = halves.weighed(state.weights, state.scales)
+            seen = halves.through(state.optics)
+            weighed = seen.weighed(state.weights, state.scales)
             statistics = weighed.statistics(state.poses, progress, journal, state)
             if state.side == 0:
                 state = _begun(state, statistics, settings, progress)
@@ -114,25 +116,36 @@ def _after_a_round(
 ) -> State:
     """Judge the state's poses, and move on from them unless that is the end."""
     number, given, begin = len(state.rounds), halves.particles.poses, state
+    seen = halves.through(state.optics)
     about = given if how.prior == "given" else state.poses
     upright = _upright(statistics, state.sign)
     with progress.stage(f"{ROUND} {number}: fitting both half-sets", 2, "fits") as stage:
-        maps = [halves.fitted(upright, half, state.side, journal, number, stage) for half in (0, 1)]
+        maps = [seen.fitted(upright, half, state.side, journal, number, stage) for half in (0, 1)]
     with progress.stage(f"{ROUND} {number}: judging poses", None, "images") as stage:
         heeded = halves.heeding(stage, journal, begin)
         judgement = judged(
-            halves, state.poses, about, state.prior, state.sign, upright, maps, heeded
+            seen, state.poses, about, state.prior, state.sign, upright, maps, heeded
         )  # fmt: skip
+        judgement = judgement.corrected(
+            integrated(halves, state.poses, state.optics, rows, template, heeded)
+            for rows, template in judgement.held
+        )
         state = state.judged(judgement, how)
     progress.say(state.told())
     if state.done:
         return state
-    state = state.weighed(*halves.worth(state.poses, state.sign, maps, progress))
-    halves = halves.weighed(state.weights, state.scales)
+    state = state.weighed(*seen.worth(state.poses, state.sign, maps, progress))
+    seen = seen.weighed(state.weights, state.scales)
     with progress.stage(f"{ROUND} {number}: refining poses", None, "images") as stage:
         heeded = halves.heeding(stage, journal, begin)
         if number == 0 and how.prior == "given":
-            state = state.expecting(first_prior(halves, given, judgement, how, heeded))
+            state = state.expecting(first_prior(seen, given, judgement, how, heeded))
         tries = Tries(about, state.prior, how.prior, number < SEARCHES, others)
-        found = moved(halves, state.poses, tries, judgement, heeded)
-    return state.moved(found, columns_of(found, judgement))
+        found = moved(seen, state.poses, tries, judgement, heeded)
+    with progress.stage(f"{ROUND} {number}: refining optics", None, "images") as stage:
+        heeded = halves.heeding(stage, journal, begin)
+        open_ = halves.weighed(state.weights, state.scales)
+        looks = Looks(open_, found.poses, judgement, heeded)
+        changes = with_lenses_refined(looks, state.optics, found.prior.shift, how)
+        changes = with_defocus(looks, changes, how)
+    return state.moved(found, columns_of(found, judgement)).seen_through(changes)
