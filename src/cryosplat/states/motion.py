@@ -17,7 +17,7 @@ from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
 from ._finer import refined
 from ._judging import gains, judged, rival_gain
-from ._learned import best, learned_on
+from ._learned import best, learned_on, single_states
 from ._learning import Plan
 from ._posterior import coordinates_of, posterior
 from ._preparation import Prepared, prepare
@@ -103,9 +103,9 @@ def move(
     if not 1 <= coordinates <= MOST_COORDINATES:
         raise SettingsError(f"--coordinates {coordinates}: expected 1 to {MOST_COORDINATES}.")
     prepared = prepare(particles, settings, progress)
-    rival = rival_gain(prepared)
     nodes = nodes_of(coordinates)
     found, starts = _searched(prepared, settings, nodes, progress, journal)
+    ones = single_states(prepared, SEARCH, settings.seed, progress, journal)
     model, given = learned_on(
         found, prepared.seen, prepared.everyone, POLISH, progress, journal.of("all")
     )
@@ -127,7 +127,7 @@ def move(
         posteriors.append(theirs)
         mixtures.append(nodes_of_half)
     _, between = turned_to(by_halves[0], by_halves[1])
-    gain = gains(prepared, (found[0][0], found[1][0]), (found[0][1], found[1][1]))
+    gain, rival = gains(prepared, found, ones), rival_gain(prepared, ones)
     turned = rigid_share(model) > RIGID
     verdict = judged(gain, rival, max(0.0, between), AGREED, "motion", turned)
     states = States(
