@@ -91,6 +91,11 @@ def _explained(straight: Tensor, aside: list[Tensor]) -> Tensor:
     return found
 
 
+def clear(gain: tuple[Gain, Gain]) -> bool:
+    """Whether both half-sets' gains are more than chance, and more than nothing to speak of."""
+    return min(g.mean for g in gain) >= LEAST and min(g.deviations for g in gain) >= SURE
+
+
 def judged(
     gain: tuple[Gain, Gain], rival: Gain, agreement: float, least_agreement: float, what: str,
     turned: bool = False, more: str = "",
@@ -101,7 +106,7 @@ def judged(
     """
     least = min(g.mean for g in gain)
     cause = ""
-    if least < LEAST or min(g.deviations for g in gain) < SURE:
+    if not clear(gain):
         cause = f"images of the other half-set are not better explained by {what}"
     elif least < rival.mean or turned:
         cause = f"the poses are wrong: turning the whole molecule is as good an account as {what}"

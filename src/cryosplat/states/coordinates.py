@@ -61,15 +61,20 @@ def functions_at(z: Tensor) -> Tensor:
 
 def turned_to(
     first: NDArray[np.float64], second: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """Coordinates ``second`` (n, c) as ``first`` has them, and how well both agree, 0 to 1.
-
-    One coordinate may be reversed, several are turned and mirrored too (orthogonal Procrustes); the
-    agreement is the mean correlation of ranks, of the coordinates then.
-    """
+) -> NDArray[np.float64]:  # fmt: skip
+    """Coordinates ``second`` (n, c) as ``first`` has them: one may be reversed, several are turned and
+    mirrored too (orthogonal Procrustes)."""
     a, b = first - first.mean(0), second - second.mean(0)
     u, _, v = np.linalg.svd(b.T @ a)
-    turned = b @ (u @ v) + first.mean(0)
-    ranks = [np.argsort(np.argsort(x, axis=0), axis=0).astype(float) for x in (first, turned)]
-    each = [np.corrcoef(ranks[0][:, i], ranks[1][:, i])[0, 1] for i in range(first.shape[1])]
-    return turned, float(np.nan_to_num(np.mean(each)))
+    return b @ (u @ v) + first.mean(0)
+
+
+def agreement_of(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """How well coordinates (n, c) agree, 0 to 1, whichever way those of either are turned.
+
+    The least canonical correlation of their ranks (Hotelling 1936): where there are several, even the
+    worst of them is found in both.
+    """
+    ranks = [np.argsort(np.argsort(x, axis=0), axis=0).astype(float) for x in (first, second)]
+    a, b = (np.linalg.qr(own - own.mean(0))[0] for own in ranks)
+    return float(np.linalg.svd(a.T @ b, compute_uv=False)[-1])
