@@ -32,8 +32,8 @@ def motion(
     files: StateFiles,
     options: StateOptions,
     coordinates: Annotated[
-        int, typer.Option(metavar="1|2|3", help="Number of coordinates of the motion.")
-    ] = 1,
+        str, typer.Option(metavar="1|2|3|auto", help="Number of coordinates of the motion.")
+    ] = "1",
     resume: Resume = False,
     threads: Threads = None,
     overwrite: Overwrite = False,

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import SettingsError
 from ..grid import Grid
 from ..run_folder import RunFolder
 from ..run_folder.states import write_motion
 from ..states import (
+    MOST_COORDINATES,
     StateSettings,
     binned,
     canonical_map,
@@ -29,13 +31,14 @@ def run_motion(
     files: StateFiles,
     out: Path,
     settings: StateSettings,
-    coordinates: int,
+    number: str,
     threads: int | None,
     overwrite: bool,
     resume: bool,
 ) -> RunFolder:
-    """Find the motion of ``files`` and write it to the run folder ``out``."""
-    asked = {"coordinates": coordinates}
+    """Find the motion of ``files`` and write it to the run folder ``out``; ``number``: of coordinates,
+    or "auto"."""
+    coordinates, asked = _coordinates(number), {"coordinates": number}
     with state_run(files, out, settings, asked, threads, overwrite, resume) as under_way:
         progress, journal = under_way.progress, under_way.journal
         found = move(
@@ -56,6 +59,14 @@ def run_motion(
         )
     _print(run)
     return run
+
+
+def _coordinates(number: str) -> int | None:
+    if number == "auto":
+        return None
+    if not number.isdigit() or not 1 <= int(number) <= MOST_COORDINATES:
+        raise SettingsError(f"--coordinates {number}: expected 1 to {MOST_COORDINATES}, or auto.")
+    return int(number)
 
 
 def _print(run: RunFolder) -> None:

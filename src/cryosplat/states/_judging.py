@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,49 +23,77 @@ from .values import Gain, Verdict
 SURE = 3.0  # standard errors
 LEAST = 0.03  # nats an image
 RIVALS = 800  # images that are looked at from a little aside
-TURN, SHIFT = 0.03, 0.3  # radian and pixels: a step aside
-WIDTHS = (0.0, 0.3, 0.5, 0.8, 1.2, 1.8, 2.5)  # of the errors of poses, in steps
+TURNS, SHIFTS = (0.01, 0.02, 0.04), (0.15, 0.3, 0.6)  # radian and pixels: errors of poses
+
+Learned = tuple[Model, Assumptions]
 
 
 def gains(
-    prepared: Prepared, models: tuple[Model, Model], given: tuple[Assumptions, Assumptions]
+    prepared: Prepared, several: Sequence[Learned], ones: Sequence[Learned]
 ) -> tuple[Gain, Gain]:
     """Of the states of each half-set over its one map, on the images of the other."""
     found = []
     for own in (0, 1):
         rows = prepared.rows[1 - own]
-        one = prepared.ones[own]
-        several = evidence(models[own], given[own], prepared.seen, rows)
-        single = evidence(one.model, one.given, prepared.seen, rows)
-        found.append(Gain.of((several - single).numpy()))
+        many, one = (evidence(*each, prepared.seen, rows) for each in (several[own], ones[own]))
+        found.append(Gain.of((many - one).numpy()))
     return found[0], found[1]
 
 
-def rival_gain(prepared: Prepared) -> Gain:
+def rival_gain(prepared: Prepared, ones: Sequence[Learned]) -> Gain:
     """What wrong poses alone would explain, on images of the other half-set.
 
-    One map, seen from a little aside: along each of three turns and two shifts the log-evidence of an
-    image is taken as a parabola through its own pose and one on either side, and integrated over
-    errors of a normal distribution, whose widths are those that explain the images best.
+    One map of each half-set, ``ones``, seen from a little aside: along each of three turns and two
+    shifts, an image has errors of a normal distribution, integrated at three points of which two are
+    aside (Gauss and Hermite). Their widths are those that explain the images of the other half best.
     """
-    turned, shifted = [], []
+    explained: list[list[list[Tensor]]] = []
     for own in (0, 1):
         rows = prepared.rows[1 - own]
         rows = rows[:: max(1, len(rows) * 2 // RIVALS)]
-        one, seen = prepared.ones[own], prepared.seen.select(rows)
+        (model, given), seen = ones[own], prepared.seen.select(rows)
         with torch.no_grad():
-            volumes = volumes_of(one.model, seen)
-        found = [
-            expected(products_with(view, np.arange(len(rows)), volumes), one.given).evidence
-            for view in (seen, *_turned(seen, TURN), *_shifted(seen, SHIFT))
-        ]
-        turned.append(torch.stack(found[:7]))
-        shifted.append(torch.stack([found[0], *found[7:]]))
-    explained = sum(
-        max((_explained(torch.cat(found, 1), wide) for wide in WIDTHS), key=lambda e: e.mean())
-        for found in (turned, shifted)
-    )
-    return Gain.of(explained.numpy())  # pyright: ignore[reportAttributeAccessIssue]
+            volumes = volumes_of(model, seen)
+        kinds = [[_turned(seen, math.sqrt(3.0) * wide) for wide in TURNS],
+                 [_shifted(seen, math.sqrt(3.0) * wide) for wide in SHIFTS]]  # fmt: skip
+        straight = _evidence(seen, volumes, given)
+        explained.append([
+            [torch.zeros(len(rows), dtype=torch.float64)]
+            + [
+                _explained(straight, [_evidence(view, volumes, given) for view in views])
+                for views in widths
+            ]
+            for widths in kinds
+        ])  # fmt: skip
+    total = torch.cat([
+        sum((own[i] for own, i in zip(mine, map(_best, theirs), strict=True)), torch.zeros(()))
+        for mine, theirs in (explained, explained[::-1])
+    ])  # fmt: skip
+    return Gain.of(total.numpy())
+
+
+def _best(explained: list[Tensor]) -> int:
+    """Which of several widths explains images best."""
+    return max(range(len(explained)), key=lambda i: float(explained[i].mean()))
+
+
+def _evidence(seen: Observations, volumes: Tensor, given: Assumptions) -> Tensor:
+    return expected(products_with(seen, np.arange(len(seen)), volumes), given).evidence
+
+
+def _explained(straight: Tensor, aside: list[Tensor]) -> Tensor:
+    """Nats an image (n,) by errors of poses; ``aside``: evidence a step down and up along each
+    direction, in turn."""
+    found = torch.zeros_like(straight)
+    for down, up in zip(aside[::2], aside[1::2], strict=True):
+        ways = torch.stack([straight + math.log(4.0), down, up]) - math.log(6.0)
+        found += torch.logsumexp(ways, 0) - straight
+    return found
+
+
+def clear(gain: tuple[Gain, Gain]) -> bool:
+    """Whether both half-sets' gains are more than chance, and more than nothing to speak of."""
+    return min(g.mean for g in gain) >= LEAST and min(g.deviations for g in gain) >= SURE
 
 
 def judged(
@@ -75,7 +106,7 @@ def judged(
     """
     least = min(g.mean for g in gain)
     cause = ""
-    if least < LEAST or min(g.deviations for g in gain) < SURE:
+    if not clear(gain):
         cause = f"images of the other half-set are not better explained by {what}"
     elif least < rival.mean or turned:
         cause = f"the poses are wrong: turning the whole molecule is as good an account as {what}"
@@ -91,15 +122,6 @@ def judged(
         + more,
     )  # fmt: skip
     return Verdict(False, gain, agreement, rival, cause, (note,))
-
-
-def _explained(evidence: Tensor, width: float) -> Tensor:
-    """Nats an image (n,) by errors of ``width`` steps; ``evidence`` (1 + 2 c, n): of the own pose, then
-    a step down and up along each of c directions."""
-    down, up = evidence[1::2] - evidence[0], evidence[2::2] - evidence[0]
-    slope, sharpness = 0.5 * (up - down), (-(up + down)).clamp_min(0.0)
-    rate = 1.0 + sharpness * width**2
-    return (0.5 * slope.square() * width**2 / rate - 0.5 * rate.log()).sum(0)
 
 
 def _turned(seen: Observations, angle: float) -> list[Observations]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ..fitting import Journal
 from ..progress import Progress
 from ._expectation import Assumptions
 from ._learning import Plan, evidence, learn
+from ._preparation import Prepared
 from .models import Model
 from .observations import Observations
 
@@ -68,6 +70,26 @@ def best(
         reached.append(float(evidence(*found[-1], seen, rows).mean()))
     winner = max(range(len(found)), key=reached.__getitem__)
     return *found[winner], reached
+
+
+def single_states(
+    prepared: Prepared, plan: Plan, seed: int, progress: Progress, journal: Journal
+) -> list[tuple[Model, Assumptions]]:
+    """The map of each half-set learned on as states are that begin from it, which thus are no better
+    off than one state is."""
+    found = []
+    with progress.stage("one map, as long as several", 2 * plan.iterations, "iterations") as stage:
+        for half in (0, 1):
+            one, rows = prepared.ones[half], prepared.rows[half]
+            given = Assumptions.even(1, spread=one.given.spread)
+            begun = [(one.model.copy(), given)]
+            own = journal.of(f"one map {half + 1}")
+            own_plan = replace(plan, hottest=prepared.hottest(half))
+            model, given, _ = best(
+                begun, prepared.seen, rows, own_plan, 2 * seed + half, own, stage.advance
+            )
+            found.append((model, given))
+    return found
 
 
 def learned_on(

@@ -36,12 +36,11 @@ class Stage:
 
 
 def merged_down(
-    begun: Stage, seen: Observations, rows: NDArray[np.int64], least: int,
-    generator: torch.Generator,
-) -> list[Stage]:  # fmt: skip
-    """``begun``, and what is left of it with one class fewer each, down to ``least``."""
+    begun: Stage, seen: Observations, rows: NDArray[np.int64], generator: torch.Generator
+) -> list[Stage]:
+    """``begun``, and what is left of it with one class fewer each, down to one."""
     stages = [begun]
-    while stages[-1].n > least:
+    while stages[-1].n > 1:
         now = stages[-1]
         first, second = most_alike(now, seen, rows[:: max(1, len(rows) // JUDGED)])
         model, given = joined(now, first, second)

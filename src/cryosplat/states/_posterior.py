@@ -10,11 +10,12 @@ from torch import Tensor
 from ..splatting import voxelize
 from ._expectation import Assumptions, Products, expected, products_with
 from ._learning import volumes_of
-from .coordinates import functions_at, nodes_of, shares_at
+from .coordinates import finer_nodes, functions_at, shares_at
 from .models import Model, Motion
 from .observations import Observations
 
 AT_ONCE = 16  # nodes
+SHARED = 8  # steps; many more would gather the particles at a few nodes
 
 
 def posterior(
@@ -31,20 +32,29 @@ def coordinates_of(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and deviation (m, n) of the coordinates of each image.
 
-    At more nodes than motion is learned at: between these, an image of little noise would take one.
+    At more nodes than motion is learned at: between these, an image of little noise would take one;
+    and past the ends, as far as images ask for it: the shares of all nodes are learned anew.
     """
-    nodes = nodes_of(n, finer=True)
-    given = Assumptions(shares_at(given.shares, n), given.absent, given.spread)
-    parts = []
+    nodes, parts = finer_nodes(n), []
     with torch.no_grad():
         for some in nodes.split(AT_ONCE):
             mixtures = model.at(functions_at(some))
             volumes = torch.stack([voxelize(mixture, seen.grid) for mixture in mixtures])
             parts.append(products_with(seen, np.arange(len(seen)), volumes))
     linear, power = (torch.cat([getattr(p, k) for p in parts], 1) for k in ("linear", "power"))
-    own, at = _by(Products(linear, power), given)[0], nodes.double().numpy()
+    products = Products(linear, power)
+    own, at = _by(products, _shared(products, given, n))[0], nodes.double().numpy()
     mean = own @ at
     return mean, np.sqrt(np.maximum(own @ at**2 - mean**2, 0.0))
+
+
+def _shared(products: Products, given: Assumptions, n: int) -> Assumptions:
+    """With the shares of the finer nodes, by a few steps of expectation and maximisation."""
+    shares = shares_at(given.shares, n)
+    for _ in range(SHARED):
+        weights = expected(products, Assumptions(shares, given.absent, given.spread)).weights
+        shares = weights.sum(0) / weights.sum().clamp_min(1e-9)
+    return Assumptions(shares, given.absent, given.spread)
 
 
 def _by(products: Products, given: Assumptions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -65,11 +65,10 @@ def classify(
     `prepare`.
     """
     prepared = prepare(particles, settings, progress)
-    rival = rival_gain(prepared)
     paths, starts = _searched(prepared, settings, classes, progress, journal)
-    scores = _scores(prepared, paths)
-    n = classes or _enough(prepared, paths)
-    stages = tuple(next(s for s in path if s.n == n) for path in paths)
+    differences = _differences(prepared, paths)
+    n = classes or _enough(differences)
+    stages = _with(paths, n)
     model, given = learned_on(
         [(s.model, s.given) for s in stages], prepared.seen, prepared.everyone, POLISH, progress,
         journal.of("all"),
@@ -78,20 +77,34 @@ def classify(
         model, given, prepared, settings.refine_box, progress, journal.of("finer")
     )
     assert isinstance(model, Classes)
-    full = Stage(model, given)
-    states = _states(prepared, full, seen, (stages[0], stages[1]))
-    one, two = stages
-    gain = gains(prepared, (one.model, two.model), (one.given, two.given))
-    agreement = class_agreement(*states.by_halves) if n > 1 else 0.0
-    if n == 1:
-        gain = (Gain(0.0, 0.0), Gain(0.0, 0.0))
-    more = (
-        " The requested classes are written, but should not be trusted."
-        if (classes or 1) > 1
-        else ""
-    )
-    verdict = judged(gain, rival, agreement, AGREED, "several classes", more=more)
+    states = _states(prepared, Stage(model, given), seen, stages)
+    verdict = _verdict(prepared, paths, n if n > 1 else _likeliest(differences), n == classes)
+    scores = {n: Gain.of(d) for n, d in sorted(differences.items())}
     return Classification(prepared, states, verdict, scores, (starts[0], starts[1]))
+
+
+def _with(paths: list[list[Stage]], n: int) -> tuple[Stage, Stage]:
+    """The ``n`` classes of both half-sets."""
+    first, second = (next(s for s in path if s.n == n) for path in paths)
+    return first, second
+
+
+def _likeliest(differences: dict[int, NDArray[np.float64]]) -> int:
+    """The number of classes, above one, that explains images best."""
+    return max((n for n in differences if n > 1), key=lambda n: differences[n].mean())
+
+
+def _verdict(prepared: Prepared, paths: list[list[Stage]], n: int, asked: bool) -> Verdict:
+    """On ``n`` classes, more than one; also where one is enough, so that what was measured is told."""
+    several, one = _with(paths, n), _with(paths, 1)
+    ones = [(s.model, s.given) for s in one]
+    found = [posterior(s.model, s.given, prepared.seen)[0] for s in several]
+    more = " The requested classes are written, but should not be trusted." if asked else ""
+    return judged(
+        gains(prepared, [(s.model, s.given) for s in several], ones), rival_gain(prepared, ones),
+        class_agreement(found[0], found[1][:, matching(*found)]), AGREED, "several classes",
+        more=more,
+    )  # fmt: skip
 
 
 def _searched(
@@ -119,32 +132,29 @@ def _searched(
             own = journal.of(f"half-set {half + 1}")
             model, given, values = best(begun, prepared.seen, rows, plan, seed, own, stage.advance)
             assert isinstance(model, Classes)
-            paths.append(
-                merged_down(Stage(model, given), prepared.seen, rows, classes or 1, generator)
-            )
+            paths.append(merged_down(Stage(model, given), prepared.seen, rows, generator))
             reached.append(values)
     return paths, reached
 
 
-def _differences(prepared: Prepared, paths: list[list[Stage]]) -> dict[int, NDArray[np.float64]]:
-    """Nats over one map of each image, by the classes of the other half-set, for each number."""
+def _differences(
+    prepared: Prepared, paths: list[list[Stage]]
+) -> dict[int, NDArray[np.float64]]:  # fmt: skip
+    """Nats over one class of each image, by the classes of the other half-set, for each number.
+
+    One class is what is left of several: it was learned on as these were, and longer.
+    """
     found: dict[int, list[NDArray[np.float64]]] = {}
     for half, path in enumerate(paths):
-        rows, one = prepared.rows[1 - half], prepared.ones[half]
-        single = evidence(one.model, one.given, prepared.seen, rows)
-        for now in path:
-            several = evidence(now.model, now.given, prepared.seen, rows)
-            found.setdefault(now.n, []).append((several - single).numpy())
+        rows = prepared.rows[1 - half]
+        each = {s.n: evidence(s.model, s.given, prepared.seen, rows).numpy() for s in path}
+        for n, own in each.items():
+            found.setdefault(n, []).append(own - each[1])
     return {n: np.concatenate(parts) for n, parts in found.items()}
 
 
-def _scores(prepared: Prepared, paths: list[list[Stage]]) -> dict[int, Gain]:
-    return {n: Gain.of(d) for n, d in sorted(_differences(prepared, paths).items())}
-
-
-def _enough(prepared: Prepared, paths: list[list[Stage]]) -> int:
+def _enough(differences: dict[int, NDArray[np.float64]]) -> int:
     """The fewest classes that images cannot be said to be worse explained by than by any number."""
-    differences = _differences(prepared, paths)
     most = max(differences, key=lambda n: differences[n].mean())
     for n in sorted(differences):
         lost = Gain.of(differences[most] - differences[n])

@@ -14,24 +14,39 @@ NODES = {1: 8, 2: 5, 3: 4}
 """How many along each coordinate, by the number of coordinates."""
 FINER = {1: 5, 2: 3, 3: 2}
 """Times as near to each other, where particles are placed along them."""
+BEYOND = {1: 4, 2: 2, 3: 1}
+"""Steps of the finer nodes past the last of the others: the particles of an end node lie on both sides
+of it, as those of all nodes do."""
 
 
-def nodes_of(n: int, finer: bool = False) -> Tensor:
-    """All nodes of ``n`` coordinates from -1 to 1, (J, n); the ``finer`` ones lie between, too."""
-    line = torch.linspace(-1.0, 1.0, _along(n, finer))
+def nodes_of(n: int) -> Tensor:
+    """All nodes of ``n`` coordinates, (J, n), between -1 and 1."""
+    steps = FINER[n] * (NODES[n] - 1)
+    end = steps / (steps + 2 * BEYOND[n])
+    return _grid(torch.linspace(-end, end, NODES[n]), n)
+
+
+def finer_nodes(n: int) -> Tensor:
+    """Nodes between those, and past their ends from -1 to 1, (m, n)."""
+    return _grid(torch.linspace(-1.0, 1.0, _finer_line(n)), n)
+
+
+def _finer_line(n: int) -> int:
+    return FINER[n] * (NODES[n] - 1) + 2 * BEYOND[n] + 1
+
+
+def _grid(line: Tensor, n: int) -> Tensor:
     return torch.tensor(list(product(line.tolist(), repeat=n)))
 
 
-def _along(n: int, finer: bool) -> int:
-    return FINER[n] * (NODES[n] - 1) + 1 if finer else NODES[n]
-
-
 def shares_at(shares: Tensor, n: int) -> Tensor:
-    """The ``shares`` (J,) of the nodes of ``n`` coordinates, at the finer ones, by straight lines."""
+    """The ``shares`` (J,) of the nodes of ``n`` coordinates, at the finer ones, by straight lines;
+    those past the ends as at the ends."""
     grid = shares.reshape(1, 1, *(NODES[n],) * n).double()
     modes = {1: "linear", 2: "bilinear", 3: "trilinear"}
-    size = (_along(n, True),) * n
-    found = functional.interpolate(grid, size=size, mode=modes[n], align_corners=True).flatten()
+    size = (_finer_line(n) - 2 * BEYOND[n],) * n
+    found = functional.interpolate(grid, size=size, mode=modes[n], align_corners=True)
+    found = functional.pad(found, (BEYOND[n],) * 2 * n, mode="replicate").flatten()
     return found / found.sum()
 
 
@@ -46,15 +61,20 @@ def functions_at(z: Tensor) -> Tensor:
 
 def turned_to(
     first: NDArray[np.float64], second: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """Coordinates ``second`` (n, c) as ``first`` has them, and how well both agree, 0 to 1.
-
-    One coordinate may be reversed, several are turned and mirrored too (orthogonal Procrustes); the
-    agreement is the mean correlation of ranks, of the coordinates then.
-    """
+) -> NDArray[np.float64]:  # fmt: skip
+    """Coordinates ``second`` (n, c) as ``first`` has them: one may be reversed, several are turned and
+    mirrored too (orthogonal Procrustes)."""
     a, b = first - first.mean(0), second - second.mean(0)
     u, _, v = np.linalg.svd(b.T @ a)
-    turned = b @ (u @ v) + first.mean(0)
-    ranks = [np.argsort(np.argsort(x, axis=0), axis=0).astype(float) for x in (first, turned)]
-    each = [np.corrcoef(ranks[0][:, i], ranks[1][:, i])[0, 1] for i in range(first.shape[1])]
-    return turned, float(np.nan_to_num(np.mean(each)))
+    return b @ (u @ v) + first.mean(0)
+
+
+def agreement_of(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """How well coordinates (n, c) agree, 0 to 1, whichever way those of either are turned.
+
+    The least canonical correlation of their ranks (Hotelling 1936): where there are several, even the
+    worst of them is found in both.
+    """
+    ranks = [np.argsort(np.argsort(x, axis=0), axis=0).astype(float) for x in (first, second)]
+    a, b = (np.linalg.qr(own - own.mean(0))[0] for own in ranks)
+    return float(np.linalg.svd(a.T @ b, compute_uv=False)[-1])

@@ -16,12 +16,12 @@ from ..particles import Particles
 from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
 from ._finer import refined
-from ._judging import gains, judged, rival_gain
-from ._learned import best, learned_on
+from ._judging import clear, gains, judged, rival_gain
+from ._learned import best, learned_on, single_states
 from ._learning import Plan
 from ._posterior import coordinates_of, posterior
 from ._preparation import Prepared, prepare
-from .coordinates import functions_at, nodes_of, turned_to
+from .coordinates import agreement_of, functions_at, nodes_of, turned_to
 from .models import Motion
 from .undone import Traced, matched
 from .values import MOST_COORDINATES, States, StateSettings, Verdict
@@ -92,65 +92,91 @@ def move(
     settings: StateSettings,
     progress: Progress = SilentProgress(),
     *,
-    coordinates: int = 1,
+    coordinates: int | None = 1,
     journal: Journal = NOWHERE,
 ) -> Movement:
     """Find how the molecule moves along ``coordinates``, and where each particle is along them.
 
-    Each half-set finds its own motion; that of all particles is learned from those. Raises as
-    `prepare`, and `SettingsError` for other than 1 to 3 coordinates.
+    None: as many coordinates as explain images of the other half-set better than one fewer does, and
+    are the same to both half-sets. Each half-set finds its own motion; that of all particles is learned
+    from those. Raises as `prepare`, and `SettingsError` for other than 1 to 3 coordinates.
     """
-    if not 1 <= coordinates <= MOST_COORDINATES:
+    if coordinates is not None and not 1 <= coordinates <= MOST_COORDINATES:
         raise SettingsError(f"--coordinates {coordinates}: expected 1 to {MOST_COORDINATES}.")
     prepared = prepare(particles, settings, progress)
-    rival = rival_gain(prepared)
-    nodes = nodes_of(coordinates)
-    found, starts = _searched(prepared, settings, nodes, progress, journal)
+    found = _searched(prepared, settings, coordinates or 1, progress, journal)
+    ones = single_states(prepared, SEARCH, settings.seed, progress, journal)
+    while coordinates is None and found.n < MOST_COORDINATES:
+        more = _searched(prepared, settings, found.n + 1, progress, journal)
+        gain = gains(prepared, more.halves, found.halves)
+        progress.say(
+            f"{more.n} coordinates over {found.n}: {gain[0]} and {gain[1]} nats per image, "
+            f"agreement of the half-sets {more.agreement:.2f}."
+        )
+        if not clear(gain) or more.agreement < AGREED:
+            break
+        found = more
     model, given = learned_on(
-        found, prepared.seen, prepared.everyone, POLISH, progress, journal.of("all")
-    )
+        found.halves, prepared.seen, prepared.everyone, POLISH, progress,
+        journal.of(f"all along {found.n}"),
+    )  # fmt: skip
     model, given, seen = refined(
         model, given, prepared, settings.refine_box, progress, journal.of("finer")
     )
     assert isinstance(model, Motion)
     own, absent = posterior(model, given, seen)
-    at = nodes.double().numpy()
-    mean, width = coordinates_of(model, given, seen, coordinates)
-    by_halves, posteriors, mixtures, raw = [], [], [], []
-    for half in found:
+    at = nodes_of(found.n).double().numpy()
+    mean, width = coordinates_of(model, given, seen, found.n)
+    by_halves, posteriors, mixtures = [], [], []
+    for half, coordinate in zip(found.halves, found.raw, strict=True):
         theirs, nodes_of_half = posterior(half[0], half[1], prepared.seen)[0], half[0].mixtures()
-        coordinate = coordinates_of(half[0], half[1], prepared.seen, coordinates)[0]
-        raw.append(coordinate)
-        if coordinates == 1 and np.corrcoef(coordinate[:, 0], mean[:, 0])[0, 1] < 0.0:
-            theirs, coordinate, nodes_of_half = theirs[:, ::-1], -coordinate, nodes_of_half[::-1]
-        by_halves.append(turned_to(mean, coordinate)[0])
+        if found.n == 1 and np.corrcoef(coordinate[:, 0], mean[:, 0])[0, 1] < 0.0:
+            theirs, nodes_of_half = theirs[:, ::-1], nodes_of_half[::-1]
+        by_halves.append(turned_to(mean, coordinate))
         posteriors.append(theirs)
         mixtures.append(nodes_of_half)
-    _, between = turned_to(by_halves[0], by_halves[1])
-    gain = gains(prepared, (found[0][0], found[1][0]), (found[0][1], found[1][1]))
+    gain, rival = gains(prepared, found.halves, ones), rival_gain(prepared, ones)
     turned = rigid_share(model) > RIGID
-    verdict = judged(gain, rival, max(0.0, between), AGREED, "motion", turned)
+    verdict = judged(gain, rival, found.agreement, AGREED, "motion", turned)
     states = States(
         model.mixtures(), (mixtures[0], mixtures[1]), given.shares.numpy(), own,
         np.stack(posteriors), absent,
     )  # fmt: skip
     return Movement(
         prepared, states, verdict, at, mean, width, np.stack(by_halves), model,
-        (found[0][0], found[1][0]), np.stack(raw), (starts[0], starts[1]),
+        (found.halves[0][0], found.halves[1][0]), found.raw, found.starts,
     )  # fmt: skip
 
 
-Found = tuple[Motion, Assumptions]
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Motion of both half-sets along ``n`` coordinates; ``raw`` (2, m, n): those of all particles by
+    either; ``starts``: how well each start did."""
+
+    halves: tuple[tuple[Motion, Assumptions], tuple[Motion, Assumptions]]
+    raw: NDArray[np.float64]
+    starts: tuple[list[float], list[float]]
+
+    @property
+    def n(self) -> int:
+        """How many coordinates."""
+        return self.raw.shape[2]
+
+    @property
+    def agreement(self) -> float:
+        """Of the half-sets, on the coordinate on which they agree least."""
+        return agreement_of(self.raw[0], self.raw[1])
 
 
 def _searched(
-    prepared: Prepared, settings: StateSettings, nodes: Tensor, progress: Progress, journal: Journal
-) -> tuple[tuple[Found, Found], list[list[float]]]:
-    found: list[Found] = []
-    reached = []
+    prepared: Prepared, settings: StateSettings, n: int, progress: Progress, journal: Journal
+) -> _Found:
+    halves: list[tuple[Motion, Assumptions]] = []
+    reached, raw = [], []
     total = 2 * settings.starts * SEARCH.iterations
-    basis = functions_at(nodes)
-    with progress.stage("searching for motion", total, "iterations") as stage:
+    basis = functions_at(nodes_of(n))
+    along = "" if n == 1 else f" along {n} coordinates"
+    with progress.stage(f"searching for motion{along}", total, "iterations") as stage:
         for half in (0, 1):
             one, rows = prepared.ones[half], prepared.rows[half]
             seed = 2 * settings.seed + half
@@ -158,21 +184,18 @@ def _searched(
             plan = replace(SEARCH, hottest=prepared.hottest(half))
             begun = [
                 (
-                    Motion.begun(
-                        one.shared, one.encoding, basis, ANCHORS, generator, nodes.shape[1]
-                    ),
-                    Assumptions.even(len(nodes), spread=one.given.spread),
+                    Motion.begun(one.shared, one.encoding, basis, ANCHORS, generator, n),
+                    Assumptions.even(len(basis), spread=one.given.spread),
                 )
                 for _ in range(settings.starts)
             ]
-            model, given, values = best(
-                begun, prepared.seen, rows, plan, seed, journal.of(f"half-set {half + 1}"),
-                stage.advance,
-            )  # fmt: skip
+            own = journal.of(f"half-set {half + 1} along {n}")
+            model, given, values = best(begun, prepared.seen, rows, plan, seed, own, stage.advance)
             assert isinstance(model, Motion)
-            found.append((model, given))
+            halves.append((model, given))
             reached.append(values)
-    return (found[0], found[1]), reached
+            raw.append(coordinates_of(model, given, prepared.seen, n)[0])
+    return _Found((halves[0], halves[1]), np.stack(raw), (reached[0], reached[1]))
 
 
 def rigid_share(model: Motion) -> float:

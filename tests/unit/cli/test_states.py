@@ -160,7 +160,7 @@ def test_a_search_goes_on_after_the_start_that_was_finished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     out = tmp_path / "run"
-    command = "motion", particles, "-o", out, *OPTIONS
+    command = "motion", particles, "-o", out, "--coordinates", "auto", *OPTIONS
     with monkeypatch.context() as broken:
         broken.setattr("cryosplat.states.motion.rigid_share", _interrupted)
         assert cli(*command).code == 130

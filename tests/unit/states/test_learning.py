@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 from problems import no_optics, white
+from scipy.spatial.transform import Rotation
 from scipy.stats import spearmanr
 
 from cryosplat.batch import Batch
@@ -16,10 +20,12 @@ from cryosplat.mixture import GaussianMixture
 from cryosplat.optics import OpticsGroup
 from cryosplat.poses import random_poses
 from cryosplat.states._expectation import Assumptions, expected, products_with
+from cryosplat.states._judging import SURE, gains, rival_gain
 from cryosplat.states._learning import Plan, evidence, learn, volumes_of
 from cryosplat.states._posterior import coordinates_of
+from cryosplat.states._preparation import Prepared
 from cryosplat.states.coordinates import functions_at, nodes_of
-from cryosplat.states.models import Classes, Motion, Single
+from cryosplat.states.models import Classes, Motion, Single, Skeleton
 from cryosplat.states.observations import Observations, Observer
 
 GRID = Grid(20, 4.0)
@@ -110,3 +116,48 @@ def test_an_arm_that_turns_is_followed() -> None:
     assert abs(spearmanr(mean[:, 0], angle)[0]) > 0.96
     assert len(np.unique(mean.round(2))) > 40  # between the nodes, too
     assert 0.0 < width.mean() < 0.2
+
+
+def test_particles_past_the_last_node_have_coordinates_there() -> None:
+    encoding = Encoding(GRID.pixel_size, 1.0, 0.4)
+    shared = encoding.encode(_molecule())
+    anchors = torch.tensor([[-2.0, 0.0, 0.0], [4.0, 0.0, 0.0]])
+    skeleton = Skeleton(anchors, Skeleton.blended(shared["means"], anchors))
+    basis = functions_at(nodes_of(1))
+    turns = torch.zeros(basis.shape[1], 2, 3)
+    turns[0, 1, 2] = 1.0
+    model = Motion(shared, encoding, skeleton, basis, turns, torch.zeros_like(turns))
+    z = torch.linspace(-0.95, 0.95, 200)
+    seen = _images(model.at(functions_at(z[:, None])), 0.1, 3)
+    mean, _ = coordinates_of(model, Assumptions.even(len(basis)), seen, 1)
+    assert float(nodes_of(1).max()) < 0.9
+    assert np.abs(mean[-20:, 0] - z[-20:].numpy()).mean() < 0.05
+
+
+@pytest.mark.parametrize("error", [0.0, 0.08])
+def test_one_state_gains_nothing_and_wrong_poses_say_so(error: float) -> None:
+    seen = _images([_molecule()] * (2 * N), 0.25, 6)
+    if error:
+        turned = Rotation.from_rotvec(error * np.random.default_rng(1).normal(size=(len(seen), 3)))
+        size = np.linalg.norm(seen.steps, axis=2, keepdims=True)
+        rows = seen.steps / size
+        frame = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], 1)
+        seen = seen.at((turned.as_matrix() @ frame)[:, :2] * size)
+    halves = np.arange(N), np.arange(N, 2 * N)
+    basis = functions_at(nodes_of(1))
+    ones, several = [], []
+    for half, rows in enumerate(halves):
+        one, given = _single(seen.select(rows))
+        draw = torch.Generator().manual_seed(half)
+        moving = Motion.begun(one.values, one.encoding, basis, 8, draw)
+        for model, found in ((one, ones), (moving, several)):
+            draw = torch.Generator().manual_seed(4)
+            even = Assumptions.even(model.n_states)
+            given = learn(model, even, seen, rows, PLAN, draw)
+            found.append((model, given))
+    prepared = cast(Prepared, SimpleNamespace(seen=seen, rows=halves))
+    gain, rival = gains(prepared, several, ones), rival_gain(prepared, ones)
+    if error:
+        assert rival.mean > max(g.mean for g in gain) and rival.deviations > 5.0
+    else:
+        assert rival.mean < 0.02 and max(g.deviations for g in gain) < SURE
