@@ -76,7 +76,9 @@ def particle_set(model: str, fault: str, n: int) -> ParticleSet | None:
     return ParticleSet(f"{model}-ice", file, box, ICE_PIXEL, n, 0.0, b_factor=120.0, seed=seed)
 
 
-def simulate(s: ParticleSet, fault: str, folder: Path, shared: Path, ice_python: str) -> None:
+def simulate(
+    s: ParticleSet, fault: str, folder: Path, shared: Path, ice_python: str = sys.executable
+) -> None:
     """Make the set unless it is there already."""
     options = ICE if fault == "ice" else FAULTS[fault]
     wanted = json.dumps([s.name, s.pixel_size, s.box_size, s.n, s.snr, s.seed, options])

@@ -56,7 +56,9 @@ REVERSED = 2.5
 TELLING = 6.0
 """Standard deviations that one particle must be able to show before single ones are judged."""
 WORSE = 0.03
-"""FSC by which Gaussians may fall behind plain voxels in the data of the other half-set."""
+"""FSC by which Gaussians may fall behind plain voxels in the data of the other half-set, ..."""
+WORSE_ALONE = 0.1
+"""... and where voxels complete their map: no Gaussian is as narrow as the detail of coarse pixels."""
 WHERE_CLEAR = 0.5
 """Voxel half-map FSC above which they are compared; below, three shells say too little."""
 STILL_RISING = 3e-3
@@ -255,12 +257,12 @@ def _badly_fitted(evidence: Evidence) -> Iterator[Note]:
             "Omit --steps, or give more.",
         )  # fmt: skip
         return
-    cross = evidence.gaussians_cross
-    if cross is None:
-        cross = evidence.comparison.curves[CROSS_MASKED]
-    voxels = evidence.comparison.curves[VOXELS_MASKED]
+    voxels, alone = evidence.comparison.curves[VOXELS_MASKED], evidence.gaussians_cross
+    allowed, cross = WORSE, evidence.comparison.curves[CROSS_MASKED]
+    if alone is not None:
+        allowed, cross = WORSE_ALONE, alone
     worst, shell = _behind_voxels(cross, voxels, evidence.independent, evidence.first_shell)
-    if worst >= -WORSE:
+    if worst >= -allowed:
         return
     where = f"FSC with the other half's data lower by {-worst:.2f} at {_angstrom(shell, evidence)}"
     count, suggested = evidence.gaussians, evidence.suggested

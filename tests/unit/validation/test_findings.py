@@ -170,6 +170,15 @@ def test_gaussians_behind_voxels_are_few_or_stuck() -> None:
     assert _codes(replace(behind, suggested=None)) == ["fit-stuck"]
 
 
+def test_gaussians_whose_map_voxels_complete_may_fall_further_behind() -> None:
+    def alone(share: float) -> Evidence:
+        return replace(_evidence(), gaussians_cross=share * FALLING)
+
+    assert _codes(alone(0.7)) == []
+    assert _codes(alone(0.6)) == ["fit-stuck"]
+    assert _codes(_evidence(**{CROSS_MASKED: 0.7 * FALLING})) == ["fit-stuck"]
+
+
 def test_a_short_fit_to_images_is_told_by_its_name_and_its_images() -> None:
     behind = _evidence(**{CROSS_MASKED: 0.7 * FALLING})
     (found,) = diagnose(replace(behind, images_shown=15_000))
