@@ -12,7 +12,13 @@ ACCUMULATE, WEIGH = "accumulating statistics", "weighting particles"
 SOLVENT, SYMMETRY = "fitting the solvent", "testing symmetry"
 FIT_ALL, FIT_HALF, FIT_IMAGES = "fitting all particles", "fitting half", "fitting to images"
 SUBSTITUTE, ROUND = "noise substitution", "round"
+FIT_ROUND, JUDGE, TURN = "fitting both half-sets", "judging poses", "refining poses"
 """Titles of the stages whose time is told beforehand (`estimate`), or what these titles begin with."""
+REPORTING = "writing the report"
+FIRST_MAP, FROM_MAP, ALL_POSES = "initial map", "half-sets from map", "poses of all images"
+ONE_MAP, CLASSES, MOTION = "one map of", "searching up to", "searching for motion"
+EVERYONE, UNDONE, STATE_MAPS = "all particles", "undoing the motion", "voxel maps of the states"
+"""Likewise, of the search for poses and of that for states."""
 
 
 class Stage(Protocol):

@@ -44,6 +44,8 @@ NEIGHBOURS = 0.02
 """Surplus of low-frequency power outside the particle that is told."""
 SIGNAL = 5.0
 """Standard deviations by which a sample of particles must agree with the other half's map."""
+CHANCE = 2.0
+"""Standard deviations that noise hardly reaches: few particles beyond them may hold something."""
 ALIGNED = 0.04
 """Gain by which the given rotations must beat rotations dealt out anew, or 3 of its deviations."""
 JUDGEABLE = 0.05
@@ -212,10 +214,20 @@ def _disagreeing(evidence: Evidence) -> Iterator[Note]:
     if agreement is None or not agreement.n:
         return
     if not has_signal(agreement):
+        beyond = agreement.gain / agreement.gain_deviation
+        if _are_few(evidence) and beyond > CHANCE:
+            yield Note(
+                "no-signal", "warning",
+                f"{agreement.n} particles are too few to tell the map from noise: compared with the "
+                f"map of the other half-set they agree by {beyond:.1f} standard deviations, and more "
+                f"than {SIGNAL:g} are expected.",
+                "Use more particles.",
+            )  # fmt: skip
+            return
         yield Note(
             "no-signal", "alarm",
             f"The particles show no sign of the map: {agreement.n} of them, compared with the map of "
-            f"the other half-set, agree by {agreement.gain / agreement.gain_deviation:.1f} standard "
+            f"the other half-set, agree by {beyond:.1f} standard "
             f"deviations; far more than {SIGNAL:g} are expected. The map is made of noise.",
             "Look at the images, and check that stack, poses and CTFs belong together.",
         )  # fmt: skip
