@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from rich.table import Table
@@ -67,7 +66,7 @@ def _half_sets(particles: Particles) -> str:
     return f"{first:,} + {second:,}, as given"
 
 
-def print_result(run: RunFolder, notes: Sequence[Note]) -> None:
+def print_result(run: RunFolder, notes: list[Note]) -> None:
     """Resolution of the map beside the voxel baseline, the warnings ``notes``, time, memory, files."""
     summary = run.read_summary()
     console = plain_console()

@@ -87,7 +87,7 @@ def prepare(particles: Particles, settings: StateSettings, progress: Progress) -
         if len(rows) < FEWEST_PARTICLES:
             raise InputError(
                 f"{particles.source}: half-set {half} holds {len(rows)} particles, expected at least "
-                f"{FEWEST_PARTICLES} to tell states apart. Remedy: use more particles."
+                f"{FEWEST_PARTICLES} to tell states apart.\n  Remedy: use more particles."
             )
     small = particles
     if particles.box_size > settings.box:

@@ -13,7 +13,7 @@ from ..errors import SettingsError
 from ..fitting import NOWHERE, Journal
 from ..mixture import GaussianMixture
 from ..particles import Particles
-from ..progress import MOTION, Progress, SilentProgress
+from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
 from ._finer import refined
 from ._judging import gains, judged, rival_gain
@@ -150,7 +150,7 @@ def _searched(
     reached = []
     total = 2 * settings.starts * SEARCH.iterations
     basis = functions_at(nodes)
-    with progress.stage(MOTION, total, "iterations") as stage:
+    with progress.stage("searching for motion", total, "iterations") as stage:
         for half in (0, 1):
             one, rows = prepared.ones[half], prepared.rows[half]
             seed = 2 * settings.seed + half

@@ -115,7 +115,7 @@ def diagnose(evidence: Evidence) -> list[Note]:
     unseen = list(_unseen(evidence))
     found = [*asymmetric, *dependent, *unseen, *_disagreeing(evidence)]
     causes = [finding for finding in found if finding.severity == "alarm"]
-    if not causes:  # each of them would speak against every fit
+    if not causes and not _are_few(evidence):  # each of them would speak against every fit
         found += [*_badly_fitted(evidence), *_of_single_images(evidence)]
     found += [*_few(evidence), *evidence.on_mask, *_inflated(evidence), *_cut_off(evidence)]
     return by_severity(found)
@@ -189,7 +189,7 @@ def _cut_off(evidence: Evidence) -> Iterator[Note]:
 
 def _of_single_images(evidence: Evidence) -> Iterator[Note]:
     left = evidence.left
-    if left is None or _are_few(evidence):
+    if left is None:
         return
     variance, error = left.defocus_variance
     if variance > max(DEFOCUS_ERROR**2, BEYOND_CHANCE * error):

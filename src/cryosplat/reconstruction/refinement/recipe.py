@@ -11,7 +11,7 @@ from ...fourier import fast_box_size
 from ...maps.mask import soft_mask
 from ...particles import Particles
 from ...poses import Poses
-from ...progress import FIT_ROUND, JUDGE, ROUND, TURN, Progress, SilentProgress
+from ...progress import ROUND, Progress, SilentProgress
 from ...settings import ReconstructionSettings, RefinementSettings
 from ...statistics import QuadraticForm, Statistics
 from ...validation.baseline import voxel_maps
@@ -116,9 +116,9 @@ def _after_a_round(
     number, given, begin = len(state.rounds), halves.particles.poses, state
     about = given if how.prior == "given" else state.poses
     upright = _upright(statistics, state.sign)
-    with progress.stage(f"{ROUND} {number}: {FIT_ROUND}", 2, "fits") as stage:
+    with progress.stage(f"{ROUND} {number}: fitting both half-sets", 2, "fits") as stage:
         maps = [halves.fitted(upright, half, state.side, journal, number, stage) for half in (0, 1)]
-    with progress.stage(f"{ROUND} {number}: {JUDGE}", None, "images") as stage:
+    with progress.stage(f"{ROUND} {number}: judging poses", None, "images") as stage:
         heeded = halves.heeding(stage, journal, begin)
         judgement = judged(
             halves, state.poses, about, state.prior, state.sign, upright, maps, heeded
@@ -129,7 +129,7 @@ def _after_a_round(
         return state
     state = state.weighed(*halves.worth(state.poses, state.sign, maps, progress))
     halves = halves.weighed(state.weights, state.scales)
-    with progress.stage(f"{ROUND} {number}: {TURN}", None, "images") as stage:
+    with progress.stage(f"{ROUND} {number}: refining poses", None, "images") as stage:
         heeded = halves.heeding(stage, journal, begin)
         if number == 0 and how.prior == "given":
             state = state.expecting(first_prior(halves, given, judgement, how, heeded))
