@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from .gridding import sums_bytes
 from .progress import (
     ACCUMULATE,
-    ALL_POSES,
     CLASSES,
     EVERYONE,
-    FIRST_MAP,
     FIT_ALL,
     FIT_HALF,
     FIT_IMAGES,
     FIT_ROUND,
-    FROM_MAP,
     JUDGE,
     MOTION,
     ONE_MAP,
@@ -46,7 +43,6 @@ PER_STEP, PER_STEP_VOXEL, PER_STEP_GAUSSIAN = 3.5e-3, 50e-9, 2.3e-6  # the first
 SIDE, GAUSSIANS = 0.9, 0.015  # of the box that is fitted; of its voxels, in one member
 PER_BATCH, PER_SPLAT, PER_SPLAT_PIXEL, PER_SPLAT_GAUSSIAN = 6.5e-3, 0.05e-3, 0.056e-6, 0.35e-6
 PER_TURN_IMAGE, PER_TURN_PIXEL, TURNS = 35e-3, 4e-6, 1.6  # later rounds turn few images
-FIRST_MAPS, FROM_MAPS, PER_POSE = (35.0, 6.3e-3), (11.0, 4.7e-3), 5e-3
 BATCH, PER_ONE_MAP = 1500, 10e-3
 CLASS_SEARCH, CLASS_ALL, MOTION_SEARCH, MOTION_ALL = 20e-3, 15e-3, 20e-3, 60e-3
 PER_STATE_PIXEL, PER_UNDONE_PIXEL = 1e-6, 4e-6
@@ -141,17 +137,6 @@ def _stages(
         stages[JUDGE] = n * (PER_JUDGED_IMAGE / threads + pixels * PER_JUDGED_PIXEL), rounds + 1
         stages[FIT_ROUND] = ONCE / 16 + voxels * PER_ROUND_VOXEL, rounds + 1
     return stages
-
-
-def expected_search(n: int, threads: int, starts: int) -> Cost:
-    """The time to find poses of ``n`` particles from nothing, in small boxes of one size."""
-    share = n / threads
-    first, refined = (each / threads + share * more for each, more in (FIRST_MAPS, FROM_MAPS))
-    carried = min(2, starts)
-    return Cost(0.0, 0.0, {
-        REST: (ONCE, 1), FIRST_MAP: (first, starts), FROM_MAP: (refined, carried),
-        ALL_POSES: (share * PER_POSE, 1),
-    })  # fmt: skip
 
 
 def expected_states(n: int, box_size: int, threads: int, starts: int, motion: bool) -> Cost:

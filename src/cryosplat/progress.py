@@ -15,10 +15,9 @@ SUBSTITUTE, ROUND = "noise substitution", "round"
 FIT_ROUND, JUDGE, TURN = "fitting both half-sets", "judging poses", "refining poses"
 """Titles of the stages whose time is told beforehand (`estimate`), or what these titles begin with."""
 REPORTING = "writing the report"
-FIRST_MAP, FROM_MAP, ALL_POSES = "initial map", "half-sets from map", "poses of all images"
 ONE_MAP, CLASSES, MOTION = "one map of", "searching up to", "searching for motion"
 EVERYONE, UNDONE, STATE_MAPS = "all particles", "undoing the motion", "voxel maps of the states"
-"""Likewise, of the search for poses and of that for states."""
+"""Likewise, of the search for states."""
 
 
 class Stage(Protocol):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..fitting import Journal
 from ..grid import Grid
 from ..mixture import TENSORS, GaussianMixture, mean_of
-from ..progress import ALL_POSES, FIRST_MAP, FROM_MAP, Progress
+from ..progress import Progress
 from ..splatting import voxelize
 from . import _first, _second
 from ._centring import blob_of
@@ -82,7 +82,7 @@ class Work:
         generator = generator_of(seed, 2, number)
         history: list[Snapshot] = []
         saved = own.load()
-        with progress.stage(f"{FIRST_MAP} {number + 1}", level.steps, "steps") as stage:
+        with progress.stage(f"initial map {number + 1}", level.steps, "steps") as stage:
 
             def watch(step: int, mixture: GaussianMixture, temperature: float) -> None:
                 stage.advance()
@@ -124,7 +124,7 @@ class Work:
         grid = Grid(_second.BOX, self.images.side / _second.BOX)
         own = journal.of(f"half-sets from {start.number}")
         saved = own.load()
-        title = f"{FROM_MAP} {start.number + 1}"
+        title = f"half-sets from map {start.number + 1}"
         with progress.stage(title, len(level.limits), "rounds") as stage:
 
             def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
@@ -177,7 +177,7 @@ class Work:
         level = SecondLevel()
         generator = generator_of(seed, 3, 0)
         parts, order = [], []
-        with progress.stage(ALL_POSES, len(self.images), "images") as stage:
+        with progress.stage("poses of all images", len(self.images), "images") as stage:
             for number, mixture in enumerate(branch.mixtures):
                 rows = (self.half_sets == number + 1).nonzero().squeeze(1)
                 for some in rows.split(CHUNKED):

@@ -12,9 +12,9 @@ from ._particle_files import ParticleFiles
 
 if TYPE_CHECKING:
     from ..abinitio import AbinitSettings, FoundPoses
+    from ..progress import Progress
     from ..run_folder import RunFolder
     from ..settings import ReconstructionSettings
-    from ._console import ConsoleProgress
 
 PANEL = "Ab initio"
 
@@ -77,7 +77,6 @@ def run_abinit(
 
     Exits with 1 where there is no structure.
     """
-    from ..progress import REPORTING
     from ..run_folder import RunFolder, write_found_poses
     from ._console import console_progress
     from ._outcome import ALARM
@@ -92,7 +91,7 @@ def run_abinit(
         with console_progress(folder.log) as progress:
             found = poses_of(files, folder, settings, progress)
             run = write_found_poses(folder, found)
-            with progress.stage(REPORTING, None, "files"):
+            with progress.stage("writing the report", None, "files"):
                 draw_report(run, progress.warn)
     print_found_poses(run)
     if not found.found:
@@ -128,17 +127,13 @@ def with_found_poses(
 
 
 def poses_of(
-    files: ParticleFiles, folder: RunFolder, settings: AbinitSettings, progress: ConsoleProgress
+    files: ParticleFiles, folder: RunFolder, settings: AbinitSettings, progress: Progress
 ) -> FoundPoses:
     """The poses of ``files``, none of whose own are read; levels are kept beside ``folder``."""
-    import torch
-
     from ..abinitio import find_poses
-    from ..estimate import expected_search
     from ..io.checkpoint import CheckpointFile
 
     particles = replace(files, poses=[Path("none")]).read()
     for note in particles.notes:
         progress.say(str(note))
-    progress.expect(expected_search(len(particles), torch.get_num_threads(), settings.starts))
     return find_poses(particles, settings, progress, CheckpointFile(folder.poses_checkpoint))
