@@ -43,9 +43,8 @@ PER_STEP, PER_STEP_VOXEL, PER_STEP_GAUSSIAN = 3.5e-3, 50e-9, 2.3e-6  # the first
 SIDE, GAUSSIANS = 0.9, 0.015  # of the box that is fitted; of its voxels, in one member
 PER_BATCH, PER_SPLAT, PER_SPLAT_PIXEL, PER_SPLAT_GAUSSIAN = 6.5e-3, 0.05e-3, 0.056e-6, 0.35e-6
 PER_TURN_IMAGE, PER_TURN_PIXEL, TURNS = 35e-3, 4e-6, 1.6  # later rounds turn few images
-BATCH, PER_ONE_MAP = 1500, 10e-3
-CLASS_SEARCH, CLASS_ALL, MOTION_SEARCH, MOTION_ALL = 20e-3, 15e-3, 20e-3, 60e-3
-PER_STATE_PIXEL, PER_UNDONE_PIXEL = 1e-6, 4e-6
+BATCH, PER_ONE_MAP, PER_STATE_PIXEL, PER_UNDONE_PIXEL = 1500, 8e-3, 3.8e-6, 5.9e-6
+CLASS_SEARCH, CLASS_ALL, MOTION_SEARCH, MOTION_ALL = 65e-3, 7e-3, 62e-3, 17e-3  # an image and start
 PER_JUDGED_IMAGE, PER_JUDGED_PIXEL, PER_ROUND_VOXEL = 0.5e-3, 1e-6, 1e-5
 
 REST = ""
@@ -143,13 +142,14 @@ def expected_states(n: int, box_size: int, threads: int, starts: int, motion: bo
     """The time to look for classes, or for a motion, of ``n`` particles in boxes of ``box_size``."""
     seen = min(n, 2 * BATCH) / threads  # in an iteration, at most a batch of each half-set
     search, everyone = (MOTION_SEARCH, MOTION_ALL) if motion else (CLASS_SEARCH, CLASS_ALL)
+    pixels = n / threads * box_size**2
     stages = {
         REST: (ONCE, 1), ONE_MAP: (seen * PER_ONE_MAP, 1),
         MOTION if motion else CLASSES: (seen * starts * search, 1), EVERYONE: (seen * everyone, 1),
-        STATE_MAPS: (n / threads * box_size**2 * PER_STATE_PIXEL, 1),
+        STATE_MAPS: (pixels * PER_STATE_PIXEL, 1),
     }  # fmt: skip
     if motion:
-        stages[UNDONE] = (n / threads * box_size**2 * PER_UNDONE_PIXEL, 1)
+        stages[UNDONE] = pixels * PER_UNDONE_PIXEL, 1
     return Cost(0.0, 0.0, stages)
 
 

@@ -16,7 +16,7 @@ FIT_ROUND, JUDGE, TURN = "fitting both half-sets", "judging poses", "refining po
 """Titles of the stages whose time is told beforehand (`estimate`), or what these titles begin with."""
 REPORTING = "writing the report"
 ONE_MAP, CLASSES, MOTION = "one map of", "searching up to", "searching for motion"
-EVERYONE, UNDONE, STATE_MAPS = "all particles", "undoing the motion", "voxel maps of the states"
+EVERYONE, STATE_MAPS, UNDONE = "all particles", "voxel maps of the states", "undoing the motion"
 """Likewise, of the search for states."""
 
 

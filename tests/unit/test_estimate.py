@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cryosplat import ReconstructionSettings
-from cryosplat.estimate import REST, Cost, Forecast, expected_cost
+from cryosplat.estimate import REST, Cost, Forecast, expected_cost, expected_states
 from cryosplat.progress import ACCUMULATE, FIT_ALL, FIT_HALF, JUDGE, SUBSTITUTE, TURN
 from cryosplat.settings import ImageSchedule
 
@@ -126,3 +126,10 @@ def test_a_round_tells_of_the_next_ones() -> None:
     clock.now = 40.0
     total, left = forecast.corrected("round 0: refining poses", 40.0) or (0.0, 0.0)
     assert total == 40.0 + left == 40.0 + 40.0 + 3 * 5.0
+
+
+@pytest.mark.parametrize(("motion", "seconds"), [(False, 92.0), (True, 91.5)])
+def test_states_cost_what_was_measured(motion: bool, seconds: float) -> None:
+    expected = expected_states(300, 64, 1, 3, motion).seconds
+    assert seconds / 1.5 < expected < seconds * 1.5
+    assert expected_states(30_000, 64, 1, 3, motion).seconds < 100 * expected  # batches
