@@ -9,13 +9,21 @@ from dataclasses import dataclass
 from .gridding import sums_bytes
 from .progress import (
     ACCUMULATE,
+    CLASSES,
+    EVERYONE,
     FIT_ALL,
     FIT_HALF,
     FIT_IMAGES,
-    ROUND,
+    FIT_ROUND,
+    JUDGE,
+    MOTION,
+    ONE_MAP,
     SOLVENT,
+    STATE_MAPS,
     SUBSTITUTE,
     SYMMETRY,
+    TURN,
+    UNDONE,
     WEIGH,
 )
 from .settings import MEMBERS, STEPS, STEPS_OF_HALF, ReconstructionSettings
@@ -34,15 +42,16 @@ PER_SOLVENT, PER_SYMMETRY = 3.5, 1.5
 PER_STEP, PER_STEP_VOXEL, PER_STEP_GAUSSIAN = 3.5e-3, 50e-9, 2.3e-6  # the first one of Python
 SIDE, GAUSSIANS = 0.9, 0.015  # of the box that is fitted; of its voxels, in one member
 PER_BATCH, PER_SPLAT, PER_SPLAT_PIXEL, PER_SPLAT_GAUSSIAN = 6.5e-3, 0.05e-3, 0.056e-6, 0.35e-6
-PER_ROUND_IMAGE, PER_ROUND_PIXEL = 2e-3, 1e-6
+PER_TURN_IMAGE, PER_TURN_PIXEL, TURNS = 35e-3, 4e-6, 1.6  # later rounds turn few images
+BATCH, PER_ONE_MAP, PER_STATE_PIXEL, PER_UNDONE_PIXEL = 1500, 8e-3, 3.8e-6, 5.9e-6
+CLASS_SEARCH, CLASS_ALL, MOTION_SEARCH, MOTION_ALL = 65e-3, 7e-3, 62e-3, 17e-3  # an image and start
+PER_JUDGED_IMAGE, PER_JUDGED_PIXEL, PER_ROUND_VOXEL = 0.5e-3, 1e-6, 1e-5
 
 REST = ""
 """Of the stages: what is done between them."""
 KINDS = (
     (ACCUMULATE, WEIGH, SUBSTITUTE),
     (FIT_ALL, FIT_HALF),
-    (FIT_IMAGES,),
-    (ROUND,),
 )
 """Beginnings of the titles of stages that are faster or slower together."""
 
@@ -56,7 +65,7 @@ class Cost:
 
     memory: float
     disk: float
-    stages: Mapping[str, tuple[float, int]]
+    stages: Mapping[str, tuple[float, float]]
 
     @property
     def seconds(self) -> float:
@@ -91,14 +100,16 @@ def expected_cost(
 
 def _stages(
     n: int, box_size: int, threads: int, settings: ReconstructionSettings, rounds: int
-) -> dict[str, tuple[float, int]]:
+) -> dict[str, tuple[float, float]]:
     """The stages of `Cost`."""
     voxels, pixels = box_size**3 / threads, box_size**2 / threads  # a thread's share
     fits = 1 if settings.quick else 2
     turns = gridding_passes(settings.symmetry) - 1
     read = n * (PER_IMAGE / threads + pixels * PER_PIXEL)
     gridded = read + n * pixels * PER_TURN * turns
-    stages = {REST: (ONCE + voxels * PER_VOXEL, 1), ACCUMULATE: (gridded, 1)}
+    stages: dict[str, tuple[float, float]] = {
+        REST: (ONCE + voxels * PER_VOXEL, 1), ACCUMULATE: (gridded, 1)
+    }  # fmt: skip
     if settings.particle_weights == "auto":
         stages[WEIGH] = (read, 1)
     if settings.solvent == "auto":
@@ -121,9 +132,25 @@ def _stages(
         stages[FIT_ALL] = ((settings.steps or STEPS) * step, 1)
         stages[FIT_HALF] = ((settings.steps or STEPS_OF_HALF) * step, 2 * fits)
     if rounds:
-        each = PER_ROUND_IMAGE / threads + pixels * PER_ROUND_PIXEL
-        stages[ROUND] = (n * each, 3 * rounds)
+        stages[TURN] = n * (PER_TURN_IMAGE / threads + pixels * PER_TURN_PIXEL), min(TURNS, rounds)
+        stages[JUDGE] = n * (PER_JUDGED_IMAGE / threads + pixels * PER_JUDGED_PIXEL), rounds + 1
+        stages[FIT_ROUND] = ONCE / 16 + voxels * PER_ROUND_VOXEL, rounds + 1
     return stages
+
+
+def expected_states(n: int, box_size: int, threads: int, starts: int, motion: bool) -> Cost:
+    """The time to look for classes, or for a motion, of ``n`` particles in boxes of ``box_size``."""
+    seen = min(n, 2 * BATCH) / threads  # in an iteration, at most a batch of each half-set
+    search, everyone = (MOTION_SEARCH, MOTION_ALL) if motion else (CLASS_SEARCH, CLASS_ALL)
+    pixels = n / threads * box_size**2
+    stages = {
+        REST: (ONCE, 1), ONE_MAP: (seen * PER_ONE_MAP, 1),
+        MOTION if motion else CLASSES: (seen * starts * search, 1), EVERYONE: (seen * everyone, 1),
+        STATE_MAPS: (pixels * PER_STATE_PIXEL, 1),
+    }  # fmt: skip
+    if motion:
+        stages[UNDONE] = pixels * PER_UNDONE_PIXEL, 1
+    return Cost(0.0, 0.0, stages)
 
 
 class Forecast:
@@ -149,6 +176,7 @@ class Forecast:
         After a ``share`` of the stage ``title`` took ``seconds``; one that has ended, of a ``share``
         of 1, is remembered.
         """
+        title = title.rpartition(": ")[2]  # "round 2: refining poses"
         name = next((name for name in self._stages if name and title.startswith(name)), None)
         if name is None or share <= 0.0:
             return None

@@ -12,7 +12,12 @@ ACCUMULATE, WEIGH = "accumulating statistics", "weighting particles"
 SOLVENT, SYMMETRY = "fitting the solvent", "testing symmetry"
 FIT_ALL, FIT_HALF, FIT_IMAGES = "fitting all particles", "fitting half", "fitting to images"
 SUBSTITUTE, ROUND = "noise substitution", "round"
+FIT_ROUND, JUDGE, TURN = "fitting both half-sets", "judging poses", "refining poses"
 """Titles of the stages whose time is told beforehand (`estimate`), or what these titles begin with."""
+REPORTING = "writing the report"
+ONE_MAP, CLASSES, MOTION = "one map of", "searching up to", "searching for motion"
+EVERYONE, STATE_MAPS, UNDONE = "all particles", "voxel maps of the states", "undoing the motion"
+"""Likewise, of the search for states."""
 
 
 class Stage(Protocol):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -28,6 +30,7 @@ def listen() -> None:
     global _listening
     _listening = True
     _take(_received)
+    sys.unraisablehook = _swallowed
 
 
 def ignore() -> None:
@@ -73,6 +76,15 @@ def _received(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             os.write(2, SAID)
         os._exit(_code(number))
+
+
+def _swallowed(lost: sys.UnraisableHookArgs) -> None:
+    """A signal that came within a callback, where exceptions are lost, comes again a moment later."""
+    if isinstance(lost.exc_value, KeyboardInterrupt | SystemExit):
+        number = signal.SIGINT if isinstance(lost.exc_value, KeyboardInterrupt) else signal.SIGTERM
+        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _end(number: int) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from cryosplat import ReconstructionSettings
 from cryosplat.abinitio import AbinitSettings, search_cost
-from cryosplat.estimate import REST, Cost, Forecast, expected_cost
-from cryosplat.progress import ACCUMULATE, FIT_ALL, FIT_HALF, SUBSTITUTE
+from cryosplat.estimate import REST, Cost, Forecast, expected_cost, expected_states
+from cryosplat.progress import ACCUMULATE, FIT_ALL, FIT_HALF, JUDGE, SUBSTITUTE, TURN
 from cryosplat.settings import ImageSchedule
 
 IMAGES = ReconstructionSettings(solver="images", gaussians=448)
@@ -119,3 +119,28 @@ def test_the_last_seconds_are_not_worth_a_word() -> None:
         clock.now += 1.0
         forecast.corrected(title, 1.0)
     assert forecast.corrected("noise substitution", 500.0) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "box_size", "rounds", "seconds"), [(500, 32, 2, 27.8), (1000, 88, 3, 220.0)]
+)
+def test_rounds_of_refinement_cost_what_was_measured(
+    n: int, box_size: int, rounds: int, seconds: float
+) -> None:
+    with_, without = (expected_cost(n, box_size, 1, rounds=r).seconds for r in (rounds, 0))
+    assert seconds / 1.5 < with_ - without < seconds * 1.5
+
+
+def test_a_round_tells_of_the_next_ones() -> None:
+    clock = Clock()
+    forecast = Forecast(Cost(0.0, 0.0, {TURN: (20.0, 2), JUDGE: (5.0, 3)}), clock)
+    clock.now = 40.0
+    total, left = forecast.corrected("round 0: refining poses", 40.0) or (0.0, 0.0)
+    assert total == 40.0 + left == 40.0 + 40.0 + 3 * 5.0
+
+
+@pytest.mark.parametrize(("motion", "seconds"), [(False, 92.0), (True, 91.5)])
+def test_states_cost_what_was_measured(motion: bool, seconds: float) -> None:
+    expected = expected_states(300, 64, 1, 3, motion).seconds
+    assert seconds / 1.5 < expected < seconds * 1.5
+    assert expected_states(30_000, 64, 1, 3, motion).seconds < 100 * expected  # batches

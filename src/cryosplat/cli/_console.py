@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,11 +15,11 @@ from rich.text import Text
 
 from ..errors import OutputError
 from ..notes import Note
-from ..progress import duration
+from ..progress import REPORTING, duration
 from ..signals import half_done
 
 if TYPE_CHECKING:
-    from ..estimate import Forecast
+    from ..estimate import Cost, Forecast
 
 
 def plain_console(stderr: bool = False, soft_wrap: bool = True) -> Console:
@@ -68,15 +68,23 @@ class _Stage:
 
 @dataclass(slots=True)
 class ConsoleProgress:
-    """Shows each stage as a bar and leaves a line when it ends."""
+    """Shows each stage as a bar and leaves a line when it ends.
+
+    A warning is shown before the next stage; those after the last but the report are left to who
+    shows the results (`unsaid`), so that each stands where it is read, and once.
+    """
 
     display: Progress
     log: TextIO
     forecast: Forecast | None = None
+    held: list[Note] = field(default_factory=list)
+    said: set[str] = field(default_factory=set)
 
     @contextmanager
     def stage(self, title: str, total: int | None, unit: str) -> Iterator[_Stage]:
         """A bar until the stage ends, then one line with its time and rate."""
+        if title != REPORTING:
+            self.say_held()
         begin = time.perf_counter()
         task = self.display.add_task(title, total=total, unit=unit)
 
@@ -100,15 +108,35 @@ class ConsoleProgress:
         self._note(f"{title}: {amount}")
         tell(1.0)
 
+    def expect(self, cost: Cost) -> None:
+        """Say how long the stages of ``cost`` will take, and correct it as they come."""
+        from ..estimate import Forecast
+
+        self.forecast = Forecast(cost)
+        self.say(f"Expected: about {duration(cost.seconds)}.")
+
     def say(self, text: str) -> None:
         """A line of information."""
         self._show(("· ", "dim"), text)
         self._note(text)
 
     def warn(self, note: Note) -> None:
-        """A line that stands out."""
-        self._show(("! ", "bold yellow"), (note.advice, "yellow"))
+        """A line that stands out, later; in the log, now."""
+        self.held.append(note)
         self._note(f"WARNING: {note.advice}")
+
+    def say_held(self) -> None:
+        """The warnings that have not been shown."""
+        for note in self.held:
+            self._show(("! ", "bold yellow"), (note.advice, "yellow"))
+            self.said.add(note.text)
+        self.held.clear()
+
+    def unsaid(self, notes: Sequence[Note]) -> list[Note]:
+        """The warnings among ``notes``, and those held back, that were not shown; now they will be."""
+        found = {note.text: note for note in [*notes, *self.held] if note.severity != "note"}
+        self.held.clear()
+        return [note for text, note in found.items() if text not in self.said]
 
     def _show(self, *parts: str | tuple[str, str]) -> None:
         self.display.console.print(Text.assemble(*parts), soft_wrap=True)
@@ -132,7 +160,11 @@ def console_progress(log: Path, forecast: Forecast | None = None) -> Iterator[Co
         raise OutputError(f"{log}: cannot be written ({error.strerror}).") from error
     shown = display if display.console.is_terminal else nullcontext()
     with stream, shown:
-        yield ConsoleProgress(display, stream, forecast)
+        progress = ConsoleProgress(display, stream, forecast)
+        try:
+            yield progress
+        finally:
+            progress.say_held()
 
 
 def rate(per_second: float) -> str:

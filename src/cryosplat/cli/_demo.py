@@ -46,8 +46,8 @@ def run_demo(out: Path, seed: int, device: str, threads: int | None) -> RunFolde
         particles, truth = _simulated(Path(scratch) / "particles", seed)
         cost = expected_cost(PARTICLES, GRID.box_size, threads, settings)
         print_preflight(particles, cost, threads)
-        run = reconstruct_into(folder, particles, settings, cost, truth)
-    print_result(run)
+        run, notes = reconstruct_into(folder, particles, settings, cost, truth)
+    print_result(run, notes)
     _print_comparison(run, console)
     console.print(f"Pictures   {run.fsc_figure}  {run.slices_figure}")
     return run

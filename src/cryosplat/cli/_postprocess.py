@@ -70,7 +70,7 @@ def run_postprocess(run: Path, wanted: Wanted) -> None:
     _check_wanted(folder, wanted)
     mask = folder.mask if wanted.mask is None else wanted.mask
     with trusting(run):
-        judged = _judged(folder, summary, mask, wanted.b_factor)
+        judged = _judged(folder, summary, mask, wanted)
     console = plain_console()
     out = folder.sharpened if wanted.out is None else wanted.out
     write_map(out, judged.sharpened.map.numpy(), judged.grid.pixel_size, "sharpened")
@@ -82,16 +82,19 @@ def run_postprocess(run: Path, wanted: Wanted) -> None:
         console.print(line)
 
 
-def _judged(folder: RunFolder, summary: RunSummary, mask_file: Path, b: float | None) -> Judged:
+def _judged(folder: RunFolder, summary: RunSummary, mask_file: Path, wanted: Wanted) -> Judged:
     maps = [_map_of(folder, path, summary) for path in (folder.map, folder.half1, folder.half2)]
     grid = Grid(summary.box_size, summary.pixel_size)
     volume, half1, half2 = (torch.from_numpy(m.data) for m in maps)
     mask = read_mask(mask_file, grid, maps[0].origin)
     generator = torch.Generator().manual_seed((summary.settings or {}).get("seed", 0))
     masked = masked_fscs(half1, half2, {"user": mask}, generator)["user"]
-    notes = (*shape_notes(mask, volume, grid), *tightness_notes(masked, grid))
-    sharpened = sharpen(volume, masked.corrected, grid, b, _low_pass(masked, grid, summary))
-    return Judged(summary, grid, mask, masked, notes, sharpened)
+    notes = [*shape_notes(mask, volume, grid), *tightness_notes(masked, grid)]
+    if wanted.mask is None:  # the run has judged its own
+        notes.clear()
+    low_pass = _low_pass(masked, grid, summary)
+    sharpened = sharpen(volume, masked.corrected, grid, wanted.b_factor, low_pass)
+    return Judged(summary, grid, mask, masked, tuple(notes), sharpened)
 
 
 def _others(folder: RunFolder, judged: Judged, wanted: Wanted) -> Iterator[str]:

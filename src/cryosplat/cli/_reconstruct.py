@@ -11,8 +11,10 @@ from torch import Tensor
 from ..errors import OutputError
 from ..estimate import Cost, Forecast, expected_cost
 from ..io.checkpoint import CheckpointFile
+from ..notes import Note
 from ..particles import Particles, downsampled
 from ..poses import Poses
+from ..progress import REPORTING
 from ..reconstruction import reconstruct, refine
 from ..run_folder import RunFolder, read_places, read_start, write_run
 from ..settings import ReconstructionSettings, RefinementSettings
@@ -64,8 +66,8 @@ def run_reconstruct(
         cost = expected_cost(len(particles), particles.box_size, threads, settings, rounds)
         print_preflight(particles, cost, threads)
         folder.check_space(cost.disk)
-        run = reconstruct_into(folder, particles, settings, cost, None, refinement, others)
-    print_result(run)
+        run, notes = reconstruct_into(folder, particles, settings, cost, None, refinement, others)
+    print_result(run, notes)
     if any(note.severity == "alarm" for note in run.read_summary().notes or []):
         raise typer.Exit(ALARM)
     return run
@@ -102,8 +104,11 @@ def reconstruct_into(
     truth: Tensor | None = None,
     refinement: RefinementSettings | None = None,
     others: Sequence[Poses] = (),
-) -> RunFolder:
-    """Run the recipe with progress on the terminal; returns the finished run, with its report."""
+) -> tuple[RunFolder, list[Note]]:
+    """Run the recipe with progress on the terminal.
+
+    Returns the finished run, with its report, and the warnings that the terminal has not shown.
+    """
     start = read_start(settings)
     with console_progress(folder.log, Forecast(cost)) as progress:
         if start is not None:
@@ -118,6 +123,6 @@ def reconstruct_into(
         checkpoint = CheckpointFile(folder.checkpoint)
         result = reconstruct(particles, settings, progress, start=start, checkpoint=checkpoint)
         run = write_run(folder, result, truth, refined)
-        with progress.stage("writing the report", None, "files"):
+        with progress.stage(REPORTING, None, "files"):
             draw_report(run, progress.warn)
-    return run
+        return run, progress.unsaid(run.read_summary().notes or [])

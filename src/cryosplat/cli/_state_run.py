@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..estimate import expected_states
 from ..fitting import Journal
 from ..particles import Particles
-from ..progress import Progress
+from ..progress import REPORTING, Progress
 from ..run_folder import RunFolder
 from ..states import StateSettings, state_journal
 from ._console import console_progress
@@ -37,7 +38,7 @@ class StateRun:
 
     def reported(self, run: RunFolder) -> RunFolder:
         """The finished ``run``, with its report."""
-        with self.progress.stage("writing the report", None, "files"):
+        with self.progress.stage(REPORTING, None, "files"):
             draw_report(run, self.progress.warn)
         return run
 
@@ -49,10 +50,13 @@ def state_run(
 ) -> Iterator[StateRun]:  # fmt: skip
     """Run on ``files`` in the folder ``out``; ``asked``: what else a checkpoint is of."""
     began = time.perf_counter()
-    use_threads(threads)
+    threads = use_threads(threads)
     with RunFolder.create(out, overwrite) as folder:
         check_checkpoint(folder.checkpoint, resume, overwrite)
         particles = files.read()
         with console_progress(folder.log) as progress:
+            progress.expect(expected_states(
+                len(particles), particles.box_size, threads, settings.starts, "coordinates" in asked
+            ))  # fmt: skip
             journal = state_journal(folder.checkpoint, particles, settings, asked, progress)
             yield StateRun(folder, particles, journal, progress, began)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..commands import pasted
 from ..estimate import Cost
+from ..notes import Note
 from ..particles import Particles
 from ..run_folder import RunFolder, RunSummary
 from ..run_folder.headline import Headline, headline_of
@@ -72,8 +73,8 @@ def _half_sets(particles: Particles) -> str:
     return f"{first:,} + {second:,}, as given"
 
 
-def print_result(run: RunFolder) -> None:
-    """Resolution of the map beside the voxel baseline, warnings, time, memory, files."""
+def print_result(run: RunFolder, notes: list[Note]) -> None:
+    """Resolution of the map beside the voxel baseline, the warnings ``notes``, time, memory, files."""
     summary = run.read_summary()
     console = plain_console()
     console.print()
@@ -91,10 +92,8 @@ def print_result(run: RunFolder) -> None:
     for name, value in facts(summary).items():
         table.add_row(name, value)
     console.print(table)
-    for note in summary.notes or []:
-        if note.severity != "note":
-            text = Text.assemble(("! ", "bold yellow"), (note.text, "yellow"))
-            console.print(text.append(f" Remedy: {note.remedy}" if note.remedy else "", "yellow"))
+    for note in notes:
+        console.print(Text.assemble(("! ", "bold yellow"), (note.advice, "yellow")))
     console.print(f"\nMap        {run.map}")
     if run.report.exists():
         console.print(f"Report     {run.report}")

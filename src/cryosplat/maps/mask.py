@@ -25,6 +25,8 @@ NOISE_DEVIATIONS = 4.0
 """Threshold in standard deviations of the low-passed map outside the particle's sphere."""
 LARGEST_THRESHOLD = 0.3
 """A threshold above this fraction of the maximum would cut the molecule; the map is smoothed more."""
+WIDEST_EDGE = 0.25
+"""Of the box's side."""
 MINOR_COMPONENT = 0.05
 """Separate pieces with less than this share of the largest piece's mass are dropped as noise."""
 
@@ -33,7 +35,8 @@ MINOR_COMPONENT = 0.05
 class Reach:
     """How far a mask extends beyond the thresholded region, and the width of its cosine edge.
 
-    Both in Angstrom, or in pixels where those are more.
+    Both in Angstrom, or in pixels where those are more; in a box of few pixels the edge takes at most
+    `WIDEST_EDGE` of its side, so that the mask reaches 1.
     """
 
     grow: float
@@ -44,7 +47,8 @@ class Reach:
     def on(self, grid: Grid) -> tuple[float, float]:
         """``grow`` and ``edge`` on ``grid``, in Angstrom."""
         pixel = grid.pixel_size
-        return max(self.grow, self.least_grow * pixel), max(self.edge, self.least_edge * pixel)
+        edge = min(max(self.edge, self.least_edge * pixel), WIDEST_EDGE * grid.side)
+        return max(self.grow, self.least_grow * pixel), edge
 
 
 REACHES = {

@@ -18,7 +18,8 @@ from .fsc import MaskedFsc, resolution
 from .mask import find_molecule
 
 SOFTEST_HARD = 2.5
-"""A narrower edge, in pixels, is hard."""
+"""A narrower edge, in pixels, is hard, or one below this share of the box where that is less."""
+SOFTEST_SHARE = 0.1
 CUT_SHARE = 0.05
 """A mask that leaves a larger share of the molecule's density outside cuts it."""
 INFLATION = 0.1
@@ -109,7 +110,7 @@ def shape_notes(mask: Tensor, volume: Tensor, grid: Grid) -> list[Note]:
     """Problems with the shape of ``mask`` for the molecule in ``volume``."""
     found = []
     width = edge_width(mask)
-    if width < SOFTEST_HARD:
+    if width < min(SOFTEST_HARD, SOFTEST_SHARE * grid.box_size):
         found.append(Note(
             "mask-hard-edge", "alarm",
             f"The mask has a hard edge ({width:.1f} pixels wide), which correlates the half-maps by "

@@ -29,9 +29,15 @@ def unseen_panel(run: Evidence) -> Panel | None:
     return Panel(
         path, "Unseen particles",
         "Log-likelihood of the other half-set’s particles, which the fit does not use, relative to its "
-        "best value. If it falls, the fit learns noise; if it still rises at the end, the fit has not "
-        "converged.",
+        f"best value: if it falls, the fit learns noise. {_ending(run)}",
     )  # fmt: skip
+
+
+def _ending(run: Evidence) -> str:
+    """Whether the curves had ended, as the finding of the run says."""
+    if any(note["code"] == "fit-stopped-early" for note in run.summary.get("notes") or []):
+        return "It still rose at the last step: the fit was stopped before it converged."
+    return "A slight rise up to the last step is usual."
 
 
 def _draw_steps(axes: Axes, trials: list[NDArray[np.float64]]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..fitting import Journal
-from ..progress import Progress
+from ..progress import EVERYONE, Progress
 from ._expectation import Assumptions
 from ._learning import Plan, evidence, learn
 from ._preparation import Prepared
@@ -103,7 +103,7 @@ def learned_on(
     """The states of all particles: those of the half-set which explains them better, learned on."""
     theirs, given = max(halves, key=lambda pair: float(evidence(*pair, seen, rows).mean()))
     own, generator = theirs.copy(), torch.Generator().manual_seed(0)
-    with progress.stage("all particles", plan.iterations, "iterations") as stage:
+    with progress.stage(EVERYONE, plan.iterations, "iterations") as stage:
         return kept(
             journal, own, lambda: learn(own, given, seen, rows, plan, generator, stage.advance)
         )

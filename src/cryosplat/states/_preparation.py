@@ -14,7 +14,7 @@ from ..fitting import Encoding, Schedule, density, effective_voxels, fit, start_
 from ..grid import Grid
 from ..noise import NoiseModel
 from ..particles import Particles, downsampled
-from ..progress import Progress
+from ..progress import ONE_MAP, Progress
 from ..reconstruction import Polarity
 from ..reconstruction.preparing import measured_noise, with_half_sets
 from ..statistics import Accumulator, QuadraticForm, Statistics
@@ -87,7 +87,7 @@ def prepare(particles: Particles, settings: StateSettings, progress: Progress) -
         if len(rows) < FEWEST_PARTICLES:
             raise InputError(
                 f"{particles.source}: half-set {half} holds {len(rows)} particles, expected at least "
-                f"{FEWEST_PARTICLES} to tell states apart. Remedy: use more particles."
+                f"{FEWEST_PARTICLES} to tell states apart.\n  Remedy: use more particles."
             )
     small = particles
     if particles.box_size > settings.box:
@@ -101,7 +101,7 @@ def prepare(particles: Particles, settings: StateSettings, progress: Progress) -
         statistics = [own.inverted() for own in statistics]
     forms = [QuadraticForm(own, grid.box_size) for own in statistics]
     k = settings.gaussians or _gaussians(forms)
-    with progress.stage(f"one map of {k} Gaussians", 2, "half-sets") as stage:
+    with progress.stage(f"{ONE_MAP} {k} Gaussians", 2, "half-sets") as stage:
         ones = []
         for form, rows in zip(forms, halves, strict=True):
             ones.append(_one(form, seen, rows, k, generator))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..fitting import NOWHERE, Journal
 from ..particles import Particles
-from ..progress import Progress, SilentProgress
+from ..progress import CLASSES, Progress, SilentProgress
 from ._expectation import Assumptions
 from ._finer import refined
 from ._judging import LEAST, class_agreement, gains, judged, matching, rival_gain
@@ -116,7 +116,7 @@ def _searched(
     most = max(most, classes or 1)
     paths, reached = [], []
     total = 2 * settings.starts * SEARCH.iterations
-    with progress.stage(f"searching up to {most} classes", total, "iterations") as stage:
+    with progress.stage(f"{CLASSES} {most} classes", total, "iterations") as stage:
         for half in (0, 1):
             one, rows = prepared.ones[half], prepared.rows[half]
             seed = 2 * settings.seed + half

@@ -17,7 +17,7 @@ from ..memory import free_memory
 from ..noise import NoiseModel
 from ..particles import Particles, downsampled
 from ..poses import Poses
-from ..progress import Progress
+from ..progress import STATE_MAPS, Progress
 from ..reconstruction.preparing import measured_noise
 from ..statistics import Assignments, Statistics, accumulate
 from ..validation.baseline import voxel_maps
@@ -61,7 +61,7 @@ def voxel_states(
     grid = Grid(particles.box_size, particles.pixel_size)
     found: list[StateMap] = []
     n, step = weights.shape[1], max(1, at_once(grid.box_size) // 2)
-    with progress.stage("voxel maps of the states", n, "states") as stage:
+    with progress.stage(STATE_MAPS, n, "states") as stage:
         for first in range(0, n, step):
             some = weights[:, first : first + step]
             for halves in _statistics(particles, some, grid, noise, sign):

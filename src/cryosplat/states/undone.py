@@ -28,7 +28,7 @@ from ..noise import NoiseModel
 from ..optics import seen_rotations
 from ..particles import Particles
 from ..poses import Poses
-from ..progress import Progress
+from ..progress import UNDONE, Progress
 from ..splatting import voxelize
 from ..statistics import Assignments, QuadraticForm, accumulate, shell_means, solve
 from .coordinates import functions_at
@@ -65,7 +65,7 @@ def motion_undone(
     grid = Grid(particles.box_size, particles.pixel_size)
     drawn, left = [], []
     total = sum(half.model.n_anchors for half in halves)
-    with progress.stage("undoing the motion", total, "anchors") as stage:
+    with progress.stage(UNDONE, total, "anchors") as stage:
         for half in halves:
             mixture, rest = _half(particles, half, grid, noise, stage.advance)
             drawn.append(mixture)

@@ -45,6 +45,8 @@ NEIGHBOURS = 0.02
 """Surplus of low-frequency power outside the particle that is told."""
 SIGNAL = 5.0
 """Standard deviations by which a sample of particles must agree with the other half's map."""
+CHANCE = 2.0
+"""Standard deviations that noise hardly reaches: few particles beyond them may hold something."""
 ALIGNED = 0.04
 """Gain by which the given rotations must beat rotations dealt out anew, or 3 of its deviations."""
 JUDGEABLE = 0.05
@@ -116,7 +118,7 @@ def diagnose(evidence: Evidence) -> list[Note]:
     unseen = list(_unseen(evidence))
     found = [*asymmetric, *dependent, *unseen, *_disagreeing(evidence)]
     causes = [finding for finding in found if finding.severity == "alarm"]
-    if not causes:  # each of them would speak against every fit
+    if not causes and not _are_few(evidence):  # each of them would speak against every fit
         found += [*_badly_fitted(evidence), *_of_single_images(evidence)]
     found += [*_few(evidence), *evidence.on_mask, *_inflated(evidence), *_cut_off(evidence)]
     return by_severity(found)
@@ -190,7 +192,7 @@ def _cut_off(evidence: Evidence) -> Iterator[Note]:
 
 def _of_single_images(evidence: Evidence) -> Iterator[Note]:
     left = evidence.left
-    if left is None or _are_few(evidence):
+    if left is None:
         return
     variance, error = left.defocus_variance
     if variance > max(DEFOCUS_ERROR**2, BEYOND_CHANCE * error):
@@ -215,10 +217,20 @@ def _disagreeing(evidence: Evidence) -> Iterator[Note]:
     if agreement is None or not agreement.n:
         return
     if not has_signal(agreement):
+        beyond = agreement.gain / agreement.gain_deviation
+        if _are_few(evidence) and beyond > CHANCE:
+            yield Note(
+                "no-signal", "warning",
+                f"{agreement.n} particles are too few to tell the map from noise: compared with the "
+                f"map of the other half-set they agree by {beyond:.1f} standard deviations, and more "
+                f"than {SIGNAL:g} are expected.",
+                "Use more particles.",
+            )  # fmt: skip
+            return
         yield Note(
             "no-signal", "alarm",
             f"The particles show no sign of the map: {agreement.n} of them, compared with the map of "
-            f"the other half-set, agree by {agreement.gain / agreement.gain_deviation:.1f} standard "
+            f"the other half-set, agree by {beyond:.1f} standard "
             f"deviations; far more than {SIGNAL:g} are expected. The map is made of noise.",
             "Look at the images, and check that stack, poses and CTFs belong together.",
         )  # fmt: skip

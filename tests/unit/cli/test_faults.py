@@ -289,3 +289,20 @@ def test_a_name_that_is_nearly_right(cli: Cli, star: Star, tmp_path: Path) -> No
     star()
     done = cli("check", tmp_path / "particle.star")
     assert done.code == 2 and f"Remedy: did you mean {tmp_path}/particles.star?" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_a_signal_within_a_callback_is_not_lost() -> None:
+    """Python drops exceptions there, with a traceback."""
+    code = """
+import os, signal, time, weakref
+from cryosplat import signals
+class Value: pass
+signals.listen(); signals.half_done()
+value = Value()
+watched = weakref.ref(value, lambda _: [os.kill(os.getpid(), signal.SIGTERM), range(9)])
+del value
+time.sleep(20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "")

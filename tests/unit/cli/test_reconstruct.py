@@ -60,8 +60,8 @@ def test_a_report_that_fails_costs_no_run(
     monkeypatch.setattr("cryosplat.report.run.write_report", fail)
     done = cli("reconstruct", star(rlnRandomSubset=None), "-o", tmp_path / "a run")
     assert done.code == 0
-    assert f"its report could not be drawn ({type(error).__name__}: {error})" in done.err
-    assert f"Remedy: cryosplat report '{tmp_path}/a run'" in done.err
+    assert f"its report could not be drawn ({type(error).__name__}: {error})" in done.out
+    assert f"Remedy: cryosplat report '{tmp_path}/a run'" in done.out
     assert f"Map        {tmp_path}/a run/map.mrc" in done.out and "report.html" not in done.out
     assert os.listdir(tmp_path / "a run").count("particles.star") == 1
     assert read_map(tmp_path / "a run" / "map.mrc").data.shape == (18, 18, 18)
@@ -78,6 +78,27 @@ def test_an_alarm_changes_the_exit_code_of_a_complete_run(
     done = cli("reconstruct", star(), "-o", tmp_path / "run")
     assert done.code == 1 and "! Do not [b]trust[/b] it. Remedy: Look [/again]." in done.out
     assert set(os.listdir(tmp_path / "run")) == RUN_FILES | DRAWN
+
+
+def test_each_warning_is_shown_once(
+    cli: Cli, star: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those before a stage of work above it, the last ones with the result."""
+    early, late = (Note(code, "warning", f"What is {code}.") for code in ("early", "late"))
+
+    def recipe(particles, settings, progress, **inputs) -> Reconstruction:
+        progress.warn(early)
+        made = fake_reconstruct(particles, settings, progress, **inputs)
+        progress.warn(late)
+        return replace(made, notes=(early, late))
+
+    monkeypatch.setattr("cryosplat.cli._reconstruct.reconstruct", recipe)
+    done = cli("reconstruct", star(), "-o", tmp_path / "run")
+    before, after = done.err.split("accumulating statistics")
+    assert before.count("What is early.") == 1 and "What is early." not in after + done.out
+    assert done.out.count("What is late.") == 1 and "What is late." not in done.err
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert log.count("What is early.") == log.count("What is late.") == 1
 
 
 def test_the_preflight_says_what_will_be_done(run: Outcome) -> None:

@@ -13,6 +13,7 @@ from cryosplat import fourier
 from cryosplat.errors import InputError
 from cryosplat.grid import Grid
 from cryosplat.maps.mask import soft_mask, spherical_mask
+from cryosplat.maps.mask_checks import shape_notes
 
 MODELS = {  # file, box size, pixel size
     "4hhb_hemoglobin.pdb": (64, 1.6),
@@ -131,3 +132,12 @@ def test_a_map_of_another_box_is_refused() -> None:
         soft_mask(torch.zeros(8, 8, 8), Grid(16, 1.0))
     with pytest.raises(InputError, match="NaN or infinite"):
         soft_mask(torch.full((16, 16, 16), torch.nan), Grid(16, 1.0))
+
+
+@pytest.mark.parametrize("box_size", [4, 5, 8, 12, 16, 31])
+def test_masks_of_few_pixels_reach_one_and_hold_the_molecule(box_size: int) -> None:
+    grid = Grid(box_size, 4.0)
+    distance = fourier.distances((box_size,) * 3)
+    blob = torch.exp(-((distance / (0.12 * box_size)) ** 2)).double()
+    mask = soft_mask(blob, grid)
+    assert float(mask.max()) == 1.0 and shape_notes(mask, blob, grid) == []

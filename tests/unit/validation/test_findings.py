@@ -147,6 +147,16 @@ def test_particles_that_disagree(agreement: Agreement, code: str) -> None:
     assert _codes(replace(_evidence(), agreement=agreement)) == [code]
 
 
+def test_few_particles_that_agree_a_little_are_no_alarm() -> None:
+    for gain, particles, severity in (
+        (0.02, 10, "warning"),
+        (0.02, 500, "alarm"),
+        (0.0, 10, "alarm"),
+    ):
+        found = diagnose(replace(_evidence(), agreement=_agreement(gain), particles=particles))
+        assert (found[0].code, found[0].severity) == ("no-signal", severity)
+
+
 def test_a_round_molecule_looks_much_the_same_from_everywhere() -> None:
     assert _codes(replace(_evidence(), agreement=_agreement(1.0, dealt=0.9))) == []
 

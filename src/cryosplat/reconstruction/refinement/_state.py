@@ -15,6 +15,7 @@ from ...notes import Note
 from ...particles import Particles
 from ...poses import Poses
 from ...settings import RefinementSettings
+from ...validation.findings import FEW_PARTICLES
 from ._judging import Judgement
 from ._lenses import mean_of
 from ._moving import Moved, widest
@@ -176,7 +177,7 @@ class State:
     ) -> Refinement:
         """What the refinement has come to."""
         likelihood, peak, samples = self.kept_columns.unbind(1)
-        note = self._note()
+        note = self._note(few=len(particles) < 2 * FEW_PARTICLES)
         used = particles
         if self.best > 0:
             table = particles.table.assign(
@@ -193,10 +194,10 @@ class State:
             likelihood=likelihood, peak=peak, samples=samples, settings=settings, seconds=seconds,
         )  # fmt: skip
 
-    def _note(self) -> Note:
+    def _note(self, few: bool) -> Note:
         if self.verdict == "no structure":
             return Note(
-                "refinement-no-structure", "alarm",
+                "refinement-no-structure", "warning" if few else "alarm",
                 "The half-sets share no structure that images could be aligned to: the given poses are "
                 "kept.",
                 "Check poses and contrast with cryosplat check.",
