@@ -32,14 +32,14 @@ class SecondLevel:
 
     ``limits``: of frequency, in steps of ``1 / side``, one for each round; in the first ``everywhere``
     of them all orientations are looked at, afterwards those about some that were drawn, ``spacing``
-    over the limit (radian) apart. Rounds at the last limit follow until the images gain less than
-    ``settled`` of what they tell by one, ``more`` of them at most: where an image tells little, many
-    are needed. ``images``: of each half-set in a round, at most; all in the last.
+    over the limit (radian) apart. Rounds at the last limit follow until an image gains less than
+    ``settled`` nats by one, ``more`` of them at most: where an image tells little, many are needed.
+    ``images``: of each half-set in a round, at most; all in the last.
     """
 
     limits: tuple[float, ...] = (6.5, 8.0, 9.0, 10.0, 11.0, 12.5, 14.0)
     more: int = 8
-    settled: float = 0.01
+    settled: float = 0.2
     everywhere: int = 2
     gaussians: int = 300
     spacing: float = 1.7
@@ -123,7 +123,7 @@ def refined(
                 statistics = sums_of(seen, found, grid, end)
                 mixture = fitted(statistics, half.mixture, level.steps)
             halves[h] = Half(mixture, half.poses.put(rows, found))
-            evidence += float(found.evidence.double().mean())
+            evidence += 0.5 * float(found.evidence.double().mean())
         fsc = fourier_shell_correlation(*(voxelize(half.mixture, grid) for half in halves))
         reached = reached_by(fsc, level.worth)
         gain = believed(fsc)
@@ -131,7 +131,7 @@ def refined(
         if last:
             break
         finest = number >= len(level.limits) - 1 and abs(limit - coarser) < 0.5
-        settled = finest and evidence < before * (1.0 + level.settled)
+        settled = finest and evidence - before < level.settled
         before = evidence
     return (halves[0], halves[1]), fsc
 

@@ -48,7 +48,9 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(work, "FirstLevel", first)
     monkeypatch.setattr(work, "SHARPENED", first())
-    monkeypatch.setattr(work, "SecondLevel", lambda: SecondLevel(limits=(5.0, 6.0), everywhere=1, more=1))
+    monkeypatch.setattr(
+        work, "SecondLevel", lambda: SecondLevel(limits=(5.0, 6.0), everywhere=1, more=1)
+    )
 
 
 def same(a: FoundPoses, b: FoundPoses) -> bool:
