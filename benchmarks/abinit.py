@@ -50,7 +50,7 @@ FAULTS: dict[str, tuple[float, tuple[str, ...]]] = {
     "colour": (0.05, ("--color",)),
     "neighbours": (0.05, ("--neighbours",)),
     "scale": (0.05, ("--scale", ".5")),
-    "only junk": (0.05, ("--junk", "1")),
+    "only junk": (0.05, ("--junk", ".999")),
 }  # SNR, options of the simulator
 NOTHING = ("only junk",)
 """Sets without a molecule, of which nothing may be found."""
