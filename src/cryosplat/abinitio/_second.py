@@ -31,11 +31,15 @@ class SecondLevel:
     """How poses are refined in boxes of 32 pixels.
 
     ``limits``: of frequency, in steps of ``1 / side``, one for each round; in the first ``everywhere``
-    of them all orientations are looked at, afterwards those about the best few, ``spacing`` over the
-    limit (radian) apart. ``images``: of each half-set in a round, at most; all in the last.
+    of them all orientations are looked at, afterwards those about some that were drawn, ``spacing``
+    over the limit (radian) apart. Rounds at the last limit follow until an image gains less than
+    ``settled`` nats by one, ``more`` of them at most: where an image tells little, many are needed.
+    ``images``: of each half-set in a round, at most; all in the last.
     """
 
-    limits: tuple[float, ...] = (6.5, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0)
+    limits: tuple[float, ...] = (6.5, 8.0, 9.0, 10.0, 11.0, 12.5, 14.0)
+    more: int = 8
+    settled: float = 0.2
     everywhere: int = 2
     gaussians: int = 300
     spacing: float = 1.7
@@ -44,6 +48,11 @@ class SecondLevel:
     steps: int = 20
     shift_step: float = 0.25  # over the limit, in box sides
     worth: float = 0.143  # FSC of the halves: what lies two shells beyond is not looked at
+
+    @property
+    def rounds(self) -> int:
+        """At most."""
+        return len(self.limits) + self.more
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +87,16 @@ def refined(
     halves = [Half(start, _unknown(c)) for c in centres]
     reached, angles = level.limits[0], [level.spacing / level.limits[level.everywhere]] * 2
     gain = torch.ones(grid.n_shells, dtype=torch.float64)
-    for number, wanted in enumerate(level.limits):
+    before = limit = 0.0
+    settled = False
+    for number in range(level.rounds):
+        wanted, coarser = level.limits[min(number, len(level.limits) - 1)], limit
         limit = min(wanted, max(reached, level.limits[0]))
         everywhere = number < level.everywhere
         end = min(limit + level.beyond, 0.5 * BOX)
-        some = not everywhere and number < len(level.limits) - 1
+        last = settled or number == level.rounds - 1
+        some = not everywhere and not last
+        evidence = 0.0
         for h in (0, 1):
             own, half = images[h], halves[h]
             rows = torch.arange(len(own))
@@ -109,10 +123,16 @@ def refined(
                 statistics = sums_of(seen, found, grid, end)
                 mixture = fitted(statistics, half.mixture, level.steps)
             halves[h] = Half(mixture, half.poses.put(rows, found))
+            evidence += 0.5 * float(found.evidence.double().mean())
         fsc = fourier_shell_correlation(*(voxelize(half.mixture, grid) for half in halves))
         reached = reached_by(fsc, level.worth)
         gain = believed(fsc)
         watch(number, (halves[0], halves[1]), fsc)
+        if last:
+            break
+        finest = number >= len(level.limits) - 1 and abs(limit - coarser) < 0.5
+        settled = finest and evidence - before < level.settled
+        before = evidence
     return (halves[0], halves[1]), fsc
 
 

@@ -134,7 +134,7 @@ class Work:
         own = journal.of(f"half-sets from {start.number}")
         saved = own.load()
         title = f"{HALVES} {start.number + 1}"
-        with progress.stage(title, len(level.limits), "rounds") as stage:
+        with progress.stage(title, level.rounds, "rounds") as stage:
 
             def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
                 stage.advance()

@@ -18,7 +18,7 @@ MAPS_WRITTEN = 4
 def search_cost(n: int, box_size: int, threads: int, settings: AbinitSettings) -> Cost:
     """The cost of finding the poses of ``n`` particles of ``box_size`` pixels."""
     level, threads = SecondLevel(), max(1, threads)
-    near = len(level.limits) - level.everywhere - 1
+    near = level.rounds - level.more // 2 - level.everywhere - 1
     rounds = n * level.everywhere * PER_EVERYWHERE
     rounds += (min(n, 2 * level.images) * near + n) * PER_NEAR
     read = n * (PER_IMAGE + box_size**2 * PER_PIXEL) / threads

@@ -125,14 +125,15 @@ def print_found_poses(run: RunFolder) -> None:
         console.print(f"Report     {run.report}")
     if found.found:
         group = () if summary.symmetry == "C1" else ("--symmetry", summary.symmetry)
-        how = [f"--{name}={value:g}" for name, value in _how_to_refine(found.refinement)]
+        how = _how_to_refine(found.refinement)
         command = pasted("cryosplat", "refine", run.particles, *group, *how, "--prior", "none")
         console.print(f"Next       {command} -o RUN")
 
 
-def _how_to_refine(settings: Mapping[str, Any] | None) -> list[tuple[str, float]]:
+def _how_to_refine(settings: Mapping[str, Any] | None) -> list[str]:
     """The options of `refine` that such poses need."""
-    return [(name, settings[name]) for name in ("angle", "shift")] if settings else []
+    wide = {f"--{name}": f"{settings[name]:g}" for name in ("angle", "shift")} if settings else {}
+    return [word for option in wide.items() for word in option]
 
 
 def _resolutions(summary: RunSummary, headline: Headline) -> Table:

@@ -48,7 +48,9 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(work, "FirstLevel", first)
     monkeypatch.setattr(work, "SHARPENED", first())
-    monkeypatch.setattr(work, "SecondLevel", lambda: SecondLevel(limits=(5.0, 6.0), everywhere=1))
+    monkeypatch.setattr(
+        work, "SecondLevel", lambda: SecondLevel(limits=(5.0, 6.0), everywhere=1, more=1)
+    )
 
 
 def same(a: FoundPoses, b: FoundPoses) -> bool:
@@ -96,7 +98,7 @@ def test_half_sets_do_not_know_of_each_other(star: Path, monkeypatch: pytest.Mon
 
     def run(other):
         generators = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
-        level = SecondLevel(limits=(5.0, 6.0), everywhere=1)
+        level = SecondLevel(limits=(5.0, 6.0), everywhere=1, more=1)
         return _second.refined((first, other), start, centres, 0.1, level, generators)[0]
 
     one, another = run(second), run(second.inverted())

@@ -77,7 +77,7 @@ def test_poses_maps_and_a_report_are_written(
     assert summary.abinit.growth == ["step 50"]
     page = run.report.read_text("utf-8")
     assert "The growing map" in page and "--hand flip" in page
-    assert "--angle=12.5 --shift=7 --prior none" in done.out
+    assert "--angle 12.5 --shift 7 --prior none" in done.out
     assert "expected" in done.out and "of memory" in done.out
 
 
