@@ -34,7 +34,7 @@ PER_SOLVENT, PER_SYMMETRY = 3.5, 1.5
 PER_STEP, PER_STEP_VOXEL, PER_STEP_GAUSSIAN = 3.5e-3, 50e-9, 2.3e-6  # the first one of Python
 SIDE, GAUSSIANS = 0.9, 0.015  # of the box that is fitted; of its voxels, in one member
 PER_BATCH, PER_SPLAT, PER_SPLAT_PIXEL, PER_SPLAT_GAUSSIAN = 6.5e-3, 0.05e-3, 0.056e-6, 0.35e-6
-PER_ROUND_IMAGE, PER_ROUND_PIXEL = 2e-3, 1e-6
+PER_ROUND_IMAGE, PER_ROUND_PIXEL = 1.6e-3, 0.8e-6
 
 REST = ""
 """Of the stages: what is done between them."""
@@ -122,7 +122,7 @@ def _stages(
         stages[FIT_HALF] = ((settings.steps or STEPS_OF_HALF) * step, 2 * fits)
     if rounds:
         each = PER_ROUND_IMAGE / threads + pixels * PER_ROUND_PIXEL
-        stages[ROUND] = (n * each, 3 * rounds)
+        stages[ROUND] = (n * each, 4 * rounds)
     return stages
 
 

@@ -161,6 +161,9 @@ def with_lenses_refined(
             total = total.plus(part)
         own.append(total)
     step, errors = own[0].plus(own[1]).step()
+    present = have_open_ctf(optics) & looks.halves.kept(torch.arange(len(optics)))
+    seen = torch.bincount(optics.group[present], minlength=n) > 0
+    errors = torch.where(seen[:, None], errors, math.nan)
     lenses, told = before.lenses.clone(), dict(before.gains)
     uncertain = before.errors.clone()
     for name, used in unknowns.items():
