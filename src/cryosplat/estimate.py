@@ -18,6 +18,7 @@ from .progress import (
     JUDGE,
     MOTION,
     ONE_MAP,
+    OPTICS,
     SOLVENT,
     STATE_MAPS,
     SUBSTITUTE,
@@ -134,6 +135,7 @@ def _stages(
     if rounds:
         stages[TURN] = n * (PER_TURN_IMAGE / threads + pixels * PER_TURN_PIXEL), min(TURNS, rounds)
         stages[JUDGE] = n * (PER_JUDGED_IMAGE / threads + pixels * PER_JUDGED_PIXEL), rounds + 1
+        stages[OPTICS] = n * (PER_JUDGED_IMAGE / threads + pixels * PER_JUDGED_PIXEL), 2 * rounds
         stages[FIT_ROUND] = ONCE / 16 + voxels * PER_ROUND_VOXEL, rounds + 1
     return stages
 

@@ -7,15 +7,22 @@ import json
 import pkgutil
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
+import torch
+from problems import blobs
 from scipy.spatial.transform import Rotation
+from torch import Tensor
 
 import benchmarks
-from benchmarks import abinit, aligning, hard, random_start, scoring, table
+from benchmarks import abinit, aligning, hard, poses, random_start, scoring, table
+from cryosplat.grid import Grid
+from cryosplat.poses import Poses, random_poses
+from cryosplat.splatting import voxelize
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "benchmarks" / "README.md"
@@ -87,6 +94,39 @@ def test_a_map_is_known_however_it_was_turned_moved_and_mirrored() -> None:
         assert found == hand and min(curve[1:9]) > 0.98
     other = aligning.aligned(drawn(rng.normal(0.0, 3.0, (12, 3))), drawn(points))[0]
     assert min(other[1:9]) < 0.7
+
+
+def test_the_table_of_poses_is_what_its_results_say() -> None:
+    results = json.loads((ROOT / "benchmarks/results/poses.json").read_text("utf-8"))
+    assert poses.table(results) in PAGE.read_text("utf-8")
+
+
+def test_errors_of_poses_know_no_common_frame() -> None:
+    """Turning and moving a map with all poses changes no error, and the map is turned back."""
+    generator = torch.Generator().manual_seed(3)
+    exact = random_poses(50, generator, 3.0)
+    turn = random_poses(1, generator).rotations[0].double()
+    origin = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
+    rotations = exact.rotations.double() @ turn.T
+    shifts = exact.shifts.double() + rotations[:, :2] @ origin
+    assert poses.errors_of(Poses(rotations, shifts), exact) == {"degrees": 0.0, "angstrom": 0.0}
+    found, moved = poses.frame(Poses(rotations, shifts), exact)
+    np.testing.assert_allclose(found, turn.numpy(), atol=1e-6)
+    np.testing.assert_allclose(moved, origin.numpy(), atol=1e-5)
+    mixture = blobs(20, 14.0, generator)
+    grid = Grid(32, 2.5)
+    means = mixture.means @ turn.T + origin  # an image is seen at A r minus its shift
+    there = replace(mixture, means=means, quaternions=_turned(mixture.quaternions, turn))
+    volume, true = (voxelize(m, grid).float().numpy() for m in (there, mixture))
+    back = poses.in_frame(volume, found, moved, grid.pixel_size)
+    assert float(np.abs(back - true).max()) < 0.02 * float(true.max())
+
+
+def _turned(quaternions: Tensor, turn: Tensor) -> Tensor:
+    """Orientations (w, x, y, z) of what is turned."""
+    before = Rotation.from_quat(quaternions.numpy()[:, [1, 2, 3, 0]])
+    after = (Rotation.from_matrix(turn.numpy()) * before).as_quat()
+    return torch.from_numpy(after[:, [3, 0, 1, 2]])
 
 
 def test_the_worst_shell_is_found_among_those_that_count() -> None:

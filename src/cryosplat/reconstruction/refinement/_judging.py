@@ -105,6 +105,31 @@ def judged(
     )  # fmt: skip
 
 
+def gain_of(
+    halves: HalfSets, poses: Poses, given: Poses, prior: Prior, judgement: Judgement,
+    on_batch: Callable[[int], None],
+) -> tuple[float, float]:  # fmt: skip
+    """By how much ``poses``, known up to a ``prior`` about the ``given`` ones, make images of one
+    half-set likelier under the map of the other than the given ones do, and its standard error."""
+    gains = []
+    for rows, template in judgement.held:
+        rows = rows[halves.kept(rows)]
+        work = partial(_evaluated, template=template)
+        new, old = (
+            Found.concatenate(results).select(order)
+            for results, order in (halves.over(p, rows, work, on_batch) for p in (poses, given))
+        )
+        gains.append(log_evidence(new, given.select(rows), prior) - old.likelihood)
+    return mean_of(torch.cat(gains))
+
+
+def mean_of(values: Tensor) -> tuple[float, float]:
+    """The mean and its standard error; no gain of fewer than 2."""
+    if len(values) < 2:
+        return 0.0, 0.0
+    return float(values.mean()), float(values.std()) / len(values) ** 0.5
+
+
 def _products(images: ReadyImages, index: Tensor, template: Template) -> ShellProducts:
     return ShellProducts.of(images, template)
 

@@ -30,7 +30,7 @@ from ...optics import Optics, OpticsGroup
 from ...poses import Poses
 from ...settings import RefinementSettings
 from ._halves import HalfSets, sample
-from ._judging import SAMPLE, Judgement
+from ._judging import SAMPLE, Judgement, mean_of
 from .values import OpticsChanges
 
 CERTAIN = 3.0  # standard errors, of a gain and of a group's number
@@ -161,6 +161,9 @@ def with_lenses_refined(
             total = total.plus(part)
         own.append(total)
     step, errors = own[0].plus(own[1]).step()
+    present = have_open_ctf(optics) & looks.halves.kept(torch.arange(len(optics)))
+    seen = torch.bincount(optics.group[present], minlength=n) > 0
+    errors = torch.where(seen[:, None], errors, math.nan)
     lenses, told = before.lenses.clone(), dict(before.gains)
     uncertain = before.errors.clone()
     for name, used in unknowns.items():
@@ -256,10 +259,3 @@ def _equations(
 
 def _evidence(images: OpenImages, template: Template, widths: tuple[float, float]) -> Tensor:
     return LensSlopes.of(images, template).log_evidence(widths)
-
-
-def mean_of(values: Tensor) -> tuple[float, float]:
-    """The mean and its standard error; no gain of fewer than 2."""
-    if len(values) < 2:
-        return 0.0, 0.0
-    return float(values.mean()), float(values.std()) / len(values) ** 0.5

@@ -141,6 +141,19 @@ def moved(
     return Moved(Frame.drift(new, about).scaled(-1.0).apply(new), found, prior)
 
 
+def unmoved(
+    halves: HalfSets, given: Poses, prior: Prior, judgement: Judgement,
+    on_batch: Callable[[int], None],
+) -> Moved:  # fmt: skip
+    """The ``given`` poses, and what the map of its own half-set says of every image there.
+
+    ``prior``: the errors that they were thought to have, with which the search may go on.
+    """
+    tries = Tries(given, Prior(0.0, 0.0), "none", search=False)
+    there = moved(halves, given, tries, judgement, on_batch)
+    return Moved(Poses(given.rotations.double(), given.shifts.double()), there.found, prior)
+
+
 def columns_of(moved: Moved, judgement: Judgement) -> Tensor:
     """Likelihood of every image, and the `significance` of its pose: (n, 3)."""
     peak, samples = significance(moved.found, moved.prior, judgement.templates[0])

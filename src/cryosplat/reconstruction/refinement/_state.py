@@ -16,8 +16,7 @@ from ...particles import Particles
 from ...poses import Poses
 from ...settings import RefinementSettings
 from ...validation.findings import FEW_PARTICLES
-from ._judging import Judgement
-from ._lenses import mean_of
+from ._judging import Judgement, mean_of
 from ._moving import Moved, widest
 from .values import OpticsChanges, Refinement, Round, Verdict
 
@@ -113,7 +112,11 @@ class State:
         change = math.degrees(float(angles.median()))
         return replace(self, poses=to.poses, columns=columns, prior=to.prior, change=change)
 
-    def judged(self, judgement: Judgement, how: RefinementSettings) -> State:
+    def stays(self, given: Poses) -> bool:
+        """Whether the poses are the given ones."""
+        return bool((self.poses.rotations == given.rotations).all())
+
+    def judged(self, judgement: Judgement, how: RefinementSettings, stays: bool) -> State:
         """The state once its poses are judged: kept if better, and done if not much so."""
         now, number = judgement.likelihoods, len(self.rounds)
         start = now if number == 0 else self.start
@@ -121,6 +124,8 @@ class State:
         step, step_error = mean_of(now - (now if number == 0 else self.top))
         template = judgement.templates[0]
         known = self.prior if how.prior == "given" else UNKNOWN
+        if number and stays:
+            known = Prior(0.0, 0.0)
         told = Round(
             1.0 / template.limit, float(now.mean()), gain, error, math.degrees(known.angle),
             known.shift, self.change, judgement.cross_fsc.tolist(), self.optics.width,
@@ -161,7 +166,9 @@ class State:
         )
         if number:
             text += f"; {last.gain:+.2f} ± {last.gain_deviation:.2f} by refining"
-            if math.isfinite(last.angle):
+            if last.angle == 0.0:
+                text += ". The given poses stay"
+            elif math.isfinite(last.angle):
                 text += (
                     f". The given poses seem to be off by {last.angle:.2f}° and {last.shift:.2f} Å "
                     f"along each axis"
@@ -203,11 +210,12 @@ class State:
                 "Check poses and contrast with cryosplat check.",
             )  # fmt: skip
         if self.verdict == "kept":
-            tried = self.rounds[-1]
+            tried = self.optics.gains.get("poses")
+            gain, error = tried or (self.rounds[-1].gain, self.rounds[-1].gain_deviation)
             return Note(
                 "refinement-gained-nothing", "note",
                 f"Refining the poses gained nothing: the log-likelihood of images under the map of the "
-                f"other half-set changed by {tried.gain:+.2f} ± {tried.gain_deviation:.2f} nats each. "
+                f"other half-set changed by {gain:+.2f} ± {error:.2f} nats each. "
                 f"The given poses are kept.",
             )  # fmt: skip
         best, first = self.rounds[self.best], self.rounds[0]

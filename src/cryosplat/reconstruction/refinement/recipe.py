@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -11,7 +12,7 @@ from ...fourier import fast_box_size
 from ...maps.mask import soft_mask
 from ...particles import Particles
 from ...poses import Poses
-from ...progress import ROUND, Progress, SilentProgress
+from ...progress import FIT_ROUND, JUDGE, OPTICS, ROUND, TURN, Progress, SilentProgress
 from ...settings import ReconstructionSettings, RefinementSettings
 from ...statistics import QuadraticForm, Statistics
 from ...validation.baseline import voxel_maps
@@ -20,10 +21,10 @@ from .._checkpoint import journal_in, resumable
 from .._clock import Clock
 from .._data import measured_noise, with_half_sets
 from ._halves import HalfSets
-from ._judging import judged
+from ._judging import gain_of, judged
 from ._lenses import Looks, integrated, with_defocus, with_lenses_refined
-from ._moving import Tries, columns_of, first_prior, moved
-from ._state import State
+from ._moving import Tries, columns_of, first_prior, moved, unmoved
+from ._state import UNKNOWN, State
 from .values import Refinement
 
 CONTRAST_BOX = 40  # pixels are enough to tell bright from dark
@@ -116,36 +117,41 @@ def _after_a_round(
 ) -> State:
     """Judge the state's poses, and move on from them unless that is the end."""
     number, given, begin = len(state.rounds), halves.particles.poses, state
-    seen = halves.through(state.optics)
+    seen, stays = halves.through(state.optics), state.stays(given)
     about = given if how.prior == "given" else state.poses
     upright = _upright(statistics, state.sign)
-    with progress.stage(f"{ROUND} {number}: fitting both half-sets", 2, "fits") as stage:
+    with progress.stage(f"{ROUND} {number}: {FIT_ROUND}", 2, "fits") as stage:
         maps = [seen.fitted(upright, half, state.side, journal, number, stage) for half in (0, 1)]
-    with progress.stage(f"{ROUND} {number}: judging poses", None, "images") as stage:
+    with progress.stage(f"{ROUND} {number}: {JUDGE}", None, "images") as stage:
         heeded = halves.heeding(stage, journal, begin)
-        judgement = judged(
-            seen, state.poses, about, state.prior, state.sign, upright, maps, heeded
-        )  # fmt: skip
+        known = UNKNOWN if stays else state.prior
+        judgement = judged(seen, state.poses, about, known, state.sign, upright, maps, heeded)
         judgement = judgement.corrected(
             integrated(halves, state.poses, state.optics, rows, template, heeded)
             for rows, template in judgement.held
         )
-        state = state.judged(judgement, how)
+        state = state.judged(judgement, how, stays)
     progress.say(state.told())
     if state.done:
         return state
     state = state.weighed(*seen.worth(state.poses, state.sign, maps, progress))
     seen = seen.weighed(state.weights, state.scales)
-    with progress.stage(f"{ROUND} {number}: refining poses", None, "images") as stage:
+    with progress.stage(f"{ROUND} {number}: {TURN}", None, "images") as stage:
         heeded = halves.heeding(stage, journal, begin)
         if number == 0 and how.prior == "given":
             state = state.expecting(first_prior(seen, given, judgement, how, heeded))
         tries = Tries(about, state.prior, how.prior, number < SEARCHES, others)
         found = moved(seen, state.poses, tries, judgement, heeded)
-    with progress.stage(f"{ROUND} {number}: refining optics", None, "images") as stage:
+        gains: dict[str, tuple[float, float]] = {}
+        if how.prior == "given":
+            gains["poses"] = gain_of(seen, found.poses, given, found.prior, judgement, heeded)
+            if not gains["poses"][0] > gains["poses"][1]:
+                found = unmoved(seen, given, found.prior, judgement, heeded)
+    with progress.stage(f"{ROUND} {number}: {OPTICS}", None, "images") as stage:
         heeded = halves.heeding(stage, journal, begin)
         open_ = halves.weighed(state.weights, state.scales)
         looks = Looks(open_, found.poses, judgement, heeded)
         changes = with_lenses_refined(looks, state.optics, found.prior.shift, how)
         changes = with_defocus(looks, changes, how)
+        changes = replace(changes, gains={**changes.gains, **gains})
     return state.moved(found, columns_of(found, judgement)).seen_through(changes)

@@ -27,9 +27,9 @@ class OpticsChanges:
 
     ``defocus`` (n,): more of it, in Angstrom, ``width``: the estimated error of the given one, 0 where
     it stays; ``lenses`` (g, 3): more beam tilt (x, y) of each optics group in radian, and the logarithm
-    of its magnification, ``errors`` (g, 3) of these, NaN where unknown. ``gains``: of "defocus", "beam
-    tilt" and "magnification" by how many nats images of the other half-set became likelier, each,
-    and the standard error of that, when it was last tried.
+    of its magnification, ``errors`` (g, 3) of these, NaN where unknown. ``gains``: of "poses",
+    "defocus", "beam tilt" and "magnification" by how many nats images of the other half-set became
+    likelier, each, and the standard error of that, when it was last tried.
     """
 
     defocus: Tensor
