@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..particles import Particles
 from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
 from ._finer import refined
-from ._judging import clear, gains, judged, rival_gain
+from ._judging import Learned, clear, gains, judged, rival_gain
 from ._learned import best, learned_on, single_states
 from ._learning import Plan
 from ._posterior import coordinates_of, posterior
@@ -106,16 +107,8 @@ def move(
     prepared = prepare(particles, settings, progress)
     found = _searched(prepared, settings, coordinates or 1, progress, journal)
     ones = single_states(prepared, SEARCH, settings.seed, progress, journal)
-    while coordinates is None and found.n < MOST_COORDINATES:
-        more = _searched(prepared, settings, found.n + 1, progress, journal)
-        gain = gains(prepared, more.halves, found.halves)
-        progress.say(
-            f"{more.n} coordinates over {found.n}: {gain[0]} and {gain[1]} nats per image, "
-            f"agreement of the half-sets {more.agreement:.2f}."
-        )
-        if not clear(gain) or more.agreement < AGREED:
-            break
-        found = more
+    if coordinates is None:
+        found = _more(prepared, settings, found, ones, progress, journal)
     model, given = learned_on(
         found.halves, prepared.seen, prepared.everyone, POLISH, progress,
         journal.of(f"all along {found.n}"),
@@ -166,6 +159,26 @@ class _Found:
     def agreement(self) -> float:
         """Of the half-sets, on the coordinate on which they agree least."""
         return agreement_of(self.raw[0], self.raw[1])
+
+
+def _more(
+    prepared: Prepared, settings: StateSettings, found: _Found, ones: Sequence[Learned],
+    progress: Progress, journal: Journal,
+) -> _Found:  # fmt: skip
+    """Motion along as many coordinates as each explain more and are found by both half-sets."""
+    tried, below = found, ones
+    while True:
+        gain = gains(prepared, tried.halves, below)
+        progress.say(
+            f"Coordinate {tried.n} gains {gain[0]} and {gain[1]} nats per image; agreement of the "
+            f"half-sets {tried.agreement:.2f}."
+        )
+        if not clear(gain) or tried.agreement < AGREED:
+            return found
+        found, below = tried, tried.halves
+        if found.n == MOST_COORDINATES:
+            return found
+        tried = _searched(prepared, settings, found.n + 1, progress, journal)
 
 
 def _searched(

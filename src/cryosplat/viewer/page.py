@@ -43,6 +43,12 @@ class LocalServer(viser.ViserServer):
         return None
 
 
+def _dots(label: str, colour: str) -> uplot.Series:
+    """A series of points without lines."""
+    points = uplot.Series_Points(show=True, size=3.0, space=0.0, width=0.0, fill=colour)
+    return uplot.Series(label=label, width=0.0, stroke=colour, points=points)
+
+
 class Page:
     """The controls and the drawing of one run.
 
@@ -148,6 +154,20 @@ class Page:
             gui.add_multi_slider(f"Choose: {name.lower()}", low, high, step, (low, high))
             for name in states.axes
         ]
+        self.scattered = None
+        if len(states.axes) > 1:
+            self.scattered = gui.add_uplot(
+                states.scatter([own.value for own in self.ranges]),
+                (
+                    uplot.Series(label=states.axes[0]),
+                    _dots(states.axes[1], "#b0b0b0"), _dots("chosen", "#4878a8"),
+                ),
+                scales={
+                    "x": uplot.Scale(time=False, range=(low, high)),
+                    "y": uplot.Scale(range=(low, high)),
+                },
+                aspect=1.2,
+            )  # fmt: skip
         write = gui.add_button("Write chosen particles")
         self.chosen = gui.add_markdown("")
         self._watch("chosen", *self.ranges)
@@ -155,7 +175,10 @@ class Page:
 
     def _draw_chosen(self) -> None:
         if self.scene.states is not None:
-            n = len(self.scene.states.chosen([own.value for own in self.ranges]))
+            ranges = [own.value for own in self.ranges]
+            n = len(self.scene.states.chosen(ranges))
+            if self.scattered is not None:
+                self.scattered.data = self.scene.states.scatter(ranges)
             self.chosen.content = f"{n:,} of {len(self.scene.states.coordinates):,} particles."
 
     def _write_chosen(self, states: ShownStates) -> None:

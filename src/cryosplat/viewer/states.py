@@ -16,6 +16,8 @@ from ..run_folder import RunFolder
 from ..run_folder.stored_states import StoredStates
 
 BINS = 40
+MOST_SHOWN = 2000  # particles of a scatter
+OUTSIDE = 9.0  # a coordinate beyond all plots
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,16 @@ class ShownStates:
             edges = np.arange(low - 0.5, high + 1.0)
         counts, _ = np.histogram(self.coordinates[:, 0], edges)
         return 0.5 * (edges[1:] + edges[:-1]), counts.astype(float)
+
+    def scatter(
+        self, ranges: Sequence[tuple[float, ...]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """The first coordinate of some particles, in order; the second of all of these; and of those
+        between ``ranges``, the others being out of sight."""
+        rows = np.arange(0, len(self.coordinates), -(-len(self.coordinates) // MOST_SHOWN))
+        rows = rows[np.argsort(self.coordinates[rows, 0], kind="stable")]
+        x, y = self.coordinates[rows, 0], self.coordinates[rows, 1]
+        return x, y, np.where(np.isin(rows, self.chosen(ranges)), y, OUTSIDE)
 
     def chosen(self, ranges: Sequence[tuple[float, ...]]) -> NDArray[np.int64]:
         """Rows of the particles between the first and last of each of ``ranges``."""

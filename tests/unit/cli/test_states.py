@@ -16,9 +16,10 @@ from fake_runs import Outcome
 from cryosplat import GaussianMixture, Grid, read_map
 from cryosplat.io.pickles import load_pickle
 from cryosplat.io.star import read_star, write_star
+from cryosplat.particles import read_particles
 from cryosplat.run_folder import RunFolder
 from cryosplat.simulation import SimulationSettings, simulate_particles
-from cryosplat.states import Verdict, _learned, _merging, _preparation
+from cryosplat.states import StateSettings, Verdict, _learned, _merging, _preparation
 from cryosplat.viewer.scene import of_state, read_scene
 
 # the package's `classify` is the function
@@ -160,7 +161,7 @@ def test_a_search_goes_on_after_the_start_that_was_finished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     out = tmp_path / "run"
-    command = "motion", particles, "-o", out, "--coordinates", "auto", *OPTIONS
+    command = "motion", particles, "-o", out, *OPTIONS
     with monkeypatch.context() as broken:
         broken.setattr("cryosplat.states.motion.rigid_share", _interrupted)
         assert cli(*command).code == 130
@@ -171,6 +172,21 @@ def test_a_search_goes_on_after_the_start_that_was_finished(
     monkeypatch.setattr(_learned, "learn", lambda *a: learned.append(1) or before(*a))
     assert cli(*command, "--resume").code == 0
     assert not learned and not RunFolder(out).checkpoint.exists()
+
+
+def test_coordinates_are_added_while_they_explain_more(
+    particles: Path, few_iterations: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("AGREED", -1.0), ("MOST_COORDINATES", 2)):
+        monkeypatch.setattr(motion, name, value)
+    plan = dataclasses.replace(motion.SEARCH, iterations=3)
+    monkeypatch.setattr(motion, "SEARCH", plan)
+    given = iter([True, True])
+    monkeypatch.setattr(motion, "clear", lambda gain: next(given))
+    settings = StateSettings(box=16, starts=1, gaussians=30)
+    found = motion.move(read_particles(particles), settings, coordinates=None)
+    assert next(given, None) is None
+    assert found.coordinate.shape == (2 * EACH, 2) and found.nodes.shape[1] == 2
 
 
 def _interrupted(model: object) -> float:
