@@ -44,8 +44,9 @@ PER_STEP, PER_STEP_VOXEL, PER_STEP_GAUSSIAN = 3.5e-3, 50e-9, 2.3e-6  # the first
 SIDE, GAUSSIANS = 0.9, 0.015  # of the box that is fitted; of its voxels, in one member
 PER_BATCH, PER_SPLAT, PER_SPLAT_PIXEL, PER_SPLAT_GAUSSIAN = 6.5e-3, 0.05e-3, 0.056e-6, 0.35e-6
 PER_TURN_IMAGE, PER_TURN_PIXEL, TURNS = 35e-3, 4e-6, 1.6  # later rounds turn few images
-BATCH, PER_ONE_MAP, PER_STATE_PIXEL, PER_UNDONE_PIXEL = 1500, 8e-3, 3.8e-6, 5.9e-6
-CLASS_SEARCH, CLASS_ALL, MOTION_SEARCH, MOTION_ALL = 65e-3, 7e-3, 62e-3, 17e-3  # an image and start
+BATCH, PER_UNDONE_PIXEL = 1500, 5.9e-6
+A_MAP, A_START, CLASS_ALL, MOTION_ALL = (1.1, 5e-3), (19.0, 8.5e-3), (1.4, 2e-3), (3.0, 7e-3)
+STATE_MAPS_ONCE, PER_STATE_PIXEL = 4.0, 0.5e-6  # states: seconds once, and of an image or its pixel
 PER_JUDGED_IMAGE, PER_JUDGED_PIXEL, PER_ROUND_VOXEL = 0.5e-3, 1e-6, 1e-5
 
 REST = ""
@@ -142,13 +143,14 @@ def _stages(
 
 def expected_states(n: int, box_size: int, threads: int, starts: int, motion: bool) -> Cost:
     """The time to look for classes, or for a motion, of ``n`` particles in boxes of ``box_size``."""
-    seen = min(n, 2 * BATCH) / threads  # in an iteration, at most a batch of each half-set
-    search, everyone = (MOTION_SEARCH, MOTION_ALL) if motion else (CLASS_SEARCH, CLASS_ALL)
-    pixels = n / threads * box_size**2
+    seen, pixels = min(n, 2 * BATCH), n * box_size**2 / threads  # of each half-set at most a batch
+    one, start, everyone = (
+        (once + more * seen) / threads
+        for once, more in (A_MAP, A_START, MOTION_ALL if motion else CLASS_ALL)
+    )
     stages = {
-        REST: (ONCE, 1), ONE_MAP: (seen * PER_ONE_MAP, 1),
-        MOTION if motion else CLASSES: (seen * starts * search, 1), EVERYONE: (seen * everyone, 1),
-        STATE_MAPS: (pixels * PER_STATE_PIXEL, 1),
+        REST: (ONCE, 1), ONE_MAP: (one, 1), MOTION if motion else CLASSES: (starts * start, 1),
+        EVERYONE: (everyone, 1), STATE_MAPS: (STATE_MAPS_ONCE + pixels * PER_STATE_PIXEL, 1),
     }  # fmt: skip
     if motion:
         stages[UNDONE] = pixels * PER_UNDONE_PIXEL, 1

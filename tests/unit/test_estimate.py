@@ -139,8 +139,11 @@ def test_a_round_tells_of_the_next_ones() -> None:
     assert total == 40.0 + left == 40.0 + 40.0 + 3 * 5.0
 
 
-@pytest.mark.parametrize(("motion", "seconds"), [(False, 92.0), (True, 91.5)])
-def test_states_cost_what_was_measured(motion: bool, seconds: float) -> None:
-    expected = expected_states(300, 64, 1, 3, motion).seconds
+@pytest.mark.parametrize(
+    ("n", "starts", "motion", "seconds"),
+    [(300, 3, False, 92.0), (300, 3, True, 91.5), (150, 2, False, 56.0)],
+)
+def test_states_cost_what_was_measured(n: int, starts: int, motion: bool, seconds: float) -> None:
+    expected = expected_states(n, 64, 1, starts, motion).seconds
     assert seconds / 1.5 < expected < seconds * 1.5
     assert expected_states(30_000, 64, 1, 3, motion).seconds < 100 * expected  # batches

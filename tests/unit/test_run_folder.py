@@ -108,7 +108,7 @@ def test_a_file_a_missing_parent_and_a_file_as_parent_are_refused(tmp_path: Path
 
 
 def test_a_read_only_parent_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode, **how: Path(path) != tmp_path)
     with pytest.raises(OutputError, match=r"you may not write to .*\n  Remedy: choose another"):
         RunFolder.create(tmp_path / "run")
     assert os.listdir(tmp_path) == []

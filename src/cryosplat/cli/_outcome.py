@@ -132,7 +132,12 @@ def trusting(run: Path) -> Iterator[None]:
     """Where the files of ``run`` are believed; one that was damaged or changed since is no bug."""
     try:
         yield
-    except (CryosplatError, OSError, MemoryError):
+    except CryosplatError as error:
+        if "Remedy" in str(error):
+            raise
+        text = f"{error}\n  Remedy: restore the files of {run}, or repeat the run."
+        raise InputError(text) from error
+    except (OSError, MemoryError):
         raise
     except Exception as error:
         if _is_about_memory(error):

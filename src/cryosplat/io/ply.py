@@ -209,7 +209,10 @@ def _read_header(path: Path, content: bytes) -> tuple[np.dtype, int, tuple[str, 
     end = content.find(b"end_header", 0, HEADER_LIMIT)
     newline = content.find(b"\n", end)
     if not content.startswith(b"ply") or end < 0 or newline < 0:
-        raise InputError(f"{path}: not a PLY file (no 'ply ... end_header' at its beginning).")
+        raise InputError(
+            f"{path}: not a PLY file (no 'ply ... end_header' at its beginning).\n"
+            f"  Remedy: copy it again, or repeat the run that wrote it."
+        )
     lines = content[:end].decode("ascii", "replace").splitlines()[1:]
     order, count, comments = "", -1, []
     fields: list[tuple[str, str]] = []

@@ -111,7 +111,7 @@ def test_a_read_only_output_folder(
 ) -> None:
     star()
     may = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK and may(path, mode))
+    monkeypatch.setattr(os, "access", lambda path, mode, **how: mode == os.R_OK and may(path, mode))
     assert f"you may not write to {tmp_path}" in fails()
 
 
