@@ -81,13 +81,15 @@ def march_images(
     schedule: ImageSchedule,
     seed: int,
     symmetry: str = "C1",
+    device: torch.device | str = "cpu",
     on_images: Callable[[int], None] = lambda n: None,
     journal: Journal = NOWHERE,
 ) -> list[GaussianMixture]:
     """Starts for fits to images at full resolution, [all particles, half 1, half 2].
 
     Begins at CryoSplat's random positions. ``gaussians`` of the whole map; ``width`` in Angstrom that
-    they are handed over with; ``on_images`` is told of `images_of_a_march` in all.
+    they are handed over with; ``device`` that they are fitted on; ``on_images`` is told of
+    `images_of_a_march` in all.
     """
     side, n = data.grid.side, len(data.used())
     draws = [torch.Generator().manual_seed(seed + STRIDE * part) for part in range(3)]
@@ -105,7 +107,8 @@ def march_images(
                 ]
             else:
                 starts = [
-                    _wide(paper_start(data, k, draw, symmetry), FIRST * pixel) for draw in draws
+                    _wide(paper_start(data, k, draw, symmetry), FIRST * pixel).to(device)
+                    for draw in draws
                 ]
             fitted = fit_images(
                 level, starts, epochs, seed + number, on_images=on_images,

@@ -124,27 +124,26 @@ def heirs(
     axes = quaternions_to_matrices(chosen.quaternions)
     limit = 0.45 * side
     means = (chosen.means + torch.einsum("gij,gj->gi", axes, offsets)).clamp(-limit, limit)
-    return _alike(means, width, mixture.amplitudes.sum() / k, generator, mixture.symmetry)
+    return _alike(means, width, mixture.amplitudes.sum(), generator, mixture.symmetry)
 
 
 def _equal(
     form: QuadraticForm, means: Tensor, scale: float, generator: torch.Generator, symmetry: str
 ) -> GaussianMixture:
     means = means.to(form.linear)
-    alike = _alike(means, scale, means.new_tensor(1.0 / len(means)), generator, symmetry)
-    return _brought_to_scale(form, alike)
+    return _brought_to_scale(form, _alike(means, scale, 1.0, generator, symmetry))
 
 
 def _alike(
-    means: Tensor, scale: float, amplitude: Tensor, generator: torch.Generator, symmetry: str
+    means: Tensor, scale: float, mass: Tensor | float, generator: torch.Generator, symmetry: str
 ) -> GaussianMixture:
-    """Nearly round: a quaternion of no turn at all would have no gradient to turn by."""
+    """Equal Gaussians of ``mass`` in all, each with axes of its own."""
     k = len(means)
     quaternions = torch.randn(k, 4, generator=generator) * 0.01 + torch.tensor([1.0, 0, 0, 0])
     return GaussianMixture(
         means, torch.full_like(means, scale),
         torch.nn.functional.normalize(quaternions, dim=-1).to(means),
-        amplitude.expand(k).clone(), symmetry,
+        torch.full_like(means[:, 0], 1.0 / k) * mass, symmetry,
     )  # fmt: skip
 
 

@@ -132,11 +132,10 @@ def starts_for_images(
         generator = torch.Generator().manual_seed(settings.seed)
         k = settings.gaussians or _number(QuadraticForm(parts.sets[0], parts.side))
         if _marches(settings):
-            found = march_images(
+            return march_images(
                 data, k, START_SCALE * data.grid.pixel_size, settings.images, settings.seed,
-                settings.symmetry, on_images, journal,
+                settings.symmetry, device, on_images, journal,
             )  # fmt: skip
-            return [mixture.to(device) for mixture in found]
         return [paper_start(data, k, generator, settings.symmetry).to(device) for _ in PARTS]
     starts: list[GaussianMixture] = []
     for number, part in enumerate(parts.sets):
