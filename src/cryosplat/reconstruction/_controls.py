@@ -43,6 +43,8 @@ UNSEEN = (
     "The particles do not agree with the map of the other half-set, so no resolution is claimed."
 )
 UNTURNED = "The orientations carry no information, so no resolution is claimed."
+SMALLEST_WITH_CORNERS = 20
+"""Voxels a side from which the corners of a box may be taken for noise."""
 CUT_SHELLS = 8
 """Of images cut to a circle the first of so many parts of the shells is not compared."""
 SEEN = 0.5
@@ -147,8 +149,8 @@ def _first_compared(subject: Subject) -> int:
 
 def _noise_correlation(subject: Subject) -> NoiseCorrelation | None:
     """That of what the half-maps leave over; None where images are cut to a circle, whose edge they
-    share."""
-    if subject.noise.circles:
+    share, and in boxes so small that there is no place far from the molecule."""
+    if subject.noise.circles or subject.grid.box_size < SMALLEST_WITH_CORNERS:
         return None
     pairs = zip(subject.halves, subject.maps[1:], strict=True)
     left = [QuadraticForm(s, len(v)).beyond(v.to(subject.device)).linear.cpu() for s, v in pairs]
