@@ -135,7 +135,7 @@ def _check_wanted(folder: RunFolder, wanted: Wanted) -> None:
 
 def _check_not_of_run(option: str, out: Path, folder: RunFolder) -> None:
     """Raise `OutputError` where ``out`` is a file of the run other than its sharpened map."""
-    files = [getattr(folder, name) for name in dir(RunFolder)]
+    files = [getattr(folder, name) for name in dir(RunFolder) if not name.startswith("_")]
     files = [f for f in files if isinstance(f, Path) and f not in (folder.path, folder.sharpened)]
     check_no_input(option, out, files)
     if out.resolve() in [file.resolve() for file in files]:
