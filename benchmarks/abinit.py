@@ -26,6 +26,7 @@ from .machine import describe
 from .peers import MEASURE
 from .run import write_json
 from .scoring import read_map
+from .table import put_between
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "abinit.json"
@@ -143,14 +144,6 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def rewrite(results: dict[str, Any]) -> None:
-    """Put the table between its marks in benchmarks/README.md."""
-    readme = HERE / "README.md"
-    head, rest = readme.read_text(encoding="utf-8").split(START, 1)
-    tail = rest.split(END, 1)[1]
-    readme.write_text(f"{head}{START}\n\n{table(results)}\n\n{END}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     """Simulate, run, score, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -182,7 +175,7 @@ def main() -> None:
                 results["machine"] = describe()
                 write_json(RESULT, results)
                 print(table({"sets": {name: entry}}).splitlines()[-1], flush=True)
-    rewrite(results)
+    put_between(HERE / "README.md", START, END, table(results))
 
 
 if __name__ == "__main__":

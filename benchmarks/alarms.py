@@ -23,6 +23,7 @@ from cryosplat.reconstruction import Reconstruction, reconstruct
 from .alarm_cases import FAULTS, OTHERS, TRIED, Case, Molecule, honest
 from .machine import describe
 from .scoring import read_map, shell_correlation, truth_mask
+from .table import put_between
 
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "results" / "alarms.json", HERE / "README.md"
@@ -120,10 +121,7 @@ def main() -> None:
         results["machine"] = describe()
         RESULT.write_text(json.dumps(results, indent=1) + "\n")
         print("ok " if run["right"] else "BAD", key, run, flush=True)
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(results['runs'])}\n{END}{after}")
+    put_between(PAGE, BEGIN, END, table(results["runs"]))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from .hard import MODELS, simulate, worst
 from .machine import describe
 from .run import write_json
 from .sets import ParticleSet
+from .table import put_between
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "poses.json"
@@ -205,14 +206,6 @@ def _pair(known: list[dict[str, Any] | None], name: str) -> str:
     return " / ".join("-" if p is None else f"{p[name]:.2f}" for p in known)
 
 
-def rewrite(results: dict[str, Any]) -> None:
-    """Put the table between its marks in benchmarks/README.md."""
-    readme = HERE / "README.md"
-    head, rest = readme.read_text(encoding="utf-8").split(START, 1)
-    tail = rest.split(END, 1)[1]
-    readme.write_text(f"{head}{START}\n\n{table(results)}\n\n{END}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["spike", "haemoglobin"])
@@ -250,7 +243,7 @@ def main() -> None:
                 results["machine"] = describe()
                 write_json(RESULT, results)
             print(table({"runs": {name: entry}}).splitlines()[-1], flush=True)
-    rewrite(results)
+    put_between(HERE / "README.md", START, END, table(results))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from cryosplat.statistics import QuadraticForm, Statistics, accumulate
 from .machine import ROOT, describe
 from .scoring import read_map, shell_correlation
 from .sets import ParticleSet, simulate
+from .table import put_between
 
 RESULT = ROOT / "benchmarks" / "results" / "random_start.json"
 PAGE = ROOT / "docs" / "method.md"
@@ -141,13 +142,6 @@ def _range(values: list[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def write_page(results: dict[str, Any]) -> None:
-    """Put the table between the page's two marks."""
-    text = PAGE.read_text("utf-8")
-    head, rest = text.split(START, 1)
-    PAGE.write_text(f"{head}{START}\n\n{table(results)}\n\n{END}{rest.split(END, 1)[1]}", "utf-8")
-
-
 def main() -> None:
     """See the module's first lines."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
@@ -172,7 +166,7 @@ def main() -> None:
                     print(f"{s.name}, {start}, seed {seed}: {row['fsc']}", flush=True)
         RESULT.write_text(json.dumps(results, indent=1) + "\n")
     if PAGE.exists():
-        write_page(results)
+        put_between(PAGE, START, END, table(results))
 
 
 if __name__ == "__main__":

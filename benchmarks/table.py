@@ -17,9 +17,6 @@ def rewrite(readme: Path, results: Path) -> None:
 
     Results kept anywhere but beside ``readme`` get a copy of it of their own.
     """
-    text = readme.read_text(encoding="utf-8")
-    head, rest = text.split(START, 1)
-    tail = rest.split(END, 1)[1]
     sections = [_section(json.loads(path.read_text())) for path in _files(results)]
     kernels = results / "kernels.json"
     if kernels.exists():
@@ -27,7 +24,16 @@ def rewrite(readme: Path, results: Path) -> None:
     body = "\n\n".join(sections)
     own = results.resolve() == (readme.parent / "results").resolve()
     target = readme if own else results / "README.md"
-    target.write_text(f"{head}{START}\n\n{body}\n\n{END}{tail}", encoding="utf-8")
+    if not own:
+        target.write_text(readme.read_text(encoding="utf-8"), encoding="utf-8")
+    put_between(target, START, END, body)
+
+
+def put_between(page: Path, start: str, end: str, body: str) -> None:
+    """Write ``body`` between two marks of a page, in place of what is there."""
+    head, rest = page.read_text(encoding="utf-8").split(start, 1)
+    tail = rest.split(end, 1)[1]
+    page.write_text(f"{head}{start}\n\n{body}\n\n{end}{tail}", encoding="utf-8")
 
 
 def _files(results: Path) -> list[Path]:
@@ -153,11 +159,7 @@ STATES_START, STATES_END = "<!-- states: written by states.py -->", "<!-- end of
 
 def rewrite_states(readme: Path, result: Path) -> None:
     """Put the table of classes and motion between its marks of ``readme``."""
-    text = readme.read_text(encoding="utf-8")
-    head, rest = text.split(STATES_START, 1)
-    tail = rest.split(STATES_END, 1)[1]
-    table = _states(json.loads(result.read_text()))
-    readme.write_text(f"{head}{STATES_START}\n\n{table}\n\n{STATES_END}{tail}", encoding="utf-8")
+    put_between(readme, STATES_START, STATES_END, _states(json.loads(result.read_text())))
 
 
 def _states(result: dict[str, Any]) -> str:

@@ -138,7 +138,8 @@ def test_marching_leads_random_positions_to_their_places(
     data: ImageData, start: GaussianMixture
 ) -> None:
     schedule, met = ImageSchedule(epochs=10, batch_size=8), list[int]()
-    starts = march_images(data, K, GRID.pixel_size, schedule, seed=3, on_images=met.append)
+    draws = [seeded(number) for number in (3, 4, 5)]
+    starts = march_images(data, K, GRID.pixel_size, schedule, 3, draws, on_images=met.append)
     assert sum(met) == images_of_a_march(len(data.used()))
     assert len({tuple(s.means[0].tolist()) for s in starts}) == 3
     marched, _ = _fitted(data, starts[0], schedule)

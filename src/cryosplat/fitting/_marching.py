@@ -8,7 +8,7 @@ molecule.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -28,7 +28,6 @@ FIRST = 1.5  # pixels of the level: width of the first Gaussians, ...
 HANDOVER = 1.0  # ... and of freshly drawn ones
 FEWEST = 50
 FACTORS = 4, 2
-STRIDE = 99_991  # between the seeds of all particles, half 1 and half 2
 IMAGES = 4000  # that each fit of a level to images is shown, at least
 
 
@@ -80,6 +79,7 @@ def march_images(
     width: float,
     schedule: ImageSchedule,
     seed: int,
+    draws: Sequence[torch.Generator],
     symmetry: str = "C1",
     device: torch.device | str = "cpu",
     on_images: Callable[[int], None] = lambda n: None,
@@ -88,11 +88,11 @@ def march_images(
     """Starts for fits to images at full resolution, [all particles, half 1, half 2].
 
     Begins at CryoSplat's random positions. ``gaussians`` of the whole map; ``width`` in Angstrom that
-    they are handed over with; ``device`` that they are fitted on; ``on_images`` is told of
+    they are handed over with; ``seed`` of the order of the images; ``draws``: where each of the three
+    draws its positions from, no two alike; ``device`` that they are fitted on; ``on_images`` is told of
     `images_of_a_march` in all.
     """
     side, n = data.grid.side, len(data.used())
-    draws = [torch.Generator().manual_seed(seed + STRIDE * part) for part in range(3)]
     found: list[GaussianMixture] = []
     for factor in FACTORS:
         box = even(data.grid.box_size / factor)

@@ -30,7 +30,7 @@ from ..settings import PAPER_IMAGES, ReconstructionSettings
 from ..solvent import VACUUM, Solvent
 from ..statistics import QuadraticForm
 from ._checkpoint import resumable
-from ._fits import PARTS, Again, Fitted
+from ._fits import PARTS, Again, Fitted, stream
 from ._plan import VOXELS_PER_GAUSSIAN, Parts
 from ._screening import without
 
@@ -134,7 +134,8 @@ def starts_for_images(
         if _marches(settings):
             return march_images(
                 data, k, START_SCALE * data.grid.pixel_size, settings.images, settings.seed,
-                settings.symmetry, device, on_images, journal,
+                [stream(settings, part) for part in range(3)], settings.symmetry, device, on_images,
+                journal,
             )  # fmt: skip
         return [paper_start(data, k, generator, settings.symmetry).to(device) for _ in PARTS]
     starts: list[GaussianMixture] = []
