@@ -51,9 +51,9 @@ FAULTS: dict[str, tuple[float, tuple[str, ...]]] = {
     "colour": (0.05, ("--color",)),
     "neighbours": (0.05, ("--neighbours",)),
     "scale": (0.05, ("--scale", ".5")),
-    "only junk": (0.05, ("--junk", ".999")),
+    "noise": (1e-6, ()),
 }  # SNR, options of the simulator
-NOTHING = ("only junk",)
+NOTHING = ("noise",)
 """Sets without a molecule, of which nothing may be found."""
 
 
@@ -120,7 +120,7 @@ def table(results: dict[str, Any]) -> str:
     seconds = np.array([e.get("cpu_s", np.nan) for e in sets])
     lines = [
         "FSC of the map of `cryosplat abinit` with the truth, after alignment, either hand. *Passed*: "
-        "above 0.9 at shell 5 and 0.5 at shell 10; with a fault, above 0.8 at shell 5; of junk alone, "
+        "above 0.9 at shell 5 and 0.5 at shell 10; with a fault, above 0.8 at shell 5; of noise, "
         f"that nothing is found. Clean: {sum(clean)} of {len(clean)}; with a fault: {sum(faulty)} of "
         f"{len(faulty)}. CPU time of one thread: median {np.nanmedian(seconds):.0f} s, at most "
         f"{np.nanmax(seconds):.0f} s.",

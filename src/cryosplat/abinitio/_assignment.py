@@ -12,6 +12,7 @@ from torch import Tensor
 
 CHUNK = 2**22  # log-likelihoods in memory at a time
 NEGLIGIBLE = 2e-3  # of the best pose of an image: less is not summed
+SHOWN = 0.5  # prior probability that an image shows the particle
 F32 = np.float32
 
 
@@ -146,7 +147,10 @@ class Assigned:
 
 
 def assign(images: Observed, slices: Tensor, temperature: float) -> Assigned:
-    """Assign images to orientations and shifts by their posterior ``softmax(L / T)``."""
+    """Assign images to orientations and shifts by their posterior ``softmax(L / T)``.
+
+    Images that show nothing, or what contradicts the slices, do not enter the sums.
+    """
     n, s, m2 = images.moved.shape
     o = len(slices)
     sums = torch.zeros(o, m2 + m2 // 2)
@@ -157,6 +161,7 @@ def assign(images: Observed, slices: Tensor, temperature: float) -> Assigned:
         chunk = images.select(part)
         weights, evidence[part] = posterior(chunk, slices, temperature)
         centres[part] = weights.sum(-1)
+        weights *= shown(evidence[part] / temperature - math.log(o))[:, None, None]
         gather(weights, chunk, sums)
     return Assigned(sums, centres, evidence)
 
@@ -168,6 +173,20 @@ def posterior(images: Observed, slices: Tensor, temperature: float) -> tuple[Ten
     flat = weights.reshape(len(images), -1).numpy()
     _posterior(flat, F32(temperature), NEGLIGIBLE, evidence.numpy())
     return weights, evidence
+
+
+def shown(evidence: Tensor) -> Tensor:
+    """The probability that an image shows the particle, and not nothing or what contradicts it.
+
+    ``evidence``: the logarithm of the mean likelihood over all poses, less that of no signal.
+    """
+    return torch.sigmoid(evidence + math.log(SHOWN / (1.0 - SHOWN)))
+
+
+def explained(evidence: Tensor) -> Tensor:
+    """The evidence of each image if it may show nothing too: of particle and nothing together."""
+    particle, nothing = evidence + math.log(SHOWN), evidence.new_tensor(math.log(1.0 - SHOWN))
+    return torch.logaddexp(particle, nothing)
 
 
 def gather(weights: Tensor, images: Observed, sums: Tensor) -> None:

@@ -103,7 +103,7 @@ def first_map(
         if limit >= level.shifts_from:
             offsets = CROSS * _between(level.shift_steps, t)
         shifts = centres[batch, None] + offsets
-        prior = -0.5 * shifts.square().sum(-1) / deviation**2
+        prior = torch.log_softmax(-0.5 * shifts.square().sum(-1) / deviation**2, -1)
         seen = observed(
             images.values[batch, :m], images.precisions[batch, :m], points, shifts, prior
         )

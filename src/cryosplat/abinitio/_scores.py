@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ._assignment import explained
 from ._images import SmallImages
 from ._search import CROSS, Template, searched_everywhere
 from .values import Score
@@ -22,13 +23,14 @@ def score_of(
     at for both.
     """
     found = searched_everywhere(images, template, rotations, centres, step, 1)
-    shape = (found.evidence - of_blob(images, template, centres, step, profile)).double()
+    gains = explained(found.evidence)
+    shape = (gains - explained(of_blob(images, template, centres, step, profile))).double()
     n = len(shape)
     score = Score(
-        float(found.evidence.double().mean()), float(shape.mean()),
+        float(gains.double().mean()), float(shape.mean()),
         float(shape.std()) / math.sqrt(n), n,
     )  # fmt: skip
-    return score, found.evidence
+    return score, gains
 
 
 def of_blob(

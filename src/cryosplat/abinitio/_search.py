@@ -12,8 +12,9 @@ from numba import njit, prange
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ._assignment import CHUNK, Observed, gather, observed, posterior
+from ._assignment import CHUNK, Observed, gather, observed, posterior, shown
 from ._images import SmallImages
+from ._orientations import count_at
 from ._slices import slices_at, transform_of, value_at
 
 KEPT = 8  # orientations of each image
@@ -33,7 +34,8 @@ class Candidates:
     ``scores`` (n, k): the logarithm of the likelihood by which each was drawn, up to a constant of
     its image.
     ``evidence`` (n,): the logarithm of the mean likelihood over all poses that were looked at, less
-    that of no signal. ``shared`` (n,): how many of those about a pose share its weight.
+    that of no signal. ``shared`` (n,): how many of those about a pose share its weight. ``shown`` (n,):
+    the probability that the image shows the particle.
     """
 
     rotations: Tensor
@@ -42,6 +44,7 @@ class Candidates:
     centres: Tensor
     evidence: Tensor
     shared: Tensor
+    shown: Tensor
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -180,6 +183,7 @@ def assigned_everywhere(
     m = images.columns(limit)
     sums, drawn = torch.zeros(len(rotations), 3 * m), []
     for rows, shifts, weights, found in _everywhere(images, template, rotations, centres, step):
+        weights *= found.shown[:, None, None]
         gather(weights, _seen(images, rows, m, shifts, template), sums)
         drawn.append(found.drawn(KEPT, generator))
     return _joined(drawn), sums
@@ -201,7 +205,7 @@ def _everywhere(
         evidence = total - math.log(o)
         yield (
             rows, shifts, weights,
-            Candidates(turned, shares, shares.log(), centre, evidence, shared),
+            Candidates(turned, shares, shares.log(), centre, evidence, shared, shown(evidence)),
         )  # fmt: skip
 
 
@@ -249,7 +253,8 @@ def searched_near(
     about = total.unflatten(1, (TURNS, -1)).softmax(1)
     shared = (1.0 / about.square().sum(1)).mean(1)
     evidence = total.logsumexp(1) - math.log(c)
-    return kept(Candidates(tried, weights, total, centre, evidence, shared))
+    of_all = evidence - math.log(max(count_at(angle) / c, 1.0))
+    return kept(Candidates(tried, weights, total, centre, evidence, shared, shown(of_all)))
 
 
 def _around(rotations: Tensor, angle: float, generator: torch.Generator) -> Tensor:

@@ -181,7 +181,8 @@ def sums_of(images: SmallImages, poses: Candidates, grid: Grid, limit: float) ->
     moved = images.values[:, :m] * torch.polar(torch.ones_like(phase), phase)
     columns = torch.cat([moved.real, moved.imag, images.precisions[:, :m]], 1)
     image, which = (poses.weights > LEAST_WEIGHT).nonzero(as_tuple=True)
-    sums = columns[image] * poses.weights[image, which][:, None]
+    weights = poses.weights * poses.shown[:, None]
+    sums = columns[image] * weights[image, which][:, None]
     return gridded(sums, poses.rotations[image, which].double(), points, grid)
 
 
@@ -205,4 +206,6 @@ def _unknown(centres: Tensor) -> Candidates:
     n = len(centres)
     rotations = torch.eye(3).expand(n, KEPT, 3, 3).contiguous()
     weights = torch.full((n, KEPT), 1.0 / KEPT)
-    return Candidates(rotations, weights, weights.log(), centres, torch.zeros(n), torch.ones(n))
+    return Candidates(
+        rotations, weights, weights.log(), centres, torch.zeros(n), torch.ones(n), torch.ones(n)
+    )

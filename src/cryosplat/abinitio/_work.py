@@ -16,6 +16,7 @@ from ..mixture import TENSORS, GaussianMixture, mean_of
 from ..progress import Progress
 from ..splatting import voxelize
 from . import _first, _second
+from ._assignment import explained
 from ._centring import blob_of
 from ._first import First, FirstLevel, first_map
 from ._images import SmallImages
@@ -159,7 +160,7 @@ class Work:
         found = self._poses(
             held, both, 2.0 * fsc / (1.0 + fsc), level, generator_of(seed, 4, start.number)
         )
-        score = replace(start.score, gain=float(found.evidence.double().mean()))
+        score = replace(start.score, gain=float(explained(found.evidence).double().mean()))
         progress.say(f"From map {start.number + 1}: {score.gain:.2f} nats per unseen image.")
         return Branch(start, mixtures, fsc, score, tuple(history))
 
@@ -179,7 +180,7 @@ class Work:
         step = level.shift_step / limit
         images, centres = self.images.select(rows), self.centres[rows]
         found = searched_everywhere(images, template, rotations, centres, step, 1)
-        return float(found.evidence.double().mean())
+        return float(explained(found.evidence).double().mean())
 
     def finish(self, branch: Branch, seed: int, progress: Progress) -> Hypotheses:
         """Poses of all images, the held-out ones too, each against the map of its own half-set."""

@@ -64,9 +64,9 @@ class AbinitSettings:
 class Score:
     """What a map tells of images that it was not made from, in nats an image.
 
-    ``gain``: logarithm of their likelihood, all poses taken together, over that of no signal;
-    ``shape``: over that of the round blob that explains the other images best, and its standard
-    error ``doubt``. ``n``: how many images.
+    ``gain``: logarithm of their likelihood, all poses taken together, over that of no signal, an image
+    showing the particle or nothing; ``shape``: over that of the round blob that explains the other
+    images best, and its standard error ``doubt``. ``n``: how many images.
     """
 
     gain: float

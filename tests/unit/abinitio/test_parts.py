@@ -136,9 +136,11 @@ def test_assigned_sums_are_weighted_images() -> None:
     found = assign(images, slices, 2.0)
     scores = log_likelihoods(images, slices)
     weights = torch.softmax(scores.reshape(40, -1) / 2.0, 1).reshape(40, 3, 30)
+    mean = (scores.reshape(40, -1) / 2.0).logsumexp(1) - math.log(30)
+    present = weights * (mean.exp() / (1.0 + mean.exp()))[:, None, None]
     wanted = torch.cat([
-        torch.einsum("nso,nsc->oc", weights, images.moved),
-        torch.einsum("nso,nc->oc", weights, precisions),
+        torch.einsum("nso,nsc->oc", present, images.moved),
+        torch.einsum("nso,nc->oc", present, precisions),
     ], 1)  # fmt: skip
     torch.testing.assert_close(found.sums, wanted, atol=0.02 * float(wanted.abs().max()), rtol=0)
     torch.testing.assert_close(found.centres, weights.sum(2), atol=0.01, rtol=0)
@@ -192,7 +194,8 @@ def test_images_that_tell_little_stay_in_all_the_places_where_they_fit() -> None
     m, g = images.columns(8.0), generator(7)
     found, sums = assigned_everywhere(images, template, evenly(4000), centres, 0.0, 8.0, g)
     assert sums.shape == (4000, 3 * m)
-    torch.testing.assert_close(sums[:, 2 * m :].sum(0), images.precisions[:, :m].sum(0))
+    weighed = found.shown @ images.precisions[:, :m]
+    torch.testing.assert_close(sums[:, 2 * m :].sum(0), weighed, rtol=1e-4, atol=0.0)
     offset = float(found.scores.mean()) - wanted
     assert abs(offset) < 0.1 * (best - wanted)
     level = float((everywhere.evidence).mean()) + math.log(4000)
@@ -233,7 +236,7 @@ def test_places_lie_apart_and_come_in_the_order_of_their_evidence() -> None:
     weights = torch.tensor([[3.0, 2.0, 1.0] * 4]) + torch.arange(4.0).repeat_interleave(3)
     found = Candidates(
         rotations, weights / weights.sum(), weights.log(), torch.zeros(1, 2), torch.zeros(1),
-        torch.ones(1),
+        torch.ones(1), torch.ones(1),
     )  # fmt: skip
     places = apart(found, 0.3, 4)
     wanted = rotations[0, [9, 6, 3, 0]]
@@ -259,7 +262,8 @@ def test_statistics_are_the_sum_of_the_images_likelihoods() -> None:
     known = rotations[:, None].float().expand(n, KEPT, 3, 3).contiguous()
     weights = torch.zeros(n, KEPT)
     weights[:, 0] = 1.0
-    poses = Candidates(known, weights, weights, centres, torch.zeros(n), torch.ones(n))
+    nothing, one = torch.zeros(n), torch.ones(n)
+    poses = Candidates(known, weights, weights, centres, nothing, one, one)
     statistics = sums_of(images, poses, GRID, 10.0)
     volume = voxelize(mixture, GRID)
     gain = -float(QuadraticForm(statistics, BOX)(volume))
@@ -269,6 +273,26 @@ def test_statistics_are_the_sum_of_the_images_likelihoods() -> None:
     wanted = float(log_likelihoods(seen, slices)[:, 0].diagonal().sum())
     assert gain == pytest.approx(wanted, rel=2e-3)
     assert statistics.n_images == n
+
+
+def test_images_without_the_particle_do_not_enter_the_sums() -> None:
+    """Of 36 images, a third shows the molecule, a third nothing, and a third its negative."""
+    mixture, n = molecule(), 12
+    rotations = evenly(300)
+    which = torch.randperm(300, generator=generator(2))[:n]
+    centres = torch.zeros(n, 2)
+    seen = images_of(mixture, rotations[which], centres, noise=100.0)
+    noise = seen.values - seen.precisions * true_slices(rotations[which], voxelize(mixture, GRID))
+    values = torch.cat([seen.values, noise, -seen.values])
+    images = replace(seen, values=values, precisions=seen.precisions.repeat(3, 1))
+    template = Template.of(voxelize(mixture, GRID), 2, 10.0, 0.06)
+    found, sums = assigned_everywhere(
+        images, template, rotations, centres.repeat(3, 1), 0.02, 10.0, generator()
+    )
+    assert found.shown[:n].min() > 0.99
+    assert found.shown[n:].max() < 0.01
+    _, alone = assigned_everywhere(seen, template, rotations, centres, 0.02, 10.0, generator())
+    torch.testing.assert_close(sums, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max()))
 
 
 def test_the_other_hand_gives_the_same_images() -> None:
