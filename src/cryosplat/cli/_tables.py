@@ -139,7 +139,9 @@ def _how_to_refine(settings: Mapping[str, Any] | None) -> list[str]:
 def _as_searched(settings: Mapping[str, Any]) -> list[str]:
     """The options that a search and what follows it share, where they were given."""
     seed = settings.get("seed", 0)
-    contrast = {"dark": ["--invert"], "bright": ["--no-invert"]}.get(str(settings.get("contrast")), [])
+    contrast = {"dark": ["--invert"], "bright": ["--no-invert"]}.get(
+        str(settings.get("contrast")), []
+    )
     return [*contrast, *(["--seed", str(seed)] if seed else [])]
 
 
