@@ -125,7 +125,7 @@ def print_found_poses(run: RunFolder) -> None:
         console.print(f"Report     {run.report}")
     if found.found:
         group = () if summary.symmetry == "C1" else ("--symmetry", summary.symmetry)
-        how = _how_to_refine(found.refinement)
+        how = [*_how_to_refine(found.refinement), *_as_searched(summary.settings or {})]
         command = pasted("cryosplat", "refine", run.particles, *group, *how, "--prior", "none")
         console.print(f"Next       {command} -o RUN")
 
@@ -134,6 +134,15 @@ def _how_to_refine(settings: Mapping[str, Any] | None) -> list[str]:
     """The options of `refine` that such poses need."""
     wide = {f"--{name}": f"{settings[name]:g}" for name in ("angle", "shift")} if settings else {}
     return [word for option in wide.items() for word in option]
+
+
+def _as_searched(settings: Mapping[str, Any]) -> list[str]:
+    """The options that a search and what follows it share, where they were given."""
+    seed = settings.get("seed", 0)
+    contrast = {"dark": ["--invert"], "bright": ["--no-invert"]}.get(
+        str(settings.get("contrast")), []
+    )
+    return [*contrast, *(["--seed", str(seed)] if seed else [])]
 
 
 def _resolutions(summary: RunSummary, headline: Headline) -> Table:

@@ -63,7 +63,7 @@ def fake_search(monkeypatch: pytest.MonkeyPatch) -> list[FoundPoses]:
 def test_poses_maps_and_a_report_are_written(
     cli: Cli, star: Path, tmp_path: Path, fake_search: list[FoundPoses]
 ) -> None:
-    done = cli("abinit", star, "-o", tmp_path / "run", "--starts", 1)
+    done = cli("abinit", star, "-o", tmp_path / "run", "--starts", 1, "--seed", 3, "--invert")
     assert done.code == 0, done.err
     run = RunFolder(tmp_path / "run")
     back = read_particles(run.particles)
@@ -77,7 +77,7 @@ def test_poses_maps_and_a_report_are_written(
     assert summary.abinit.growth == ["step 50"]
     page = run.report.read_text("utf-8")
     assert "The growing map" in page and "--hand flip" in page
-    assert "--angle 12.5 --shift 7 --prior none" in done.out
+    assert "--angle 12.5 --shift 7 --invert --seed 3 --prior none" in done.out
     assert "expected" in done.out and "of memory" in done.out
 
 
