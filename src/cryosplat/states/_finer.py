@@ -53,10 +53,6 @@ def seen_in(prepared: Prepared, box: int, n_states: int, progress: Progress) -> 
     while box > prepared.seen.box and memory_of(box, n_states, len(particles)) > room:
         box -= 4
     if box < LEAST * prepared.seen.box:
-        progress.say(
-            f"Neither images nor memory have a box to refine in that is much larger than "
-            f"{prepared.seen.box} pixels."
-        )
         return None
     small = particles if box == particles.box_size else downsampled(particles, box)
     grid = Grid(small.box_size, small.pixel_size)
@@ -79,6 +75,11 @@ def refined(
     """
     seen = None if box is None else seen_in(prepared, box, model.n_states, progress)
     if seen is None:
+        if box is not None:
+            progress.say(
+                f"Neither images nor memory have a box to refine in that is much larger than "
+                f"{prepared.seen.box} pixels."
+            )
         return model, given, prepared.seen
     k = heirs_in(seen.box, prepared.seen.box, model)
     with progress.stage(f"{k} Gaussians at {seen.box} pixels", FINER.iterations, "iterations") as s:
