@@ -16,13 +16,13 @@ ENCLOSED = 0.5
 """Share of the map's positive mass that the suggested contour encloses."""
 
 
-def contour_level(volume: NDArray[np.float32]) -> float:
-    """The level of the isosurface that encloses half of the map's positive mass; 0 where none."""
+def contour_level(volume: NDArray[np.float32], share: float = ENCLOSED) -> float:
+    """The level of the isosurface that encloses a share of the map's positive mass; 0 where none."""
     positive = np.sort(volume[volume > 0].astype(np.float64))[::-1]
     if not len(positive):
         return 0.0
     enclosed = np.cumsum(positive)
-    return float(positive[np.searchsorted(enclosed, ENCLOSED * enclosed[-1])])
+    return float(positive[np.searchsorted(enclosed, share * enclosed[-1])])
 
 
 def painted_range(

@@ -11,6 +11,7 @@ from .progress import (
     ACCUMULATE,
     CLASSES,
     EVERYONE,
+    FINER_HALVES,
     FIT_ALL,
     FIT_HALF,
     FIT_IMAGES,
@@ -44,7 +45,8 @@ PER_STEP, PER_STEP_VOXEL, PER_STEP_GAUSSIAN = 3.5e-3, 50e-9, 2.3e-6  # the first
 SIDE, GAUSSIANS = 0.9, 0.015  # of the box that is fitted; of its voxels, in one member
 PER_BATCH, PER_SPLAT, PER_SPLAT_PIXEL, PER_SPLAT_GAUSSIAN = 6.5e-3, 0.05e-3, 0.056e-6, 0.35e-6
 PER_TURN_IMAGE, PER_TURN_PIXEL, TURNS = 25e-3, 0.3e-6, 1.8  # later rounds turn few images
-BATCH, PER_UNDONE_PIXEL = 1500, 5.9e-6
+BATCH, PER_UNDONE_PIXEL = 1500, 2e-6
+FINER_ONCE, PER_FINER_IMAGE, PER_PLACED_IMAGE, FINER_BOX = 30.0, 27e-3, 5e-3, 64
 A_MAP, A_START, CLASS_ALL, MOTION_ALL = (1.1, 5e-3), (19.0, 8.5e-3), (1.4, 2e-3), (3.0, 7e-3)
 STATE_MAPS_ONCE, PER_STATE_PIXEL = 4.0, 0.5e-6  # states: seconds once, and of an image or its pixel
 PER_JUDGED_IMAGE, PER_JUDGED_PIXEL, PER_ROUND_VOXEL = 0.5e-3, 1e-6, 1e-5
@@ -153,6 +155,9 @@ def expected_states(n: int, box_size: int, threads: int, starts: int, motion: bo
         EVERYONE: (everyone, 1), STATE_MAPS: (STATE_MAPS_ONCE + pixels * PER_STATE_PIXEL, 1),
     }  # fmt: skip
     if motion:
+        work = (min(box_size, FINER_BOX) / FINER_BOX) ** 3 / threads
+        stages[FINER_HALVES] = work * (FINER_ONCE + seen * PER_FINER_IMAGE), 1
+        stages[REST] = ONCE + work * n * PER_PLACED_IMAGE, 1
         stages[UNDONE] = pixels * PER_UNDONE_PIXEL, 1
     return Cost(0.0, 0.0, stages)
 

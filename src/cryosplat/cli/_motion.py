@@ -52,7 +52,9 @@ def run_motion(
         canonical = None
         if found.verdict.found:
             here = maps[PARTS // 2]
-            canonical = canonical_map(found, whole, noise, every, here, progress)
+            canonical = canonical_map(
+                found, whole, noise, every, here, progress, journal.of("canonical")
+            )
         grid, folder = Grid(whole.box_size, whole.pixel_size), under_way.folder
         run = under_way.reported(
             write_motion(folder, found, grid, maps, every, canonical, under_way.seconds)

@@ -23,6 +23,8 @@ from .wording import findings
 
 PICTURE = 420  # pixels
 FILM = 8  # pictures of the filmstrip
+DRAWN = 0.8  # of the mass of a mixture inside its surface: it has no noise about it
+SHORT = 10  # letters of a label: three of them fit beside each other
 Array = NDArray[np.float32]
 
 
@@ -130,7 +132,7 @@ def _sheet(run: Evidence, paths: list[Path], found: dict[str, Any]) -> list[Show
         shown.append(Shown(
             _title(found, j), _surface(volume, level, reach, run.pixel_size, "surface"),
             grey_tile("projection", sums[j], white, side),
-            difference_tile("minus the mean of all", sums[j] - middle, largest, side),
+            difference_tile("minus the mean", sums[j] - middle, largest, side),
         ))  # fmt: skip
     return shown
 
@@ -158,7 +160,7 @@ def _film(run: Evidence, paths: list[Path]) -> list[Tile]:
     if not volumes:
         return []
     mean = np.mean(volumes, axis=0)
-    level = contour_level(volumes[len(volumes) // 2])
+    level = contour_level(volumes[len(volumes) // 2], DRAWN)
     reach = reach_of(np.maximum.reduce(volumes), level) if level > 0 else mean.shape[0] / 2
     names = _coordinates(run, paths, chosen)
     tiles = (
@@ -239,16 +241,17 @@ def _curves(run: Evidence, name: str, prefix: str, title: str, caption: str) -> 
     if not curves:
         return None
     path = run.figure(name)
-    with panel(path, rows=(len(curves) + 2) // 3) as (drawing, axes):
-        for i, (key, curve) in enumerate(curves.items()):
+    labels = [key.removeprefix(prefix) if prefix.endswith(", ") else key for key in curves]
+    columns = 3 if max(map(len, labels)) <= SHORT else 1
+    with panel(path, rows=-(-len(curves) // columns)) as (drawing, axes):
+        for i, (label, curve) in enumerate(zip(labels, curves.values(), strict=True)):
             style = {"color": COLOURS[i % len(COLOURS)], "ls": DASHES[i // len(COLOURS) % 4]}
-            label = key.removeprefix(prefix) if prefix.endswith(", ") else key
             axes.plot(run.frequencies, curve, lw=1.1, label=label, **style)
         axes.axhline(0.143, color="#888888", lw=0.6)
         axes.set_ylim(-0.1, 1.03)
         axes.set_xlabel("spatial frequency (1/Å)")
         axes.set_ylabel("FSC")
-        legend(drawing, axes, 3)
+        legend(drawing, axes, columns)
     return Panel(path, title, caption)
 
 
@@ -257,7 +260,8 @@ def _chimerax(run: Evidence, paths: list[Path]) -> str:
     lines = ["# chimerax open_in_chimerax.cxc"]
     volumes = [v for v in map(run.map, paths) if v is not None]
     if volumes:
-        level = contour_level(volumes[0])
+        drawn = paths[0].name.startswith("frame")
+        level = contour_level(volumes[0], DRAWN) if drawn else contour_level(volumes[0])
         names = " ".join(str(path.relative_to(run.folder.path)) for path in paths)
         lines += [
             f"open {names} vseries true",

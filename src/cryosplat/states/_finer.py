@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,15 +17,18 @@ from ..grid import Grid
 from ..memory import free_memory
 from ..mixture import GaussianMixture, quaternions_to_matrices
 from ..particles import downsampled
-from ..progress import Progress
+from ..progress import FINER_HALVES, Progress
 from ..reconstruction.preparing import measured_noise
 from ._expectation import Assumptions
+from ._judging import clear
 from ._kernels import n_parts
 from ._learned import kept
-from ._learning import Plan, learn
+from ._learning import Plan, evidence, learn
 from ._preparation import FLOOR, Prepared
+from .coordinates import NODES
 from .models import Classes, Model, Motion, Skeleton
 from .observations import Observations, Observer
+from .values import Gain
 
 HEIRS = 7  # of a Gaussian, on average, in a box of twice the side
 MOST_GAUSSIANS = 4000
@@ -29,6 +36,8 @@ FINER = Plan(
     iterations=18, first=1500, batch=2500, steps=4, hottest=1.0, cooling=0.4, radii=(0.5, 1.0),
     decay=0.2,
 )  # fmt: skip
+HALVES = replace(FINER, iterations=10, steps=3)
+HALVES_BOX = 64  # for the nodes of one coordinate; with more, the box that takes as long
 SHARE, LEAST_BYTES = 0.5, 1e9  # of the memory that is free
 LEAST = 1.3  # times the box before, below which nothing is gained
 
@@ -44,10 +53,6 @@ def seen_in(prepared: Prepared, box: int, n_states: int, progress: Progress) -> 
     while box > prepared.seen.box and memory_of(box, n_states, len(particles)) > room:
         box -= 4
     if box < LEAST * prepared.seen.box:
-        progress.say(
-            f"Neither images nor memory have a box to refine in that is much larger than "
-            f"{prepared.seen.box} pixels."
-        )
         return None
     small = particles if box == particles.box_size else downsampled(particles, box)
     grid = Grid(small.box_size, small.pixel_size)
@@ -70,18 +75,68 @@ def refined(
     """
     seen = None if box is None else seen_in(prepared, box, model.n_states, progress)
     if seen is None:
+        if box is not None:
+            progress.say(
+                f"Neither images nor memory have a box to refine in that is much larger than "
+                f"{prepared.seen.box} pixels."
+            )
         return model, given, prepared.seen
-    generator = torch.Generator().manual_seed(0)
-    ratio = seen.box / prepared.seen.box
-    heirs = round(HEIRS * (0.5 * ratio) ** 3 * len(model.values["means"]))
-    k = max(len(model.values["means"]), min(MOST_GAUSSIANS, heirs))
-    grown = with_heirs(model, k, seen.pixel_size, generator)
+    k = heirs_in(seen.box, prepared.seen.box, model)
     with progress.stage(f"{k} Gaussians at {seen.box} pixels", FINER.iterations, "iterations") as s:
-        grown, given = kept(
-            journal, grown,
-            lambda: learn(grown, given, seen, prepared.everyone, FINER, generator, s.advance),
+        grown, given = grown_in(
+            seen, prepared.everyone, model, given, k, FINER, s.advance, journal
         )  # fmt: skip
     return grown, given, seen
+
+
+def finer_halves(
+    halves: Sequence[tuple[Model, Assumptions]], prepared: Prepared, progress: Progress,
+    journal: Journal,
+) -> tuple[list[tuple[Model, Assumptions]], Observations] | None:  # fmt: skip
+    """The states of both half-sets, refined in a larger box by its own images, which are as seen there.
+
+    None where there is no such box, or either half-set's images are not clearly better explained by
+    what the other's have become.
+    """
+    n = halves[0][0].n_states
+    side = 2 * round(0.5 * HALVES_BOX * min(1.0, (NODES[1] / n) ** (1.0 / 3.0)))
+    seen = seen_in(prepared, side, n, progress)
+    if seen is None:
+        return None
+    found, gain = [], []
+    with progress.stage(FINER_HALVES, 2 * HALVES.iterations, "iterations") as stage:
+        for half, (model, given) in enumerate(halves):
+            rows, others = prepared.rows[half], prepared.rows[1 - half]
+            k = heirs_in(seen.box, prepared.seen.box, model)
+            own = grown_in(
+                seen, rows, model, given, k, HALVES, stage.advance, journal.of(f"half {half + 1}")
+            )
+            after, before = (evidence(*each, seen, others) for each in (own, (model, given)))
+            gain.append(Gain.of((after - before).numpy()))
+            found.append(own)
+    progress.say(
+        f"Each half-set's motion refined at {seen.box} pixels: {gain[0]} and {gain[1]} nats per image "
+        f"of the other half-set."
+    )
+    return (found, seen) if clear((gain[0], gain[1])) else None
+
+
+def heirs_in(box: int, before: int, model: Model) -> int:
+    """How many Gaussians a model should have in a box, from one of the side ``before``."""
+    now = len(model.values["means"])
+    return max(now, min(MOST_GAUSSIANS, round(HEIRS * (0.5 * box / before) ** 3 * now)))
+
+
+def grown_in(
+    seen: Observations, rows: NDArray[np.int64], model: Model, given: Assumptions, k: int,
+    plan: Plan, on_iteration: Callable[[int], None], journal: Journal,
+) -> tuple[Model, Assumptions]:  # fmt: skip
+    """States with ``k`` Gaussians, learned on from those of ``model`` by the images ``rows``."""
+    generator = torch.Generator().manual_seed(0)
+    grown = with_heirs(model, k, seen.pixel_size, generator)
+    return kept(
+        journal, grown, lambda: learn(grown, given, seen, rows, plan, generator, on_iteration)
+    )
 
 
 def with_heirs(model: Model, k: int, pixel: float, generator: torch.Generator) -> Model:

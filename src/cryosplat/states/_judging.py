@@ -40,6 +40,13 @@ def gains(
     return found[0], found[1]
 
 
+def shown(prepared: Prepared, ones: Sequence[Learned]) -> Gain:
+    """By how much images of the other half-set are better explained by one map than by noise alone."""
+    return Gain.of(np.concatenate([
+        evidence(*ones[own], prepared.seen, prepared.rows[1 - own]).numpy() for own in (0, 1)
+    ]))  # fmt: skip
+
+
 def rival_gain(prepared: Prepared, ones: Sequence[Learned]) -> Gain:
     """What wrong poses alone would explain, on images of the other half-set.
 
@@ -91,25 +98,28 @@ def _explained(straight: Tensor, aside: list[Tensor]) -> Tensor:
     return found
 
 
-def clear(gain: tuple[Gain, Gain]) -> bool:
-    """Whether both half-sets' gains are more than chance, and more than nothing to speak of."""
+def clear(gain: Sequence[Gain]) -> bool:
+    """Whether all gains are more than chance, and more than nothing to speak of."""
     return min(g.mean for g in gain) >= LEAST and min(g.deviations for g in gain) >= SURE
 
 
 def judged(
     gain: tuple[Gain, Gain], rival: Gain, agreement: float, least_agreement: float, what: str,
-    turned: bool = False, more: str = "",
+    image: Gain, turned: bool = False, more: str = "",
 ) -> Verdict:  # fmt: skip
     """Whether there are states, of the kind ``what``, and what speaks against them.
 
+    ``image``: gain of one map over noise alone, without which nothing can be said of poses.
     ``turned``: what was found is a turn of everything; ``more``: is added to the advice.
     """
     least = min(g.mean for g in gain)
     cause = ""
-    if not clear(gain):
-        cause = f"images of the other half-set are not better explained by {what}"
-    elif least < rival.mean or turned:
+    if not clear([image]):
+        cause = "one map of the other half-set does not explain the images better than noise does"
+    elif (turned or least < rival.mean) if clear(gain) else clear([rival]):
         cause = f"the poses are wrong: turning the whole molecule is as good an account as {what}"
+    elif not clear(gain):
+        cause = f"images of the other half-set are not better explained by {what}"
     elif agreement < least_agreement:
         cause = f"the half-sets do not find the same {what.removeprefix('several ')}"
     if not cause:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..fitting import NOWHERE, Journal
 from ..grid import Grid
 from ..maps.fsc import masked_fsc, resolution
 from ..noise import NoiseModel
@@ -41,6 +42,7 @@ def canonical_map(
     every: StateMap,
     here: StateMap,
     progress: Progress,
+    journal: Journal = NOWHERE,
 ) -> Canonical:
     """The motion of ``found`` undone in images as `whole_images` has them, and compared.
 
@@ -48,7 +50,7 @@ def canonical_map(
     that are blurred alike agree with each other; so each is held against ``here`` of the other half.
     """
     at = found.centre()
-    undone = motion_undone(particles, found.traced(at), noise, progress)
+    undone = motion_undone(particles, found.traced(at, progress, journal), noise, progress)
     grid = Grid(particles.box_size, particles.pixel_size)
     ends = torch.from_numpy(found.ends()).float()
     moving = moving_mask(found.model, torch.from_numpy(at).float(), ends, grid)

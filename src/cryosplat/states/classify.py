@@ -13,7 +13,7 @@ from ..particles import Particles
 from ..progress import CLASSES, Progress, SilentProgress
 from ._expectation import Assumptions
 from ._finer import refined
-from ._judging import LEAST, class_agreement, gains, judged, matching, rival_gain
+from ._judging import LEAST, class_agreement, gains, judged, matching, rival_gain, shown
 from ._learned import best, learned_on
 from ._learning import Plan, evidence
 from ._merging import Stage, merged_down
@@ -103,7 +103,7 @@ def _verdict(prepared: Prepared, paths: list[list[Stage]], n: int, asked: bool) 
     return judged(
         gains(prepared, [(s.model, s.given) for s in several], ones), rival_gain(prepared, ones),
         class_agreement(found[0], found[1][:, matching(*found)]), AGREED, "several classes",
-        more=more,
+        shown(prepared, ones), more=more,
     )  # fmt: skip
 
 

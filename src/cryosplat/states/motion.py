@@ -16,8 +16,8 @@ from ..mixture import GaussianMixture
 from ..particles import Particles
 from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
-from ._finer import refined
-from ._judging import Learned, clear, gains, judged, rival_gain
+from ._finer import finer_halves, refined
+from ._judging import Learned, clear, gains, judged, rival_gain, shown
 from ._learned import best, learned_on, single_states
 from ._learning import Plan
 from ._posterior import coordinates_of, posterior
@@ -42,7 +42,7 @@ class Movement:
     ``nodes`` (J, c): where ``states`` are; ``coordinate`` and ``width`` (n, c): mean and standard
     deviation of each particle's; ``by_halves`` (2, n, c): the coordinate by the model of each
     half-set, turned to that of all; ``model``: the mixture with its motion; ``of_halves``: those of
-    the half-sets, ``theirs`` (2, n, c): the coordinates as these have them.
+    the half-sets.
     """
 
     prepared: Prepared
@@ -53,8 +53,7 @@ class Movement:
     width: NDArray[np.float64]
     by_halves: NDArray[np.float64]
     model: Motion
-    of_halves: tuple[Motion, Motion]
-    theirs: NDArray[np.float64]
+    of_halves: tuple[tuple[Motion, Assumptions], tuple[Motion, Assumptions]]
     starts: tuple[list[float], list[float]]
 
     def own_coordinate(self) -> NDArray[np.float64]:
@@ -72,16 +71,20 @@ class Movement:
         ends[:, 0] = np.quantile(self.coordinate[:, 0], [EDGES, 1.0 - EDGES])
         return ends
 
-    def traced(self, at: NDArray[np.float64]) -> tuple[Traced, Traced]:
-        """The state at coordinates ``at`` (c,) as each half-set has it by itself."""
+    def traced(
+        self, at: NDArray[np.float64], progress: Progress, journal: Journal = NOWHERE
+    ) -> tuple[Traced, Traced]:
+        """The state at coordinates ``at`` (c,) as each half-set has it by itself, in a finer box."""
         there = self.states.absent < 0.5
-        first, second = (
-            Traced(model, rows[there[rows]], theirs, matched(at, self.coordinate, theirs))
-            for model, rows, theirs in zip(
-                self.of_halves, self.prepared.rows, self.theirs, strict=True
-            )
-        )
-        return first, second
+        finer = finer_halves(self.of_halves, self.prepared, progress, journal)
+        halves, seen = finer or (self.of_halves, self.prepared.seen)
+        found = []
+        for (model, given), every in zip(halves, self.prepared.rows, strict=True):
+            assert isinstance(model, Motion)
+            rows = every[there[every]]
+            own, _ = coordinates_of(model, given, seen.select(rows), len(at))
+            found.append(Traced(model, rows, own, matched(at, self.coordinate[rows], own)))
+        return found[0], found[1]
 
     def at(self, z: Tensor) -> list[GaussianMixture]:
         """The mixtures at coordinates (m, c)."""
@@ -130,14 +133,14 @@ def move(
         mixtures.append(nodes_of_half)
     gain, rival = gains(prepared, found.halves, ones), rival_gain(prepared, ones)
     turned = rigid_share(model) > RIGID
-    verdict = judged(gain, rival, found.agreement, AGREED, "motion", turned)
+    verdict = judged(gain, rival, found.agreement, AGREED, "motion", shown(prepared, ones), turned)
     states = States(
         model.mixtures(), (mixtures[0], mixtures[1]), given.shares.numpy(), own,
         np.stack(posteriors), absent,
     )  # fmt: skip
     return Movement(
         prepared, states, verdict, at, mean, width, np.stack(by_halves), model,
-        (found.halves[0][0], found.halves[1][0]), found.raw, found.starts,
+        found.halves, found.starts,
     )  # fmt: skip
 
 

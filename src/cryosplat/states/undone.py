@@ -45,8 +45,8 @@ MOVING = 0.5  # of the longest way: Gaussians that go that far are the moving pa
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """The motion that a half-set found, the ``rows`` of its particles, and the ``coordinate`` (n, c)
-    that its model gives each particle; ``at`` (c,): that of the state that is wanted."""
+    """The motion that a half-set found, the ``rows`` (n,) of its particles, and the ``coordinate``
+    (n, c) that its model gives each of them; ``at`` (c,): that of the state that is wanted."""
 
     model: Motion
     rows: NDArray[np.int64]
@@ -136,7 +136,7 @@ def _half(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The mixture's map of a half-set, and what its images add to that."""
     model, rows = half.model, torch.from_numpy(half.rows)
-    own, basis = half.coordinate[half.rows], _functions(half.coordinate[half.rows])
+    own, basis = half.coordinate, _functions(half.coordinate)
     start = _functions(half.at[None])
     places = np.round(own * STEPS).astype(np.int64)
     distinct, inverse = np.unique(places, axis=0, return_inverse=True)

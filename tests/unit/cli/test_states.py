@@ -123,10 +123,14 @@ def test_motion_is_written_with_coordinates_and_maps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(motion, "judged", lambda *a: Verdict(True, a[0], a[2], a[1]))
+    finer = importlib.import_module("cryosplat.states._finer")
+    monkeypatch.setattr(finer, "HALVES", dataclasses.replace(finer.HALVES, iterations=2))
+    monkeypatch.setattr(finer, "LEAST", 1.2)
     out = tmp_path / "run"
-    done = cli("motion", particles, "-o", out, *OPTIONS)
+    done = cli("motion", particles, "-o", out, "--box", 16, *OPTIONS[2:])
     assert done.code == 0 and "The part that moves" in done.out
     run = RunFolder(out)
+    assert "half-set's motion refined at 20 pixels" in run.log.read_text("utf-8")
     table = read_star(run.particles)["particles"]
     assert table["cryosplatCoordinate1"].between(-1.0, 1.0).all()
     assert (table["cryosplatCoordinate1Width"] >= 0.0).all()

@@ -20,13 +20,14 @@ from cryosplat.mixture import GaussianMixture
 from cryosplat.optics import OpticsGroup
 from cryosplat.poses import random_poses
 from cryosplat.states._expectation import Assumptions, expected, products_with
-from cryosplat.states._judging import SURE, gains, rival_gain
+from cryosplat.states._judging import SURE, gains, judged, rival_gain, shown
 from cryosplat.states._learning import Plan, evidence, learn, volumes_of
 from cryosplat.states._posterior import coordinates_of
 from cryosplat.states._preparation import Prepared
 from cryosplat.states.coordinates import functions_at, nodes_of
 from cryosplat.states.models import Classes, Motion, Single, Skeleton
 from cryosplat.states.observations import Observations, Observer
+from cryosplat.states.values import Gain
 
 GRID = Grid(20, 4.0)
 PLAN = Plan(iterations=16, first=150, batch=300)
@@ -157,7 +158,23 @@ def test_one_state_gains_nothing_and_wrong_poses_say_so(error: float) -> None:
             found.append((model, given))
     prepared = cast(Prepared, SimpleNamespace(seen=seen, rows=halves))
     gain, rival = gains(prepared, several, ones), rival_gain(prepared, ones)
+    verdict = judged(gain, rival, 1.0, 0.3, "motion", shown(prepared, ones))
+    assert not verdict.found and ("poses are wrong" in verdict.cause) == (error > 0.0)
     if error:
         assert rival.mean > max(g.mean for g in gain) and rival.deviations > 5.0
     else:
         assert rival.mean < 0.02 and max(g.deviations for g in gain) < SURE
+
+
+@pytest.mark.parametrize(
+    ("gain", "rival", "image", "cause"),
+    [
+        (-0.1, 0.5, 40.0, "poses are wrong"), (0.2, 0.5, 40.0, "poses are wrong"),
+        (-0.1, 0.0, 40.0, "not better explained by motion"), (-0.1, 0.5, -0.6, "noise"),
+        (0.2, 0.5, -0.6, "noise"), (0.9, 0.5, 40.0, ""),
+    ],
+)  # fmt: skip
+def test_what_is_no_motion_is_named(gain: float, rival: float, image: float, cause: str) -> None:
+    own, other, whole = (Gain(mean, 0.02) for mean in (gain, rival, image))
+    verdict = judged((own, own), other, 0.9, 0.3, "motion", whole)
+    assert verdict.found == (not cause) and cause in verdict.cause

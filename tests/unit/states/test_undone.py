@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
-from cryosplat.fitting import Encoding
+from cryosplat.fitting import NOWHERE, Encoding
 from cryosplat.grid import Grid
 from cryosplat.io.star import read_star, write_star
 from cryosplat.mixture import GaussianMixture
-from cryosplat.particles import read_particles
+from cryosplat.particles import Particles, read_particles
 from cryosplat.progress import SilentProgress
 from cryosplat.simulation import SimulationSettings, simulate_particles
 from cryosplat.splatting import voxelize
 from cryosplat.states import motion_undone, whole_images
-from cryosplat.states._finer import with_heirs
+from cryosplat.states._expectation import Assumptions
+from cryosplat.states._finer import finer_halves, with_heirs
+from cryosplat.states._preparation import Prepared
 from cryosplat.states.coordinates import functions_at, nodes_of
 from cryosplat.states.models import Motion, Skeleton
 from cryosplat.states.undone import Traced, local_motions, matched, moving_mask
@@ -69,27 +73,67 @@ def test_a_coordinate_is_found_again_in_that_of_another_model() -> None:
     assert abs(matched(np.array([0.5]), z, -(z**3))[0] + 0.125) < 0.02
 
 
-def test_detail_that_the_mixture_lacks_comes_from_all_particles(tmp_path: Path) -> None:
-    coarse = _bent(1.0)
-    fine = with_heirs(coarse, 160, GRID.pixel_size, torch.Generator().manual_seed(1))
-    assert isinstance(fine, Motion)
-    z = np.linspace(-1.0, 1.0, STATES)
+Z = np.linspace(-1.0, 1.0, STATES)
+
+
+@pytest.fixture(scope="module")
+def fine() -> Motion:
+    """What the images show; `_bent` has less detail."""
+    model = with_heirs(_bent(1.0), 160, GRID.pixel_size, torch.Generator().manual_seed(1))
+    assert isinstance(model, Motion)
+    return model
+
+
+@pytest.fixture(scope="module")
+def particles(fine: Motion, tmp_path_factory: pytest.TempPathFactory) -> Particles:
+    """`EACH` images of every state."""
+    folder = tmp_path_factory.mktemp("bent")
     tables, blocks = [], {}
     draw = torch.Generator().manual_seed(2)
-    for i, mixture in enumerate(fine.at(_functions(*z))):
+    for i, mixture in enumerate(fine.at(_functions(*Z))):
         star = simulate_particles(
-            mixture, GRID, SimulationSettings(EACH, 0.5), tmp_path / str(i), draw
+            mixture, GRID, SimulationSettings(EACH, 0.5), folder / str(i), draw
         )
         blocks = read_star(star)
         rows = blocks["particles"]
         rows["rlnImageName"] = rows["rlnImageName"].str.replace("@", f"@{i}/")
         tables.append(rows)
-    write_star(tmp_path / "all.star", blocks | {"particles": pd.concat(tables, ignore_index=True)})
-    particles, noise = whole_images(read_particles(tmp_path / "all.star"), SilentProgress())
-    coordinate = np.repeat(z, EACH)[:, None]
+    write_star(folder / "all.star", blocks | {"particles": pd.concat(tables, ignore_index=True)})
+    return read_particles(folder / "all.star")
+
+
+def test_half_sets_are_refined_in_a_larger_box_apart(particles: Particles) -> None:
+    half = particles.half_sets.numpy()
+    rows = np.flatnonzero(half == 1), np.flatnonzero(half == 2)
+    start = _bent(1.0), Assumptions.even(8)
+    before = SimpleNamespace(
+        particles=particles, polarity=SimpleNamespace(sign=1.0), seen=SimpleNamespace(box=16)
+    )
+
+    def first(rows: tuple[np.ndarray, np.ndarray]) -> Motion:
+        before.rows = rows
+        found = finer_halves((start, start), cast(Prepared, before), SilentProgress(), NOWHERE)
+        assert found is not None  # images of the other half-set are better explained
+        halves, seen = found
+        assert seen.box == GRID.box_size and isinstance(halves[0][0], Motion)
+        return halves[0][0]
+
+    whole, part = first(rows), first((rows[0], rows[1][::2]))
+    assert len(whole.values["means"]) > len(start[0].values["means"])
+    for name, value in whole.values.items():
+        assert torch.equal(value, part.values[name])
+
+
+def test_detail_that_the_mixture_lacks_comes_from_all_particles(
+    fine: Motion, particles: Particles
+) -> None:
+    coarse = _bent(1.0)
+    particles, noise = whole_images(particles, SilentProgress())
+    coordinate = np.repeat(Z, EACH)[:, None]
     half = particles.half_sets.numpy()
     halves = tuple(
-        Traced(coarse, np.flatnonzero(half == h), coordinate, np.zeros(1)) for h in (1, 2)
+        Traced(coarse, np.flatnonzero(half == h), coordinate[half == h], np.zeros(1))
+        for h in (1, 2)
     )
     found = motion_undone(particles, (halves[0], halves[1]), noise, SilentProgress())
     truth = voxelize(fine.at(_functions(0.0))[0], GRID)
