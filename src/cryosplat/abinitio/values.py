@@ -131,3 +131,8 @@ class FoundPoses:
     refinement: RefinementSettings = field(
         default_factory=partial(RefinementSettings, prior="none")
     )
+
+    @property
+    def symmetry(self) -> str:
+        """The point group of the maps, about RELION's axes."""
+        return self.mixtures[0].symmetry

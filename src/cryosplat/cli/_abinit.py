@@ -103,9 +103,12 @@ def run_abinit(
 
 
 def with_found_poses(
-    files: ParticleFiles, folder: RunFolder, settings: ReconstructionSettings, threads: int
-) -> FoundPoses:
+    files: ParticleFiles, folder: RunFolder, settings: ReconstructionSettings, threads: int,
+    find_symmetry: bool,
+) -> FoundPoses:  # fmt: skip
     """Poses from nothing, for a refinement and a reconstruction, which are also written.
+
+    In the point group of ``settings``, or in one that is searched for.
 
     Exits with 1 where there is no structure.
     """
@@ -116,9 +119,8 @@ def with_found_poses(
     from ._outcome import ALARM
 
     contrast = None if settings.contrast == "auto" else settings.contrast
-    wanted = AbinitSettings(
-        seed=settings.seed, contrast=contrast, symmetry=settings.symmetry
-    )  # fmt: skip
+    symmetry = "auto" if find_symmetry else settings.symmetry
+    wanted = AbinitSettings(seed=settings.seed, contrast=contrast, symmetry=symmetry)
     particles, forecast = _begun(files, folder, wanted, threads)
     with console_progress(folder.log, forecast) as progress:
         found = _poses_of(particles, folder, wanted, progress)

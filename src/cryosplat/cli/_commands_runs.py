@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from ._abinit import AbinitOptions
 from ._options import Device, Downsample, Invert, Out, Overwrite, Resume, Seed, Threads
 from ._particle_files import ParticleFiles
-from ._settings import FitOptions
+from ._settings import AUTO, FitOptions
 
 
 def reconstruct(
@@ -34,7 +35,11 @@ def reconstruct(
     from ._reconstruct import run_reconstruct
 
     how = RefinementSettings() if refine else None
-    run_reconstruct(files, downsample, out, fit.resolved(), threads, overwrite, resume, abinit, how)
+    sought = abinit and fit.symmetry == AUTO
+    settings = replace(fit, symmetry=None).resolved() if sought else fit.resolved()
+    run_reconstruct(
+        files, downsample, out, settings, threads, overwrite, resume, abinit, how, sought
+    )
 
 
 def refine(

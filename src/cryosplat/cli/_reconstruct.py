@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -39,12 +40,13 @@ def run_reconstruct(
     resume: bool = False,
     abinit: bool = False,
     refinement: RefinementSettings | None = None,
+    find_symmetry: bool = False,
 ) -> RunFolder:
     """Reconstruct ``files`` into the run folder ``out``; with ``resume`` from its checkpoint.
 
     ``abinit``: poses and half-sets are found first, none of the table's are read, and the
-    ``refinement`` is as the search for poses says; with a ``refinement`` poses are refined before the
-    reconstruction.
+    ``refinement`` is as this search says; so is the point group with ``find_symmetry``. With a
+    ``refinement`` poses are refined before the reconstruction.
 
     Exits with 1 where an alarm was raised: the run is complete, but not to be trusted unread.
     """
@@ -55,8 +57,10 @@ def run_reconstruct(
         _check_checkpoints([*checkpoints, folder.checkpoint], resume, overwrite)
         others: tuple[Poses, ...] = ()
         if abinit:
-            found = with_found_poses(files, folder, settings, threads)
+            found = with_found_poses(files, folder, settings, threads, find_symmetry)
             particles, others, refinement = found.particles, found.others, found.refinement
+            if find_symmetry:
+                settings = replace(settings, symmetry=found.symmetry)
         else:
             particles = files.read()
             if refinement is not None and refinement.prior == "none":

@@ -41,6 +41,9 @@ class Preset(StrEnum):
     PAPER = "paper"
 
 
+AUTO = "auto"  # the point group, found with the poses
+
+
 @dataclass(frozen=True, slots=True)
 class FitOptions:
     """Settings of a reconstruction, as options; None where an option is not given."""
@@ -62,7 +65,8 @@ class FitOptions:
         str | None,
         typer.Option(
             metavar="GROUP",
-            help="Point group about RELION's axes: Cn, Dn, T, O, I, I1 to I4. Default: C1.",
+            help="Point group about RELION's axes: Cn, Dn, T, O, I, I1 to I4; with --abinit also "
+            "'auto'. Default: C1.",
         ),
     ] = None
     start: Annotated[
@@ -160,6 +164,12 @@ class FitOptions:
 
     def resolved(self) -> ReconstructionSettings:
         """The settings; raises `SettingsError`."""
+        if self.symmetry == AUTO:
+            raise SettingsError(
+                "--symmetry auto: a point group is searched for while poses are found from nothing.\n"
+                "  Remedy: add --abinit to reconstruct, or reconstruct in C1 and find the group of the "
+                "result by 'cryosplat symmetrize RUN -o MAP.mrc --particles OUT.star'."
+            )
         return settings_from(
             self.settings,
             self.preset and self.preset.value,

@@ -100,7 +100,7 @@ def _summary(found: FoundPoses, level: Grid) -> RunSummary:
             "resolutions": {CURVE: {t: value.angstrom for t, value in at.items()}},
             "gaussians": [found.mixtures[0].copies * n for n in stored],
             "gaussians_stored": stored,
-            "symmetry": found.mixtures[0].symmetry,
+            "symmetry": found.symmetry,
             "views": Views.model_validate(view_distribution(particles.poses).summary()),
         }
     scores = [AbinitScore(gain=s.gain, shape=s.shape, doubt=s.doubt) for s in found.scores]

@@ -19,7 +19,7 @@ from cryosplat.io.star import read_star, write_star
 from cryosplat.notes import Note
 from cryosplat.particles import Particles
 from cryosplat.poses import Poses, random_poses
-from cryosplat.settings import RefinementSettings
+from cryosplat.settings import ReconstructionSettings, RefinementSettings
 
 Cli = Callable[..., Outcome]
 
@@ -41,6 +41,7 @@ def fake_search(monkeypatch: pytest.MonkeyPatch) -> list[FoundPoses]:
         mixture = GaussianMixture(
             10.0 * torch.randn(9, 3, generator=g), torch.full((9, 3), 9.0),
             torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(9, 1), torch.ones(9),
+            symmetry="C2" if settings.symmetry == "auto" else settings.symmetry,
         )  # fmt: skip
         halves = torch.arange(n).remainder(2).add(1).to(torch.int8)
         posed = replace(particles, poses=random_poses(n, g, 4.0), half_sets=halves)
@@ -111,6 +112,30 @@ def test_refine_tries_the_other_places_that_a_search_found(
         torch.testing.assert_close(kept.shifts, other.shifts, atol=1e-5, rtol=0)
         torch.testing.assert_close(picked.rotations[:2], kept.rotations[[4, 2]])
         torch.testing.assert_close(picked.rotations[2], some.poses.rotations[2])
+
+
+@pytest.mark.parametrize(("asked", "wanted"), [("auto", "C2"), ("D7", "D7"), (None, "C1")])
+def test_a_reconstruction_goes_on_in_the_point_group_of_the_search(
+    cli: Cli, star: Path, tmp_path: Path, fake_search: list[FoundPoses],
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, wanted: str,
+) -> None:  # fmt: skip
+    groups: list[str] = []
+
+    def refined(_: Particles, settings: ReconstructionSettings, *__: object, **___: object) -> None:
+        groups.append(settings.symmetry)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(_reconstruct, "refine", refined)
+    options = [] if asked is None else ["--symmetry", asked]
+    cli("reconstruct", star, "--abinit", "-o", tmp_path / "run", *options)
+    assert groups == [wanted]
+    assert fake_search[0].settings.symmetry == (asked or "C1")
+
+
+def test_a_point_group_is_found_with_poses_alone(cli: Cli, star: Path, tmp_path: Path) -> None:
+    for command in ("reconstruct", "refine"):
+        done = cli(command, star, "-o", tmp_path / "run", "--symmetry", "auto")
+        assert done.code == 2 and "--abinit" in done.err and "symmetrize" in done.err
 
 
 def test_nothing_found_is_an_alarm_without_poses(
