@@ -21,6 +21,11 @@ KEPT = 8  # orientations of each image
 CHUNKED = 10_000  # images at a time
 CROSS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
 """Where centres are looked for, in steps about the present ones."""
+WIDE_CROSS = torch.tensor(
+    [[x, y] for x in range(-3, 4) for y in range(-3, 4) if abs(x) + abs(y) <= 3],
+    dtype=torch.float32,
+)
+"""The same where they may be far off: an image that is looked at beside its centre fits upside down."""
 TURNS = 7  # orientations that are tried about one, itself among them
 WIDTH = 3.5  # of these should share its weight
 F32 = np.float32
@@ -165,10 +170,10 @@ def apart(found: Candidates, angle: float, count: int) -> list[Candidates]:
 
 def searched_everywhere(
     images: SmallImages, template: Template, rotations: Tensor, centres: Tensor, step: float,
-    kept: int,
+    kept: int, cross: Tensor = CROSS,
 ) -> Candidates:  # fmt: skip
     """The likeliest of ``rotations`` (o, 3, 3) for each image, centres sought about ``centres``."""
-    found = _everywhere(images, template, rotations, centres, step)
+    found = _everywhere(images, template, rotations, centres, step, cross)
     return _joined([candidates.likeliest(kept) for _, _, _, candidates in found])
 
 
@@ -190,15 +195,16 @@ def assigned_everywhere(
 
 
 def _everywhere(
-    images: SmallImages, template: Template, rotations: Tensor, centres: Tensor, step: float
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Candidates]]:
+    images: SmallImages, template: Template, rotations: Tensor, centres: Tensor, step: float,
+    cross: Tensor = CROSS,
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Candidates]]:  # fmt: skip
     """Of images in turn: which, their shifts (n, s, 2), the posterior (n, s, o), and all poses."""
     m = images.columns(template.limit)
     slices = slices_at(template.transform, rotations, images.points[:m], template.padding)
     n, o = len(images), len(rotations)
     turned = rotations.float()[None]
-    for rows in torch.arange(n).split(max(1, CHUNK // (len(CROSS) * o))):
-        shifts = centres[rows, None] + step * CROSS
+    for rows in torch.arange(n).split(max(1, CHUNK // (len(cross) * o))):
+        shifts = centres[rows, None] + step * cross
         weights, total = posterior(_seen(images, rows, m, shifts, template), slices, 1.0)
         centre, shares = (weights.sum(2)[:, :, None] * shifts).sum(1), weights.sum(1)
         shared = torch.full((len(rows),), WIDTH)

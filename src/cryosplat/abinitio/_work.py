@@ -24,6 +24,7 @@ from ._orientations import count_at, evenly
 from ._scores import score_of
 from ._search import (
     CHUNKED,
+    WIDE_CROSS,
     Candidates,
     Hypotheses,
     Template,
@@ -214,7 +215,7 @@ class Work:
         angle = level.spacing / coarse
         everywhere = searched_everywhere(
             images, template, evenly(count_at(angle)), self.centres[rows],
-            level.shift_step / coarse, OF,
+            level.shift_step / coarse, OF, WIDE_CROSS,
         )  # fmt: skip
         places = []
         for place in apart(everywhere, APART * angle, PLACES):

@@ -23,6 +23,7 @@ from cryosplat.abinitio._images import SmallImages, half_plane
 from cryosplat.abinitio._orientations import at_random, evenly
 from cryosplat.abinitio._search import (
     KEPT,
+    WIDE_CROSS,
     Candidates,
     Hypotheses,
     Template,
@@ -311,3 +312,19 @@ def test_the_other_hand_gives_the_same_images() -> None:
 def test_settings_name_what_is_wrong(wrong: dict) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong)) if len(wrong) == 1 else "carried"):
         AbinitSettings(**wrong)
+
+
+def test_centres_that_are_far_off_are_found() -> None:
+    """By three steps along an axis, or two and one; the cross alone does not reach that far."""
+    mixture, n, step = molecule(), 12, 0.03
+    rotations = evenly(300)
+    which = torch.randperm(300, generator=generator(2))[:n]
+    moves = torch.tensor([[3.0, 0.0], [-2.0, 1.0], [0.0, -3.0]]).repeat(n // 3, 1)
+    images = images_of(mixture, rotations[which], step * moves, noise=30.0)
+    template = Template.of(voxelize(mixture, GRID), 2, 10.0, 0.06)
+    begun = torch.zeros(n, 2)
+    wide = searched_everywhere(images, template, rotations, begun, step, 1, WIDE_CROSS)
+    torch.testing.assert_close(wide.centres, step * moves, atol=0.5 * step, rtol=0.0)
+    torch.testing.assert_close(wide.rotations[:, 0], rotations[which].float())
+    near = searched_everywhere(images, template, rotations, begun, step, 1)
+    assert float((near.centres - step * moves).norm(dim=1).min()) > step
