@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.optim import optimizer
@@ -19,9 +20,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_map
 
+from cryosplat.alignment import _cpu as _likelihoods
+from cryosplat.alignment import _device
+from cryosplat.alignment._lines import SUMS
+from cryosplat.alignment.template import _cube
 from cryosplat.fitting.images import data
 from cryosplat.gridding import _cpu, _sums
 from cryosplat.reconstruction import _checkpoint, recipe
+from cryosplat.reconstruction.refinement import _halves
 
 THERE = torch.device("meta")
 # move or copy between devices, or index with tensors on the CPU
@@ -122,6 +128,15 @@ class Grids:
         return tuple(grid.to(THERE) for grid in self._tiles.grids())
 
 
+def evaluated(*given: Any) -> torch.Tensor:
+    """The likelihoods of poses on the pretended device."""
+    grid, *parts = (tensor.held.contiguous().numpy() for tensor in given)
+    cells, shape = _cube(grid, grid.shape[0] // 2 - 4)
+    out = np.zeros((len(parts[3]), SUMS))
+    _likelihoods.evaluated(cells, shape, *parts, out)  # type: ignore[call-arg]
+    return torch.from_numpy(out).to(THERE)
+
+
 class AtOnce(Executor):
     """A pool of no threads: what is submitted is done before `submit` returns."""
 
@@ -137,7 +152,8 @@ class AtOnce(Executor):
 def pretended_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """The device, which "cuda" means to a reconstruction inside."""
     monkeypatch.setattr(_sums, "triton_module", lambda name: SimpleNamespace(Grids=Grids))
-    for module in (recipe, _checkpoint):
+    monkeypatch.setattr(_device, "triton_module", lambda name: SimpleNamespace(evaluated=evaluated))
+    for module in (recipe, _checkpoint, _halves):
         monkeypatch.setattr(module, "device_of", {"cuda": THERE, "cpu": torch.device("cpu")}.get)
     monkeypatch.setattr(recipe, "device_title", str)
     monkeypatch.setattr(data, "ThreadPoolExecutor", AtOnce)  # modes are of one thread

@@ -241,7 +241,7 @@ def test_a_prior_without_width_keeps_every_pose(volume: Tensor, generator: torch
 
 
 def test_a_grid_of_rotations_covers_its_ball() -> None:
-    points = torch.from_numpy(ball(0.3, 0.1))
+    points = ball(0.3, 0.1)
     assert len(points) == 123 and bool((points[0] == 0.0).all())
     assert float(points.norm(dim=1).max()) <= 0.3 * (1.0 + 1e-9)
 

@@ -20,7 +20,8 @@ from .template import Template
 @dataclass(frozen=True, slots=True)
 class OpenImages:
     """n images of one box that were stored as they were recorded; ``ready`` as if they had no CTF,
-    with the phases of their aberrations and shifts taken back; ``optics``: what they have."""
+    with the phases of their aberrations and shifts taken back; ``optics``: what they have, on the
+    device of their values."""
 
     ready: ReadyImages
     optics: Optics
@@ -29,12 +30,12 @@ class OpenImages:
         return len(self.ready)
 
     @staticmethod
-    def of(batch: Batch, noise: NoiseModel) -> OpenImages:
+    def of(batch: Batch, noise: NoiseModel, device: torch.device | str = "cpu") -> OpenImages:
         """The images of a batch at the poses it gives them."""
-        transforms = fourier.transform(noise.normalised(batch), 2)
+        transforms = fourier.transform(noise.normalised(batch.to(device)), 2)
         bare = _without_ctf(batch.optics)
         ready = ReadyImages.weighed(transforms, batch.poses, bare, noise)
-        return OpenImages(ready, batch.optics)
+        return OpenImages(ready, batch.optics.to(device))
 
     def slices(self, template: Template, stretch: float = 1.0) -> Tensor:
         """Of the map (n, d, d // 2 + 1) complex64, zero beyond the template's limit; of images that
@@ -42,7 +43,8 @@ class OpenImages:
         steps, radii = self.ready.steps(template)
         axes = stretch * steps.transpose(1, 2) @ self.ready.poses.rotations[:, :2].double()
         inside = radii * min(1.0, 1.0 / STRETCH)
-        return gridding.slices(template.transform, axes, inside, self.ready.box_size)
+        where_to = (t.to(template.transform.device) for t in (axes, inside))
+        return gridding.slices(template.transform, *where_to, self.ready.box_size)
 
     def by_group(self) -> Iterator[tuple[Tensor, Optics, Tensor]]:
         """Of each optics group its images' positions, their optics, and its ``M k``
@@ -55,7 +57,7 @@ class OpenImages:
 
     def counts(self) -> Tensor:
         """How often each frequency of a half transform counts, (d // 2 + 1,)."""
-        return fourier.friedel_counts(self.ready.box_size).float()
+        return fourier.friedel_counts(self.ready.box_size, self.ready.values.device).float()
 
 
 STRETCH = 1.002  # of a step that a derivative by magnification takes

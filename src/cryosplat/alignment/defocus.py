@@ -53,7 +53,7 @@ class DefocusSums:
         values = images.ready.values
         matched = (products * values[..., :2]).sum(-1)
         power = products.square().sum(-1) / counts * values[..., 2]
-        terms = torch.zeros(5, n, BINS, dtype=torch.float64)
+        terms = torch.zeros(5, n, BINS, dtype=torch.float64, device=values.device)
         for rows, own, places in images.by_group():
             squared = places.square().sum(-1).flatten()
             inside = (squared < template.limit**2).nonzero().squeeze(1)
@@ -63,12 +63,13 @@ class DefocusSums:
             parts = (q * c, q * s, -0.25 * p * (c * c - s * s), -0.5 * p * c * s,
                      -0.25 * p * (c * c + s * s))  # fmt: skip
             for total, part in zip(terms, parts, strict=True):
-                sums = torch.zeros(BINS, len(rows), dtype=torch.float64)
+                sums = terms.new_zeros(BINS, len(rows))
                 total[rows] = sums.index_add_(0, at, part.T.double()).T
         centres = (torch.arange(BINS, dtype=torch.float64) + 0.5) / BINS * template.limit**2
         wavelengths = torch.tensor([g.wavelength for g in images.optics.groups]).double()
         phases = math.pi * wavelengths[:, None] * centres
-        return DefocusSums(phases, images.optics.group, terms[:4], terms[4].sum(1))
+        terms = terms.cpu()
+        return DefocusSums(phases, images.optics.group.cpu(), terms[:4], terms[4].sum(1))
 
     def at(self, changes: Tensor) -> Tensor:
         """Log-likelihoods (n,) above that of noise alone, with defocus more by ``changes`` (n,)."""

@@ -28,19 +28,23 @@ class ShellProducts:
         box, n_shells = images.box_size, template.grid.box_size // 2 + 1
         stretch, radii = images.steps(template)
         steps = stretch.transpose(1, 2) @ images.poses.rotations[:, :2].double()
-        slices = torch.view_as_real(gridding.slices(template.transform, steps, radii, box))
-        counts = fourier.friedel_counts(box).float()
+        there = images.values.device
+        slices = torch.view_as_real(
+            gridding.slices(template.transform, steps.to(there), radii.to(there), box)
+        )
+        counts = fourier.friedel_counts(box, there).float()
         product = (slices * images.values[..., :2]).sum(-1) * counts
         power = slices.square().sum(-1) * images.values[..., 2] * counts
-        totals = torch.zeros(2, len(images), n_shells + 1, dtype=torch.float64)
-        steps_out = fourier.squared_radii((box, box)).sqrt() * template.grid.side / box
+        totals = torch.zeros(2, len(images), n_shells + 1, dtype=torch.float64, device=there)
+        steps_out = fourier.squared_radii((box, box), there).sqrt() * template.grid.side / box
         for pixel in images.pixel_sizes.unique():
-            rows = images.pixel_sizes == pixel
-            shell = (steps_out / pixel + 0.5).long().clamp_max(n_shells).flatten()
+            rows = (images.pixel_sizes == pixel).to(there)
+            shell = (steps_out / float(pixel) + 0.5).long().clamp_max(n_shells).flatten()
             for total, part in zip(totals, (product, power), strict=True):
                 sums = total.new_zeros(int(rows.sum()), n_shells + 1)
                 total[rows] = sums.index_add(1, shell, part[rows].double().flatten(1))
-        return ShellProducts(totals[0, :, :-1], totals[1, :, :-1])
+        products, powers = totals[:, :, :-1].cpu()
+        return ShellProducts(products, powers)
 
     @staticmethod
     def concatenate(parts: list[ShellProducts]) -> ShellProducts:

@@ -19,8 +19,9 @@ from .template import Template
 class ReadyImages:
     """n images of one box and their ``poses``; ``values`` (n, d, d // 2 + 1, 3) as of `optics.Weighed`.
 
-    Their shifts are taken back already: the particle lies at the rotation centre. Their means are
-    left out, which normalisation has changed. ``pixel_sizes`` (n,) in Angstrom; ``magnification``
+    The values may be on another device, where the images are then held against maps; all else is on
+    the CPU. Their shifts are taken back already: the particle lies at the rotation centre. Their means
+    are left out, which normalisation has changed. ``pixel_sizes`` (n,) in Angstrom; ``magnification``
     (n, 2, 2): RELION's matrix M.
     """
 
@@ -38,18 +39,21 @@ class ReadyImages:
         return self.values.shape[1]
 
     @staticmethod
-    def of(batch: Batch, noise: NoiseModel) -> ReadyImages:
+    def of(batch: Batch, noise: NoiseModel, device: torch.device | str = "cpu") -> ReadyImages:
         """The images of a batch at the shifts it gives them."""
-        transforms = fourier.transform(noise.normalised(batch), 2)
+        transforms = fourier.transform(noise.normalised(batch.to(device)), 2)
         return ReadyImages.weighed(transforms, batch.poses, batch.optics, noise)
 
     @staticmethod
     def weighed(transforms: Tensor, poses: Poses, optics: Optics, noise: NoiseModel) -> ReadyImages:
-        """Of the ``rfft2`` (n, d, d // 2 + 1) of normalised images."""
+        """Of the ``rfft2`` (n, d, d // 2 + 1) of normalised images, on their device."""
         n, box = transforms.shape[:2]
-        radii = torch.full((n,), 0.5 * box)
-        precision = noise.precision(box)
-        values = weigh(transforms, poses.shifts, optics, precision, radii).values
+        there = transforms.device
+        radii = torch.full((n,), 0.5 * box, device=there)
+        precision = noise.precision(box).to(there)
+        values = weigh(
+            transforms, poses.shifts.to(there), optics.to(there), precision, radii
+        ).values
         values[:, 0, 0] = 0.0
         matrices = torch.tensor([g.magnification for g in optics.groups], dtype=torch.float64)
         magnification = matrices.reshape(-1, 2, 2)[optics.group]

@@ -49,7 +49,8 @@ class LensSlopes:
             weighed = weight * a
             for j, b in enumerate(slopes[: i + 1]):
                 curvature[:, i, j] = curvature[:, j, i] = _product(b, weighed)
-        return LensSlopes(likelihood, gradient, curvature, images.optics.group)
+        parts = likelihood, gradient, curvature, images.optics.group
+        return LensSlopes(*(part.cpu() for part in parts))
 
     @staticmethod
     def concatenate(parts: list[LensSlopes]) -> LensSlopes:
@@ -130,7 +131,7 @@ def _derivatives(images: OpenImages, template: Template) -> tuple[Tensor, list[T
     slices = images.slices(template)
     model, by_defocus = torch.zeros_like(slices), torch.zeros_like(slices)
     sides = [torch.zeros_like(slices) for _ in range(2)]
-    turns = torch.zeros(4, *slices.shape)
+    turns = torch.zeros(4, *slices.shape, device=slices.device)
     stretched = [images.slices(template, s) for s in (STRETCH, 1.0 / STRETCH)]
     moved = [
         with_lenses(optics, torch.tensor([[0.0, 0.0, sign * math.log(STRETCH)]] * len(optics.groups)))

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..poses import Poses
-from . import _cpu
 from ._definition import turned
-from ._lines import SUMS
+from ._places import Places, places_of
 from ._steps import UNKNOWNS
 from .images import ReadyImages
 from .template import Template
@@ -33,11 +30,11 @@ class Prior:
     angle: float = math.inf
     shift: float = math.inf
 
-    def precisions(self, pixel_sizes: Tensor) -> NDArray[np.float64]:
+    def precisions(self, pixel_sizes: Tensor) -> Tensor:
         """Of rotation vectors and of shifts in pixels, (n, 2)."""
         of_angle = torch.full_like(pixel_sizes, self.angle**-2 if self.angle > 0.0 else 1e16)
         of_shift = pixel_sizes.square() * (self.shift**-2 if self.shift > 0.0 else 1e16)
-        return torch.stack([of_angle, of_shift], 1).double().numpy()
+        return torch.stack([of_angle, of_shift], 1).double()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +69,9 @@ class Found:
 def evaluated(images: ReadyImages, template: Template, poses: Poses | None = None) -> Found:
     """The likelihood of every image at its own pose, or at ``poses``."""
     poses = images.poses if poses is None else poses
-    places = _Places.of(images, template)
-    rotations, shifts = _array(poses.rotations), places.moves(poses.shifts)
-    out = np.zeros((len(images), SUMS))
-    _cpu.evaluated(*places.arguments, np.arange(len(images)), rotations, shifts, out)
-    return _found(out, poses, places)
+    places = places_of(images, template)
+    sums = places.evaluated(poses.rotations.double(), places.moves(poses.shifts))
+    return _found(sums, poses, places)
 
 
 def refined(
@@ -96,15 +91,12 @@ def refined(
     images' own poses. What frequencies count is up to the ``template``.
     """
     starts, given = starts or images.poses, given or images.poses
-    places = _Places.of(images, template)
-    rotations, shifts = _array(starts.rotations).copy(), places.moves(starts.shifts).copy()
-    out = np.zeros((len(images), SUMS))
-    _cpu.climb(
-        *places.arguments, np.arange(len(images)), rotations, shifts, _array(given.rotations),
+    places = places_of(images, template)
+    rotations, shifts, sums = places.climbed(
+        starts.rotations.double(), places.moves(starts.shifts), given.rotations.double(),
         places.moves(given.shifts), prior.precisions(images.pixel_sizes), looks, held, TOLERANCE,
-        out,
     )  # fmt: skip
-    return _found(out, places.poses(rotations, shifts), places)
+    return _found(sums, places.poses(rotations, shifts), places)
 
 
 def searched(
@@ -124,21 +116,20 @@ def searched(
     Angstrom along each axis.
     """
     given = given or images.poses
-    places = _Places.of(images, template)
+    places = places_of(images, template)
     n = len(images)
     turns = ball(radius, spacing(template.limit, template.grid.side))
     pixel = float(images.pixel_sizes.min())
     moves = _line(reach / pixel, 0.35 / (template.limit * pixel))
-    out, where = np.zeros((n, len(turns))), np.zeros((n, len(turns), 2))
-    precision = prior.precisions(images.pixel_sizes)
-    rotations, centres = _array(given.rotations), places.moves(given.shifts)
-    _cpu.scores(*places.arguments, rotations, centres, turns, moves, precision, out, where)
-    best = np.argsort(-out, 1, kind="stable")[:, : min(kept, len(turns))]
+    rotations, centres = given.rotations.double(), places.moves(given.shifts)
+    scores, where = places.scores(
+        rotations, centres, turns, moves, prior.precisions(images.pixel_sizes)
+    )
+    best = (-scores).argsort(dim=1, stable=True)[:, : min(kept, len(turns))]
     results = []
     for at in best.T:
-        begin = turned(torch.from_numpy(turns[at]), given.rotations.double())
-        chosen = centres + where[np.arange(n), at]
-        starts = places.poses(begin.numpy(), chosen)
+        begin = turned(turns[at], rotations)
+        starts = places.poses(begin, centres + where[torch.arange(n), at])
         results.append(
             refined(images, template, prior, given=given, starts=starts, held=0, looks=looks)
         )
@@ -183,56 +174,26 @@ def spacing(limit: float, side: float) -> float:
     return SPACING / (limit * side)
 
 
-def ball(radius: float, between: float) -> NDArray[np.float64]:
+def ball(radius: float, between: float) -> Tensor:
     """Rotation vectors (t, 3) of a cubic lattice within ``radius``, zero first, so far ``between``."""
     n = math.floor(radius / between * (1.0 + 1e-9))
-    axis = np.arange(-n, n + 1, dtype=np.float64) * between
-    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
-    length = np.linalg.norm(points, axis=1)
+    axis = torch.arange(-n, n + 1, dtype=torch.float64) * between
+    points = torch.cartesian_prod(axis, axis, axis)
+    length = points.norm(dim=1)
     inside = length <= radius * (1.0 + 1e-9)
-    return points[inside][np.argsort(length[inside], kind="stable")]
+    return points[inside][length[inside].argsort(stable=True)]
 
 
-def _line(reach: float, between: float) -> NDArray[np.float64]:
+def _line(reach: float, between: float) -> Tensor:
     n = math.ceil(reach / between - 1e-9) if reach > 0.0 else 0
-    return np.arange(-n, n + 1, dtype=np.float64) * (reach / n if n else 0.0)
+    return torch.arange(-n, n + 1, dtype=torch.float64) * (reach / n if n else 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """A template and images as the kernels take them."""
-
-    arguments: tuple[NDArray, tuple[int, int, int], NDArray, NDArray, NDArray]
-    shifts: Tensor
-    pixel_sizes: Tensor
-
-    @staticmethod
-    def of(images: ReadyImages, template: Template) -> _Places:
-        stretch, radii = images.steps(template)
-        values = images.values.contiguous().float().numpy()
-        arrays = template.cells, template.shape, values, _array(stretch), _array(radii)
-        return _Places(arrays, images.poses.shifts.double(), images.pixel_sizes.double())
-
-    def moves(self, shifts: Tensor) -> NDArray[np.float64]:
-        """What is added to the images' own shifts, in pixels."""
-        return _array((shifts.double() - self.shifts) / self.pixel_sizes[:, None])
-
-    def poses(self, rotations: NDArray, moves: NDArray) -> Poses:
-        """The poses with these additions."""
-        added = torch.from_numpy(moves).clone() * self.pixel_sizes[:, None]
-        return Poses(torch.from_numpy(rotations).clone(), self.shifts + added)
-
-
-def _found(out: NDArray[np.float64], poses: Poses, places: _Places) -> Found:
-    sums = torch.from_numpy(out).clone()  # torch's own memory: sums do not depend on its place
-    units = torch.ones(len(out), UNKNOWNS, dtype=torch.float64)
+def _found(sums: Tensor, poses: Poses, places: Places) -> Found:
+    units = torch.ones(len(sums), UNKNOWNS, dtype=torch.float64)
     units[:, 3:] = 1.0 / places.pixel_sizes[:, None]
     i, j = torch.triu_indices(UNKNOWNS, UNKNOWNS)
-    matrix = sums.new_zeros(len(out), UNKNOWNS, UNKNOWNS)
+    matrix = sums.new_zeros(len(sums), UNKNOWNS, UNKNOWNS)
     matrix[:, i, j] = matrix[:, j, i] = sums[:, 1 + UNKNOWNS :]
     curvature = matrix * units[:, :, None] * units[:, None, :]
     return Found(poses, sums[:, 0], sums[:, 1 : 1 + UNKNOWNS] * units, curvature)
-
-
-def _array(tensor: Tensor) -> NDArray[np.float64]:
-    return tensor.detach().double().contiguous().numpy()

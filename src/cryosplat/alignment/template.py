@@ -18,8 +18,8 @@ from ..grid import Grid
 class Template:
     """The transform of a map on ``grid``, of frequencies below ``limit`` in 1/Angstrom.
 
-    ``cells``: the padded transform as the kernels read it; ``shape``: (rows, columns, lead) of that
-    cube; ``transform``: the whole padded half grid, for the definition.
+    ``transform``: the padded half grid, on the device of the map; ``cells``: what the kernels of the
+    CPU read of it, empty elsewhere; ``shape``: (rows, columns, lead) of that cube.
     """
 
     grid: Grid
@@ -42,10 +42,12 @@ class Template:
                 f"expected {(d, d, d)} and a frequency above 0."
             )
         if gains is not None:
-            volume = fourier.filter(volume, _by_radius(gains, d), 3)
+            volume = fourier.filter(volume, _by_radius(gains, d).to(volume.device), 3)
         limit = min(limit, 0.5 / grid.pixel_size)
         transform = gridding.padded_transform(volume.float())
         reach = math.ceil(2.0 * limit * grid.side)
+        if transform.device.type != "cpu":
+            return Template(grid, limit, np.empty(0, np.float32), (0, 0, 0), transform)
         cells, shape = _cube(transform.numpy(), reach)
         return Template(grid, limit, cells, shape, transform)
 

@@ -14,12 +14,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ._kernel import POLYNOMIALS
 from ._reference import with_mates
+from .cuda_points import place, table_on, tap
 
 POINTS, WARPS = 16, 4
-DEGREE = tl.constexpr(len(POLYNOMIALS) - 1)
-LOW = tl.constexpr(1)
 
 
 @triton.jit
@@ -44,38 +42,14 @@ def _place(steps, radii, image, box, POINTS: tl.constexpr):
 
 
 @triton.jit
-def _tap(table, position, j):
-    """The cell of tap ``j`` of a coordinate, the kernel's value there and its derivative."""
-    cell = tl.floor(position)
-    t = (2.0 * (position - cell) - 1.0).to(tl.float32)
-    value = tl.load(table + j) + tl.zeros_like(t)
-    slope = tl.zeros_like(value)
-    for degree in tl.static_range(1, DEGREE + 1):
-        slope = slope * t + value
-        value = value * t + tl.load(table + 4 * degree + j)
-    return cell.to(tl.int32) + j - LOW, value, 2.0 * slope
-
-
-@triton.jit
-def _cell(x, y, z, period):
-    """Where a cell is in a half grid, and whether that is its mate."""
-    half = period // 2
-    mate = (x < 0) | (x > half)
-    x = tl.where(x < 0, -x, tl.where(x > half, period - x, x))
-    y = (tl.where(mate, -y, y) + 2 * period) % period
-    z = (tl.where(mate, -z, z) + 2 * period) % period
-    return (z.to(tl.int64) * period + y) * (half + 1) + x, mate
-
-
-@triton.jit
 def _slices(grid, steps, radii, table, out, box, period, POINTS: tl.constexpr):
     image = tl.program_id(0).to(tl.int64)
     at, kx, ky, x, y, z, mirrored, inside = _place(steps, radii, image, box, POINTS)
     j = tl.arange(0, 64)[None, :]
-    cell_x, by_x, _ = _tap(table, x, j % 4)
-    cell_y, by_y, _ = _tap(table, y, j // 4 % 4)
-    cell_z, by_z, _ = _tap(table, z, j // 16)
-    cell, mate = _cell(cell_x, cell_y, cell_z, period)
+    cell_x, by_x, _ = tap(table, x, j % 4)
+    cell_y, by_y, _ = tap(table, y, j // 4 % 4)
+    cell_z, by_z, _ = tap(table, z, j // 16)
+    cell, mate = place(cell_x, cell_y, cell_z, period)
     weight = by_x * by_y * by_z
     real = tl.load(grid + 2 * cell, mask=inside, other=0.0)
     imaginary = tl.load(grid + 2 * cell + 1, mask=inside, other=0.0)
@@ -91,10 +65,10 @@ def _slopes(grid, values, steps, radii, table, out, box, period, POINTS: tl.cons
     image = tl.program_id(0).to(tl.int64)
     at, kx, ky, x, y, z, mirrored, inside = _place(steps, radii, image, box, POINTS)
     j = tl.arange(0, 64)[None, :]
-    cell_x, by_x, slope_x = _tap(table, x, j % 4)
-    cell_y, by_y, slope_y = _tap(table, y, j // 4 % 4)
-    cell_z, by_z, slope_z = _tap(table, z, j // 16)
-    cell, mate = _cell(cell_x, cell_y, cell_z, period)
+    cell_x, by_x, slope_x = tap(table, x, j % 4)
+    cell_y, by_y, slope_y = tap(table, y, j // 4 % 4)
+    cell_z, by_z, slope_z = tap(table, z, j // 16)
+    cell, mate = place(cell_x, cell_y, cell_z, period)
     given = values + 2 * (image * box * (box // 2 + 1) + at)
     c = tl.load(given, mask=inside, other=0.0)
     s = tl.load(given + 1, mask=inside, other=0.0)
@@ -124,26 +98,22 @@ def _spread(
     image = tl.program_id(0).to(tl.int64)
     at, kx, ky, x, y, z, mirrored, inside = _place(steps, radii, image, box, POINTS)
     j = tl.arange(0, 64)[None, :]
-    cell_x, by_x, _ = _tap(table, x, j % 4)
-    cell_y, by_y, _ = _tap(table, y, j // 4 % 4)
-    cell_z, by_z, _ = _tap(table, z, j // 16)
-    cell, mate = _cell(cell_x, cell_y, cell_z, period)
+    cell_x, by_x, _ = tap(table, x, j % 4)
+    cell_y, by_y, _ = tap(table, y, j // 4 % 4)
+    cell_z, by_z, _ = tap(table, z, j // 16)
+    cell, mate = place(cell_x, cell_y, cell_z, period)
     # the column kx = 0 holds both members of its Friedel pairs
-    tap = by_x * by_y * by_z * tl.where(kx == 0, 0.5, 1.0)
+    share = by_x * by_y * by_z * tl.where(kx == 0, 0.5, 1.0)
     given = values + WIDTH * (image * box * (box // 2 + 1) + at)
     real = tl.load(given, mask=inside, other=0.0)
     imaginary = tl.load(given + 1, mask=inside, other=0.0)
     imaginary = tl.where(mirrored != mate, -imaginary, imaginary)
     held = inside & (j >= 0)
-    tl.atomic_add(grid + 2 * cell, tap * real, mask=held, sem="relaxed")
-    tl.atomic_add(grid + 2 * cell + 1, tap * imaginary, mask=held, sem="relaxed")
+    tl.atomic_add(grid + 2 * cell, share * real, mask=held, sem="relaxed")
+    tl.atomic_add(grid + 2 * cell + 1, share * imaginary, mask=held, sem="relaxed")
     if WIDTH == 3:
         weight = tl.load(given + 2, mask=inside, other=0.0)
-        tl.atomic_add(weights + cell, tap * weight, mask=held, sem="relaxed")
-
-
-def _table(device: torch.device) -> Tensor:
-    return torch.from_numpy(POLYNOMIALS).to(device, torch.float32)
+        tl.atomic_add(weights + cell, share * weight, mask=held, sem="relaxed")
 
 
 def _places(steps: Tensor, radii: Tensor, box: int) -> tuple[Tensor, Tensor]:
@@ -165,7 +135,7 @@ def slices(grid: Tensor, steps: Tensor, radii: Tensor, box_size: int) -> Tensor:
     if n:
         with torch.cuda.device_of(grid):
             _slices[_programs(n, box_size)](
-                _real(grid), *_places(steps, radii, box_size), _table(grid.device),
+                _real(grid), *_places(steps, radii, box_size), table_on(grid.device),
                 torch.view_as_real(out), box_size, grid.shape[0], POINTS=POINTS, num_warps=WARPS,
             )  # fmt: skip
     return out
@@ -178,7 +148,7 @@ def slopes(grid: Tensor, values: Tensor, steps: Tensor, radii: Tensor) -> Tensor
     if n:
         with torch.cuda.device_of(grid):
             _slopes[_programs(n, box)](
-                _real(grid), _real(values), *_places(steps, radii, box), _table(grid.device),
+                _real(grid), _real(values), *_places(steps, radii, box), table_on(grid.device),
                 parts, box, grid.shape[0], POINTS=POINTS, num_warps=WARPS,
             )  # fmt: skip
     return parts.sum(1, dtype=torch.float64)
@@ -199,7 +169,7 @@ class Grids:
             with torch.cuda.device_of(values):
                 _spread[_programs(n, box)](
                     values.detach().contiguous(), *_places(steps, radii, box),
-                    _table(values.device), torch.view_as_real(self._values), self._weights, box,
+                    table_on(values.device), torch.view_as_real(self._values), self._weights, box,
                     len(self._values), WIDTH=width, POINTS=POINTS, num_warps=WARPS,
                 )  # fmt: skip
 

@@ -217,4 +217,4 @@ def _upright(halves: Halves, polarity: Polarity) -> Halves:
 def _baseline(halves: Halves, progress: Progress) -> Maps:
     with progress.stage("voxel baseline", 5, "maps") as stage:
         maps = voxel_maps(halves, stage.advance)
-    return Maps(*(volume.cpu() for volume in maps))
+    return Maps(*maps)

@@ -15,7 +15,7 @@ FIRST_STEPS, STEPS = 5, 10  # of conjugate gradients, for the FSC and for the ma
 def voxel_maps(
     halves: tuple[Statistics, Statistics], on_map: Callable[[int], None] = lambda n: None
 ) -> list[Tensor]:
-    """Regularised least-squares maps [full, half 1, half 2], each (d, d, d).
+    """Regularised least-squares maps [full, half 1, half 2], each (d, d, d), on the CPU.
 
     The FSC of lightly regularised half-maps gives the Wiener penalty per shell of all three.
     """
@@ -30,7 +30,7 @@ def voxel_maps(
     penalty = penalty_from_fsc(whole, fsc)
     maps = []
     for form in (whole, *forms):
-        maps.append(solve(form, penalty, STEPS))
+        maps.append(solve(form, penalty, STEPS).cpu())
         on_map(1)
     return maps
 

@@ -7,12 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 from pretended_device import pretended_device
+from scipy.spatial.transform import Rotation
 
+from cryosplat.alignment import changes
 from cryosplat.errors import SettingsError
 from cryosplat.grid import Grid
 from cryosplat.particles import Particles, read_particles
+from cryosplat.poses import Poses
 from cryosplat.reconstruction import Reconstruction, reconstruct
-from cryosplat.settings import ImageSchedule, ReconstructionSettings
+from cryosplat.reconstruction.refinement import refine
+from cryosplat.settings import ImageSchedule, ReconstructionSettings, RefinementSettings
 from cryosplat.simulation import SimulationSettings, phantom, simulate_particles
 from cryosplat.statistics import QuadraticForm
 
@@ -59,6 +63,29 @@ def test_the_maps_are_those_of_the_cpu(
     gains, expected = _gains(there, here), _gains(here, here)
     assert gains == pytest.approx(expected, rel=0.02)
     assert here.device == "CPU" and there.device != "CPU"
+
+
+def test_the_refined_poses_are_those_of_the_cpu(
+    particles: Particles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, how = ReconstructionSettings(device="cpu"), RefinementSettings(rounds=1)
+    begun = replace(particles, poses=_turned(particles.poses, 0.05))
+    here = refine(begun, settings, how)
+    with pretended_device(monkeypatch):
+        there = refine(begun, replace(settings, device="cuda"), how)
+    assert here.verdict == there.verdict and len(here.rounds) == len(there.rounds) > 1
+    moved = torch.rad2deg(changes(here.particles.poses, begun.poses)[0].norm(dim=1))
+    apart = torch.rad2deg(changes(here.particles.poses, there.particles.poses)[0].norm(dim=1))
+    assert float(apart.median()) < 0.1 * float(moved.median())
+
+
+def _turned(poses: Poses, angle: float) -> Poses:
+    """With errors of a normal distribution, in radian about each axis."""
+    vectors = (
+        angle * torch.randn(len(poses), 3, generator=torch.Generator().manual_seed(4)).double()
+    )
+    turns = torch.from_numpy(Rotation.from_rotvec(vectors.numpy()).as_matrix())
+    return Poses(turns @ poses.rotations.double(), poses.shifts)
 
 
 def test_a_device_that_is_not_there_is_said_at_once(particles: Particles) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...alignment import ReadyImages
 from ...batch import Batch
+from ...devices import device_of
 from ...fitting import Journal, Schedule, density, effective_voxels, fit, start_in_density
 from ...grid import Grid
 from ...mixture import GaussianMixture
@@ -88,6 +89,11 @@ class HalfSets:
         return found.weights, found.scales
 
     @property
+    def device(self) -> torch.device:
+        """Where images are held against maps, and maps are fitted."""
+        return device_of(self.settings.device)
+
+    @property
     def grid(self) -> Grid:
         """Of the maps."""
         return Grid(self.particles.box_size, self.particles.pixel_size)
@@ -118,6 +124,7 @@ class HalfSets:
             return accumulate(
                 self.batches(poses), self.particles.half_sets.long() - 1, 2, self.grid, self.noise,
                 self.heeding(stage, journal, state), self.settings.symmetry, self.weights,
+                self.device,
             )  # fmt: skip
 
     def fitted(
@@ -137,12 +144,12 @@ class HalfSets:
         own = journal.of(f"round {number}, half {half + 1}")
         mixture = fit(form, start, Schedule(steps=STEPS), journal=own).mixture
         stage.advance(1)
-        return voxelize(mixture, self.grid).detach()
+        return voxelize(mixture, self.grid).detach().cpu()
 
     def over(
         self, poses: Poses, rows: Tensor, work: Callable[[R, Tensor], T],
         on_batch: Callable[[int], None],
-        ready: Callable[[Batch, NoiseModel], R] = ReadyImages.of,
+        ready: Callable[[Batch, NoiseModel, torch.device], R] = ReadyImages.of,
     ) -> tuple[list[T], Tensor]:  # fmt: skip
         """``work`` on every block of the images ``rows``, which it is told the positions of.
 
@@ -150,9 +157,10 @@ class HalfSets:
 
         Returns its results, and the order (n,) that brings their images into that of ``rows``.
         """
-        results, seen = [], []
+        results, seen, device = [], [], self.device
+        noise = self.noise.to(device)
         for batch in self.batches(poses, rows):
-            results.append(work(ready(batch, self.noise), batch.index))
+            results.append(work(ready(batch, noise, device), batch.index))
             seen.append(batch.index)
             on_batch(len(batch))
         place = torch.empty(len(self.particles), dtype=torch.int64)

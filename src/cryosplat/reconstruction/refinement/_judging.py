@@ -84,11 +84,12 @@ def judged(
     limit = max(last, FEWEST_SHELLS) / grid.side
     templates, products, parts, frames, held = [], [], [], [], []
     for half in (0, 1):
-        bare = Template.of(sign * maps[half], grid, limit)
+        there = sign * maps[half].to(halves.device)
+        bare = Template.of(there, grid, limit)
         rows = sample(halves.members(1 - half), SAMPLE)
         blocks, _ = halves.over(poses, rows, partial(_products, template=bare), on_batch)
         products.append(ShellProducts.concatenate(blocks))
-        templates.append(Template.of(sign * maps[half], grid, limit, products[-1].gains()))
+        templates.append(Template.of(there, grid, limit, products[-1].gains()))
         results, order = halves.over(
             poses, rows, partial(_evaluated, template=templates[-1]), on_batch
         )
