@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_map
 
+from cryosplat.abinitio import recipe as search
 from cryosplat.alignment import _cpu as _likelihoods
 from cryosplat.alignment import _device
 from cryosplat.alignment._lines import SUMS
@@ -153,9 +154,10 @@ def pretended_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """The device, which "cuda" means to a reconstruction inside."""
     monkeypatch.setattr(_sums, "triton_module", lambda name: SimpleNamespace(Grids=Grids))
     monkeypatch.setattr(_device, "triton_module", lambda name: SimpleNamespace(evaluated=evaluated))
-    for module in (recipe, _checkpoint, _halves):
+    for module in (recipe, _checkpoint, _halves, search):
         monkeypatch.setattr(module, "device_of", {"cuda": THERE, "cpu": torch.device("cpu")}.get)
-    monkeypatch.setattr(recipe, "device_title", str)
+    for module in (recipe, search):
+        monkeypatch.setattr(module, "device_title", str)
     monkeypatch.setattr(data, "ThreadPoolExecutor", AtOnce)  # modes are of one thread
     monkeypatch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: ["meta", "cpu"])
     with Pretending(), Making():

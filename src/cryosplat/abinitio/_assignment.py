@@ -153,8 +153,9 @@ def assign(images: Observed, slices: Tensor, temperature: float) -> Assigned:
     """
     n, s, m2 = images.moved.shape
     o = len(slices)
-    sums = torch.zeros(o, m2 + m2 // 2)
-    centres, evidence = torch.empty(n, s), torch.empty(n)
+    device = slices.device
+    sums = torch.zeros(o, m2 + m2 // 2, device=device)
+    centres, evidence = torch.empty(n, s, device=device), torch.empty(n, device=device)
     size = max(1, CHUNK // (s * o))
     for rows in torch.arange(n).split(size):
         part = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -169,10 +170,23 @@ def assign(images: Observed, slices: Tensor, temperature: float) -> Assigned:
 def posterior(images: Observed, slices: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """The weights (n, s, o) of shifts and slices, and the evidence (n,), as `Assigned` has it."""
     weights = log_likelihoods(images, slices)
+    if weights.device.type != "cpu":
+        return posterior_there(weights, temperature)
     evidence = torch.empty(len(images))
     flat = weights.reshape(len(images), -1).numpy()
     _posterior(flat, F32(temperature), NEGLIGIBLE, evidence.numpy())
     return weights, evidence
+
+
+def posterior_there(likelihoods: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The weights and the evidence of `posterior` by PyTorch, of log-likelihoods (n, s, o)."""
+    cutoff = temperature * math.log(NEGLIGIBLE)
+    best = likelihoods.amax((1, 2), keepdim=True)
+    away = likelihoods - best
+    weights = torch.where(away > 2.0 * cutoff, (away / temperature).exp(), 0.0)
+    evidence = best[:, 0, 0] + temperature * weights.sum((1, 2)).log()
+    weights = torch.where(away < cutoff, 0.0, weights)
+    return weights / weights.sum((1, 2), keepdim=True), evidence
 
 
 def shown(evidence: Tensor) -> Tensor:
@@ -185,12 +199,17 @@ def shown(evidence: Tensor) -> Tensor:
 
 def explained(evidence: Tensor) -> Tensor:
     """The evidence of each image if it may show nothing too: of particle and nothing together."""
-    particle, nothing = evidence + math.log(SHOWN), evidence.new_tensor(math.log(1.0 - SHOWN))
-    return torch.logaddexp(particle, nothing)
+    particle = evidence + math.log(SHOWN)
+    return torch.logaddexp(particle, torch.full_like(particle, math.log(1.0 - SHOWN)))
 
 
 def gather(weights: Tensor, images: Observed, sums: Tensor) -> None:
     """Add images to ``sums`` (o, 3 m) of orientations, with their ``weights`` (n, s, o)."""
+    if weights.device.type != "cpu":
+        m2 = images.moved.shape[2]
+        sums[:, :m2] += weights.flatten(0, 1).T @ images.moved.flatten(0, 1)
+        sums[:, m2:] += weights.sum(1).T @ images.precisions
+        return
     _gather(
         weights.numpy(), images.moved.numpy(), images.precisions.numpy(), sums.numpy(),
         max(1, min(len(sums), 4 * get_num_threads())),

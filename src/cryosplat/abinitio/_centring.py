@@ -23,12 +23,13 @@ def centred(images: SmallImages, deviation: float) -> Tensor:
     m = images.columns(LIMIT)
     points = images.points[:m]
     values, shells = images.values[:, :m], images.radii[:m].round().long()
-    axis = torch.linspace(-REACH * deviation, REACH * deviation, STEPS)
+    reach, device = REACH * deviation, images.device
+    axis = torch.linspace(-reach, reach, STEPS, device=device)
     shifts = torch.cartesian_prod(axis, axis)
     phases = 2.0 * math.pi * shifts @ points.float().T
     prior = -0.5 * shifts.square().sum(1) / deviation**2
     moves = torch.polar(torch.ones_like(phases), phases)
-    centres = torch.zeros(len(images), 2)
+    centres = torch.zeros(len(images), 2, device=device)
     for _ in range(ROUNDS):
         profile = blob_of(images, centres, LIMIT)[shells]
         expected = moves * profile  # Re[values exp(2 pi i k.c)] profile
@@ -50,6 +51,6 @@ def blob_of(images: SmallImages, centres: Tensor, limit: float) -> Tensor:
     shells = images.radii[:m].round().long()
     phases = 2.0 * math.pi * centres @ points.T
     moved = (images.values[:, :m] * torch.polar(torch.ones_like(phases), phases)).real.sum(0)
-    sums = torch.zeros(2, int(shells.max()) + 1)
+    sums = moved.new_zeros(2, int(shells.max()) + 1)
     sums.index_add_(1, shells, torch.stack([moved, images.precisions[:, :m].sum(0)]))
     return sums[0] / sums[1].clamp_min(1e-12)

@@ -31,12 +31,12 @@ def contrast_of(
     points = images.points[:m]
     seen = observed(
         images.values[rows, :m], images.precisions[rows, :m], points, centres[rows, None],
-        torch.zeros(len(rows), 1),
+        torch.zeros(len(rows), 1, device=images.device),
     )  # fmt: skip
     sums = torch.cat([seen.moved[:, 0], seen.precisions], 1)
     rotations = at_random(len(rows), generator)
     grid = Grid(BOX, images.side / BOX)
     statistics = statistics_of(sums, rotations, points, grid, len(rows))
-    score = polarity_score(QuadraticForm(statistics, BOX))
+    score = polarity_score(QuadraticForm(statistics.to("cpu"), BOX))
     preferred = "dark" if score < -DOUBT else "bright"
     return Contrast(given or preferred, preferred, score)

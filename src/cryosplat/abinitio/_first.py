@@ -82,11 +82,12 @@ def first_map(
     """
     grid = Grid(BOX, images.side / BOX)
     schedule = _schedule(level)
-    start = _random_mixture(grid, level, generator)
+    device = images.device
+    start = _random_mixture(grid, level, generator).to(device)
     encoding = Encoding.of([start], grid.pixel_size, schedule.floor)
     learner = Learner([encoding.encode(start)], ["C1"], encoding, schedule, 0)
     centres = centres.clone()
-    past = Statistics.zero(grid)
+    past = Statistics.zero(grid).to(device)
     temperature = 1.0
     for step in range(level.steps):
         t = step / max(1, level.steps - 1)
@@ -99,9 +100,9 @@ def first_map(
         turn = at_random(1, generator)[0]
         n_poses = count_at(level.spacing / limit)
         rotations = evenly(n_poses) @ turn
-        offsets = torch.zeros(1, 2)
+        offsets = torch.zeros(1, 2, device=device)
         if limit >= level.shifts_from:
-            offsets = CROSS * _between(level.shift_steps, t)
+            offsets = CROSS.to(device) * _between(level.shift_steps, t)
         shifts = centres[batch, None] + offsets
         prior = torch.log_softmax(-0.5 * shifts.square().sum(-1) / deviation**2, -1)
         seen = observed(
@@ -159,8 +160,8 @@ def _at_random(
 ) -> Tensor:
     """Sums of images that are each put at one orientation, drawn at random."""
     columns = torch.cat([values, precisions], 1)
-    drawn = torch.randint(n_poses, (len(values),), generator=generator)
-    return torch.zeros(n_poses, columns.shape[1]).index_add_(0, drawn, columns)
+    drawn = torch.randint(n_poses, (len(values),), generator=generator).to(values.device)
+    return columns.new_zeros(n_poses, columns.shape[1]).index_add_(0, drawn, columns)
 
 
 def _recentre(learner: Learner) -> None:

@@ -56,6 +56,18 @@ class SmallImages:
         """The images ``rows``."""
         return replace(self, values=self.values[rows], precisions=self.precisions[rows])
 
+    def to(self, device: torch.device | str) -> SmallImages:
+        """The same on a device, where poses are then sought."""
+        return replace(
+            self, values=self.values.to(device), precisions=self.precisions.to(device),
+            points=self.points.to(device),
+        )  # fmt: skip
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.values.device
+
     def inverted(self) -> SmallImages:
         """The same with their contrast inverted."""
         return replace(self, values=-self.values)

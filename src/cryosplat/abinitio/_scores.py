@@ -23,8 +23,9 @@ def score_of(
     at for both.
     """
     found = searched_everywhere(images, template, rotations, centres, step, 1)
-    gains = explained(found.evidence)
-    shape = (gains - explained(of_blob(images, template, centres, step, profile))).double()
+    gains = explained(found.evidence).cpu()
+    blob = explained(of_blob(images, template, centres, step, profile)).cpu()
+    shape = (gains - blob).double()
     n = len(shape)
     score = Score(
         float(gains.double().mean()), float(shape.mean()),
@@ -39,7 +40,7 @@ def of_blob(
     """The evidence (n,) of each image under a round blob, whose transform is ``profile`` (shells,)."""
     m = images.columns(template.limit)
     expected = profile[images.radii[:m].round().long()]
-    shifts = centres[:, None] + step * CROSS
+    shifts = centres[:, None] + step * CROSS.to(images.device)
     phase = 2.0 * math.pi * torch.einsum("nsc,mc->nsm", shifts, images.points[:m].float())
     moved = images.values[:, None, :m] * torch.polar(torch.ones_like(phase), phase)
     power = images.precisions[:, :m] @ expected.square()

@@ -15,7 +15,7 @@ from torch import Tensor
 from ._assignment import CHUNK, Observed, gather, observed, posterior, shown
 from ._images import SmallImages
 from ._orientations import count_at
-from ._slices import slices_at, transform_of, value_at
+from ._slices import slices_at, slices_there, transform_of, value_at
 
 KEPT = 8  # orientations of each image
 CHUNKED = 10_000  # images at a time
@@ -60,6 +60,7 @@ class Candidates:
 
     def put(self, rows: Tensor, found: Candidates) -> Candidates:
         """The same with those of the images ``rows`` replaced."""
+        rows = rows.to(self.weights.device)
         parts = (getattr(self, n).index_copy(0, rows, getattr(found, n)) for n in FIELDS)
         return Candidates(*parts)
 
@@ -79,15 +80,16 @@ class Candidates:
         Together they are as uncertain as the image is; the likeliest few would not be. (Systematic
         resampling: of weight w, ``count * w`` are drawn, rounded up or down.)
         """
-        n = len(self)
+        n, device = len(self), self.weights.device
         at = (torch.arange(count) + torch.rand(n, 1, generator=generator)) / count
+        at = at.to(device)
         sums = self.weights.cumsum(1)
         which = torch.searchsorted(sums, at * sums[:, -1:], right=True)
         which = which.clamp(max=self.weights.shape[1] - 1)
-        return self._of(which, torch.full((n, count), 1.0 / count))
+        return self._of(which, torch.full((n, count), 1.0 / count, device=device))
 
     def _of(self, which: Tensor, weights: Tensor) -> Candidates:
-        rows = torch.arange(len(self))[:, None]
+        rows = torch.arange(len(self), device=which.device)[:, None]
         rotations = self.rotations.expand(len(self), -1, 3, 3)[rows, which]
         return replace(self, rotations=rotations, weights=weights, scores=self.scores[rows, which])
 
@@ -134,7 +136,7 @@ class Hypotheses:
         """Of the likeliest pose in each of the ``places``."""
         scores = torch.stack([place.evidence for place in places], 1)
         order = scores.argsort(1, descending=True)
-        rows = torch.arange(len(order))[:, None]
+        rows = torch.arange(len(order), device=order.device)[:, None]
         rotations = torch.stack([place.rotations[:, 0] for place in places], 1)[rows, order]
         centres = torch.stack([place.centres for place in places], 1)[rows, order]
         evidence = scores.logsumexp(1) - math.log(len(places))
@@ -144,6 +146,11 @@ class Hypotheses:
         """Those of the images ``rows``."""
         parts = (self.rotations, self.centres, self.weights, self.evidence)
         return Hypotheses(*(part[rows] for part in parts))
+
+    def cpu(self) -> Hypotheses:
+        """The same on the CPU."""
+        parts = (self.rotations, self.centres, self.weights, self.evidence)
+        return Hypotheses(*(part.cpu() for part in parts))
 
     @staticmethod
     def concatenate(parts: list[Hypotheses]) -> Hypotheses:
@@ -158,13 +165,15 @@ def apart(found: Candidates, angle: float, count: int) -> list[Candidates]:
     Where there are no more, one is taken again.
     """
     n, k = found.weights.shape
-    free, places, rows = torch.ones(n, k, dtype=torch.bool), [], torch.arange(n)
+    device = found.weights.device
+    free, places = torch.ones(n, k, dtype=torch.bool, device=device), []
+    rows = torch.arange(n, device=device)
     for _ in range(count):
         best = torch.where(free, found.weights, found.weights - 2.0).argmax(1)
         chosen = found.rotations[rows, best]
         traces = torch.einsum("nij,nkij->nk", chosen, found.rotations)
         free &= traces < 1.0 + 2.0 * math.cos(angle)
-        places.append(found._of(best[:, None], torch.ones(n, 1)))
+        places.append(found._of(best[:, None], torch.ones(n, 1, device=device)))
     return places
 
 
@@ -186,7 +195,7 @@ def assigned_everywhere(
     ``limit``: of the frequencies of the sums.
     """
     m = images.columns(limit)
-    sums, drawn = torch.zeros(len(rotations), 3 * m), []
+    sums, drawn = torch.zeros(len(rotations), 3 * m, device=images.device), []
     for rows, shifts, weights, found in _everywhere(images, template, rotations, centres, step):
         weights *= found.shown[:, None, None]
         gather(weights, _seen(images, rows, m, shifts, template), sums)
@@ -202,12 +211,12 @@ def _everywhere(
     m = images.columns(template.limit)
     slices = slices_at(template.transform, rotations, images.points[:m], template.padding)
     n, o = len(images), len(rotations)
-    turned = rotations.float()[None]
+    turned, cross = rotations.float()[None].to(images.device), cross.to(images.device)
     for rows in torch.arange(n).split(max(1, CHUNK // (len(cross) * o))):
         shifts = centres[rows, None] + step * cross
         weights, total = posterior(_seen(images, rows, m, shifts, template), slices, 1.0)
         centre, shares = (weights.sum(2)[:, :, None] * shifts).sum(1), weights.sum(1)
-        shared = torch.full((len(rows),), WIDTH)
+        shared = torch.full((len(rows),), WIDTH, device=images.device)
         evidence = total - math.log(o)
         yield (
             rows, shifts, weights,
@@ -244,13 +253,17 @@ def searched_near(
     points = images.points[:m].float()
     tried = _around(known.rotations, angle, generator)
     n, c = tried.shape[:2]
-    shifts = known.centres[:, None] + step * CROSS
-    score = torch.empty(n, len(CROSS), c)
-    _compare(
-        template.transform.numpy(), tried[:, :, :2].contiguous().numpy(), points.numpy(),
-        images.values.numpy(), images.precisions.numpy(), shifts.contiguous().numpy(),
-        F32(template.padding), score.numpy(),
-    )  # fmt: skip
+    shifts = known.centres[:, None] + step * CROSS.to(images.device)
+    axes = tried[:, :, :2].contiguous()
+    if images.device.type == "cpu":
+        score = torch.empty(n, len(CROSS), c)
+        _compare(
+            template.transform.numpy(), axes.numpy(), points.numpy(), images.values.numpy(),
+            images.precisions.numpy(), shifts.contiguous().numpy(), F32(template.padding),
+            score.numpy(),
+        )  # fmt: skip
+    else:
+        score = compared(images, template, axes, shifts)
     score += template.prior(shifts)[:, :, None]
     total = score.logsumexp(1)
     weights = (total - known.scores.repeat(1, TURNS)).softmax(1)
@@ -270,7 +283,32 @@ def _around(rotations: Tensor, angle: float, generator: torch.Generator) -> Tens
     frame = Rotation.from_quat(quaternions.numpy()).as_matrix()[0]
     vectors = np.concatenate([np.zeros((1, 3)), angle * frame, -angle * frame])
     turns = torch.from_numpy(Rotation.from_rotvec(vectors).as_matrix()).float()
+    turns = turns.to(rotations.device)
     return torch.einsum("tij,nkjl->ntkil", turns, rotations).reshape(n, -1, 3, 3)
+
+
+def compared(images: SmallImages, template: Template, axes: Tensor, shifts: Tensor) -> Tensor:
+    """`_compare` by PyTorch, on the device of its tensors."""
+    m, parts = images.columns(template.limit), []
+    points, c = images.points[:m], axes.shape[1]
+    for rows in torch.arange(len(images)).split(max(1, CHUNK // (c * m))):
+        own = slice(int(rows[0]), int(rows[-1]) + 1)
+        n = len(rows)
+        slices = slices_there(
+            template.transform, axes[own].flatten(0, 1), points.float(), template.padding
+        ).unflatten(0, (n, c))
+        precisions = images.precisions[own, :m]
+        seen = observed(
+            images.values[own, :m],
+            precisions,
+            points,
+            shifts[own],
+            torch.zeros_like(shifts[own, :, 0]),
+        )
+        power = slices[..., :m].square() + slices[..., m:].square()
+        power = power @ precisions[:, :, None]
+        parts.append((2.0 * slices @ seen.moved.transpose(1, 2) - power).transpose(1, 2))
+    return torch.cat(parts)
 
 
 @njit(parallel=True, fastmath=True, cache=True, error_model="numpy")

@@ -124,7 +124,7 @@ def refined(
                 mixture = fitted(statistics, half.mixture, level.steps)
             halves[h] = Half(mixture, half.poses.put(rows, found))
             evidence += 0.5 * float(found.evidence.double().mean())
-        fsc = fourier_shell_correlation(*(voxelize(half.mixture, grid) for half in halves))
+        fsc = fourier_shell_correlation(*(voxelize(half.mixture, grid).cpu() for half in halves))
         reached = reached_by(fsc, level.worth)
         gain = believed(fsc)
         watch(number, (halves[0], halves[1]), fsc)
@@ -156,7 +156,7 @@ def weighted(volume: Tensor, gain: Tensor) -> Tensor:
     """A map (d, d, d) with its shells multiplied by ``gain`` (d // 2 + 1,), and no corners."""
     shells = fourier.shells(tuple(volume.shape))
     whole = torch.cat([gain, gain.new_zeros(int(shells.max()) + 1 - len(gain))])
-    return fourier.filter(volume.detach(), whole[shells], 3)
+    return fourier.filter(volume.detach(), whole[shells].to(volume.device), 3)
 
 
 def next_angle(angle: float, found: Candidates) -> float:
@@ -183,12 +183,12 @@ def sums_of(images: SmallImages, poses: Candidates, grid: Grid, limit: float) ->
     image, which = (poses.weights > LEAST_WEIGHT).nonzero(as_tuple=True)
     weights = poses.weights * poses.shown[:, None]
     sums = columns[image] * weights[image, which][:, None]
-    return gridded(sums, poses.rotations[image, which].double(), points, grid)
+    return gridded(sums, poses.rotations[image, which].double().cpu(), points, grid)
 
 
 def gridded(sums: Tensor, rotations: Tensor, points: Tensor, grid: Grid) -> Statistics:
     """`statistics_of` sums, a few of which are gridded at a time."""
-    total = Statistics.zero(grid)
+    total = Statistics.zero(grid).to(sums.device)
     for part in torch.arange(len(sums)).split(GRIDDED):
         total = total + statistics_of(sums[part], rotations[part], points, grid, len(part))
     return total
@@ -203,9 +203,10 @@ def fitted(statistics: Statistics, mixture: GaussianMixture, steps: int) -> Gaus
 
 
 def _unknown(centres: Tensor) -> Candidates:
-    n = len(centres)
-    rotations = torch.eye(3).expand(n, KEPT, 3, 3).contiguous()
-    weights = torch.full((n, KEPT), 1.0 / KEPT)
+    n, device = len(centres), centres.device
+    rotations = torch.eye(3, device=device).expand(n, KEPT, 3, 3).contiguous()
+    weights = torch.full((n, KEPT), 1.0 / KEPT, device=device)
+    ones = torch.ones(n, device=device)
     return Candidates(
-        rotations, weights, weights.log(), centres, torch.zeros(n), torch.ones(n), torch.ones(n)
+        rotations, weights, weights.log(), centres, torch.zeros_like(ones), ones, ones
     )

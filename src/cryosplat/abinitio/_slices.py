@@ -19,11 +19,12 @@ def transform_of(volume: Tensor, padding: int) -> Tensor:
     """
     d = len(volume)
     period = padding * d
-    x = (torch.arange(d) - d // 2).double() / period
+    device = volume.device
+    x = (torch.arange(d, device=device) - d // 2).double() / period
     factor = torch.special.sinc(x).square().reciprocal().float()
     filled = volume.detach() * factor[:, None, None] * factor[:, None] * factor
-    whole = torch.zeros((period,) * 3)
-    at = (torch.arange(d) - d // 2) % period
+    whole = torch.zeros((period,) * 3, device=device)
+    at = (torch.arange(d, device=device) - d // 2) % period
     whole[at[:, None, None], at[:, None], at] = filled
     return fourier.transform(whole, 3).contiguous()
 
@@ -75,6 +76,29 @@ def slices_at(transform: Tensor, rotations: Tensor, points: Tensor, padding: int
     Real parts, then imaginary parts. A rotation A maps the map into the image, so that frequency k of
     the image is ``A^T (kx, ky, 0)`` of the map.
     """
-    axes = rotations[:, :2].float().contiguous().numpy()
-    found = _slices(transform.numpy(), axes, points.float().numpy(), F32(padding))
+    axes = rotations[:, :2].float().contiguous()
+    if transform.device.type != "cpu":
+        return slices_there(transform, axes.to(transform.device), points.float(), padding)
+    found = _slices(transform.numpy(), axes.numpy(), points.float().numpy(), F32(padding))
     return torch.from_numpy(found)
+
+
+def slices_there(transform: Tensor, axes: Tensor, points: Tensor, padding: int) -> Tensor:
+    """`slices_at` by PyTorch, on the device of its tensors; ``axes`` (n, 2, 3) of rotations."""
+    period = len(transform)
+    at = padding * torch.einsum("mc,ncx->xnm", points, axes)
+    mirrored = at[0] < 0.0
+    x, y, z = torch.where(mirrored, -at, at)
+    cells = [position.floor() for position in (x, y, z)]
+    fx, fy, fz = (position - cell for position, cell in zip((x, y, z), cells, strict=True))
+    ix, iy, iz = (cell.long() for cell in cells)
+    flat, width = torch.view_as_real(transform).reshape(-1, 2), transform.shape[2]
+    total = torch.zeros(*ix.shape, 2, device=flat.device)
+    for dz, by_z in ((0, 1.0 - fz), (1, fz)):
+        for dy, by_y in ((0, 1.0 - fy), (1, fy)):
+            first = (((iz + dz) % period) * period + (iy + dy) % period) * width + ix
+            weight = by_z * by_y
+            total += (weight * (1.0 - fx))[..., None] * flat[first]
+            total += (weight * fx)[..., None] * flat[first + 1]
+    re, im = total.unbind(-1)
+    return torch.cat([re, torch.where(mirrored, -im, im)], 1)

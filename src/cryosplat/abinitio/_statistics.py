@@ -22,12 +22,12 @@ def statistics_of(
     frequencies ``points`` (m, 2) of one half plane.
     """
     m, d = len(points), grid.box_size
-    planes = torch.zeros(len(sums), d * (d // 2 + 1), 3)
+    planes = sums.new_zeros(len(sums), d * (d // 2 + 1), 3)
     kx, ky = points[:, 0], points[:, 1]
     columns = sums.reshape(-1, 3, m).transpose(1, 2)
     planes[:, (ky % d) * (d // 2 + 1) + kx] = columns
     mates = kx == 0  # of which the half plane of a transform holds both members of a pair
-    conjugate = columns[:, mates] * torch.tensor([1.0, -1.0, 1.0])
+    conjugate = columns[:, mates] * torch.tensor([1.0, -1.0, 1.0], device=sums.device)
     planes[:, (-ky[mates] % d) * (d // 2 + 1)] = conjugate
     planes = planes.reshape(-1, d, d // 2 + 1, 3)
     limit = float(points[-1].double().square().sum().sqrt()) + 1e-3
@@ -35,6 +35,6 @@ def statistics_of(
         torch.view_as_complex(planes[..., :2].contiguous()), planes[..., 2].contiguous(),
         grid.pixel_size, limit, n_images=n_images,
     )  # fmt: skip
-    accumulator = Accumulator(grid, WHITE)
+    accumulator = Accumulator(grid, WHITE, device=sums.device, identified=False)
     accumulator.add_sums(images, rotations)
     return accumulator.result()

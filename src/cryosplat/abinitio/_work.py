@@ -99,7 +99,7 @@ class Work:
                 stage.advance()
                 every = level.steps // SNAPSHOTS
                 if step % every == every - 1:
-                    volume = voxelize(mixture, grid).detach()
+                    volume = voxelize(mixture, grid).detach().cpu()
                     history.append(Snapshot(f"step {step + 1}", volume))
 
             if saved is None:
@@ -141,7 +141,8 @@ class Work:
             def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
                 stage.advance()
                 both = mean_of([half.mixture for half in halves])
-                history.append(Snapshot(f"round {number + 1}", voxelize(both, grid).detach()))
+                volume = voxelize(both, grid).detach().cpu()
+                history.append(Snapshot(f"round {number + 1}", volume))
 
             if saved is None:
                 halves, fsc = refined(
@@ -175,7 +176,7 @@ class Work:
         rows = self.held.nonzero().squeeze(1)
         limit = min(level.limits[level.everywhere], reached_by(fsc, level.worth))
         grid = Grid(_second.BOX, self.images.side / _second.BOX)
-        volume = weighted(voxelize(mixture, grid), believed(fsc))
+        volume = weighted(voxelize(mixture.to(self.images.device), grid), believed(fsc))
         template = Template.of(volume, _second.PADDING, limit, self.deviation)
         rotations = evenly(count_at(level.spacing / limit))
         step = level.shift_step / limit
@@ -195,7 +196,7 @@ class Work:
                     parts.append(self._poses(some, mixture, branch.fsc, level, generator))
                     order.append(some)
                     stage.advance(len(some))
-        return Hypotheses.concatenate(parts).select(torch.cat(order).argsort())
+        return Hypotheses.concatenate(parts).cpu().select(torch.cat(order).argsort())
 
     def _poses(
         self, rows: Tensor, mixture: GaussianMixture, fsc: Tensor, level: SecondLevel,

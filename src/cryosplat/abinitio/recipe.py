@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..devices import device_of, device_title
 from ..errors import InputError
 from ..fitting import NOWHERE, Journal, Store
 from ..grid import Grid
@@ -62,7 +63,10 @@ def find_poses(
     begin = time.perf_counter()
     generator = torch.Generator().manual_seed(settings.seed)
     particles = _with_new_half_sets(particles, generator)
-    images = small_images(particles, _second.BOX, generator, progress)
+    device = device_of(settings.device)
+    images = small_images(particles, _second.BOX, generator, progress).to(device)
+    if device.type != "cpu":
+        progress.say(f"Computing on {device_title(device)}.")
     deviation = (settings.shift or max(LEAST_SHIFT, SHIFT * images.side)) / images.side
     contrast = contrast_of(images, centred(images, deviation), settings.contrast, generator)
     progress.say(f"Contrast: {contrast.used} protein.")
@@ -115,8 +119,9 @@ def _with_new_half_sets(particles: Particles, generator: torch.Generator) -> Par
 def _journal(store: Store, images: SmallImages, settings: AbinitSettings) -> Journal:
     digest = hashlib.sha256()
     for part in (torch.view_as_real(images.values), images.precisions):
-        digest.update(part.contiguous().numpy().tobytes())
-    return Journal.open(store, {"settings": settings.to_dict(), "images": digest.hexdigest()})
+        digest.update(part.contiguous().cpu().numpy().tobytes())
+    wanted = settings.to_dict() | {"device": images.device.type}
+    return Journal.open(store, {"settings": wanted, "images": digest.hexdigest()})
 
 
 def _nothing(
@@ -134,7 +139,7 @@ def _nothing(
     )  # fmt: skip
     grid = Grid(_second.BOX, work.images.side / _second.BOX)
     return FoundPoses(
-        particles, False, (best.first.mixture, best.first.mixture),
+        particles, False, (best.first.mixture.to("cpu"), best.first.mixture.to("cpu")),
         torch.zeros(grid.n_shells, dtype=torch.float64), grid.box_size,
         work.images.side / FirstLevel().limits[1], torch.zeros(len(particles)),
         tuple(s.score for s in _in_order(starts)), best.number, best.history, settings, contrast,
@@ -147,7 +152,9 @@ def _result(
     poses: Hypotheses, settings: AbinitSettings, contrast: Contrast,
     timings: dict[str, float],
 ) -> FoundPoses:  # fmt: skip
-    side, mixtures = work.images.side, branch.mixtures
+    side = work.images.side
+    first, second = branch.mixtures
+    mixtures = first.to("cpu"), second.to("cpu")
     rotations = poses.rotations.double().flatten(0, 1)
     centres = poses.centres.double().flatten(0, 1)
     grid = Grid(_second.BOX, side / _second.BOX)

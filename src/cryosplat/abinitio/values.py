@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from ..devices import NAMES
 from ..errors import SettingsError
 from ..mixture import GaussianMixture
 from ..notes import Note
@@ -29,7 +30,7 @@ class AbinitSettings:
     that is more, 4 % of the box. ``contrast``: protein is "bright" or "dark" in the images; None: as
     the images show. ``flip``: give the other hand. ``symmetry``: "auto" looks for a point group, and
     turns map and poses to RELION's axes, a name turns them to the best axes for that group; "C1" does
-    not.
+    not. ``device``: where images are compared with maps, "auto" for a CUDA device where there is one.
     """
 
     seed: int = 0
@@ -39,12 +40,14 @@ class AbinitSettings:
     contrast: Literal["bright", "dark"] | None = None
     flip: bool = False
     symmetry: str = "C1"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         checks = (
             ("starts", 1 <= self.starts <= 100, "1 to 100"),
             ("carried", 1 <= self.carried <= self.starts, "1 to the number of starts"),
             ("shift", self.shift is None or 0.0 < self.shift < 1e4, "Angstrom, above 0"),
+            ("device", self.device in NAMES, ", ".join(NAMES)),
             ("contrast", self.contrast in (None, "bright", "dark"), "bright, dark or None"),
         )
         if self.symmetry != "auto":

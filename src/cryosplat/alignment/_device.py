@@ -204,11 +204,12 @@ def scores(
         at_y = -(centres[own, 1:] + moves)[..., None] * k
         by_x = torch.polar(torch.ones_like(at_x), at_x).to(products.dtype)
         by_y = torch.polar(torch.ones_like(at_y), at_y).to(products.dtype)
-        moved = by_y[:, None] @ (products @ by_x[:, None])  # (m, t, y, x)
+        rows = (products.reshape(m, t * box, half) @ by_x).reshape(m, t, box, a)
+        moved = by_y @ rows.permute(0, 2, 1, 3).reshape(m, box, t * a)
+        moved = moved.reshape(m, a, t, a).permute(0, 2, 3, 1)  # image, turn, move along x, along y
         prior = precision[own, :1] * away
         total = moved.real.double() - 0.5 * precision[own, 1][:, None, None, None] * pairs
-        total = total.transpose(2, 3).flatten(2)  # along x first, as on the CPU
-        best, which = total.max(2)
+        best, which = total.flatten(2).max(2)
         out[own] = best - 0.5 * power.sum((2, 3), dtype=torch.float64) - 0.5 * prior
         where[own] = torch.stack([moves[which // a], moves[which % a]], -1)
     return out, where

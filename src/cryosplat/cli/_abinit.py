@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._options import DeviceName
 from ._particle_files import ParticleFiles
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class AbinitOptions:
         ),
     ] = "C1"  # fmt: skip
 
-    def settings(self, seed: int, dark: bool | None) -> AbinitSettings:
+    def settings(self, seed: int, dark: bool | None, device: DeviceName | None) -> AbinitSettings:
         """The settings; raises `SettingsError`."""
         from ..abinitio import AbinitSettings
         from ..errors import SettingsError
@@ -65,7 +66,7 @@ class AbinitOptions:
         if self.hand not in ("as-found", "flip"):
             raise SettingsError(f"--hand {self.hand}: expected 'as-found' or 'flip'.")
         return AbinitSettings(
-            symmetry=self.symmetry,
+            symmetry=self.symmetry, device=device.value if device else "auto",
             seed=seed, starts=self.starts, carried=min(2, self.starts), shift=self.shift,
             contrast=None if dark is None else "dark" if dark else "bright", flip=self.hand == "flip",
         )  # fmt: skip
@@ -120,7 +121,9 @@ def with_found_poses(
 
     contrast = None if settings.contrast == "auto" else settings.contrast
     symmetry = "auto" if find_symmetry else settings.symmetry
-    wanted = AbinitSettings(seed=settings.seed, contrast=contrast, symmetry=symmetry)
+    wanted = AbinitSettings(
+        seed=settings.seed, contrast=contrast, symmetry=symmetry, device=settings.device
+    )
     particles, forecast = _begun(files, folder, wanted, threads)
     with console_progress(folder.log, forecast) as progress:
         found = _poses_of(particles, folder, wanted, progress)

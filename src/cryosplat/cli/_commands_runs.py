@@ -101,6 +101,7 @@ def abinit(
     invert: Invert = None,
     resume: Resume = False,
     seed: Seed = 0,
+    device: Device = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -110,7 +111,8 @@ def abinit(
     """
     from ._abinit import run_abinit
 
-    run_abinit(files, out, options.settings(seed, invert), threads, overwrite, resume)
+    settings = options.settings(seed, invert, device)
+    run_abinit(files, out, settings, threads, overwrite, resume)
 
 
 def demo(

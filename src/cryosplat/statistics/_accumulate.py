@@ -35,11 +35,13 @@ class Accumulator:
     symmetry: of the map: every image counts with all s equivalent poses ``A S``, 1 / s each. The
         energy of a map that has the symmetry is unchanged, and b and K have it.
     device: where images are weighed and summed, and where the statistics will be.
+    identified: whether sums of images that are added tell in the statistics' identity which they were:
+        a hash of all their numbers.
     """
 
     def __init__(
         self, grid: Grid, noise: NoiseModel, symmetry: str = "C1",
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "cpu", identified: bool = True,
     ) -> None:  # fmt: skip
         self.grid = grid
         self.device = torch.device(device)
@@ -51,6 +53,7 @@ class Accumulator:
         self._pass = Pass(0, self.device)
         self._energy = self._n_frequencies = self._weight = 0.0
         self._n_images = self._inputs = 0
+        self._identified = identified
 
     def add(self, batch: Batch, weights: Tensor | Assignments | None = None) -> None:
         """Add the images of a batch, normalised as the noise model says.
@@ -83,7 +86,8 @@ class Accumulator:
         self._n_frequencies += float(images.n_frequencies.sum())
         self._weight += float(images.weight.sum())
         self._n_images += images.n_images
-        self._inputs = (self._inputs + images.hash_with(rotations)) % PRIME
+        if self._identified:
+            self._inputs = (self._inputs + images.hash_with(rotations)) % PRIME
 
     def result(self) -> Statistics:
         """The statistics of all images added so far; more can be added afterwards."""

@@ -17,6 +17,8 @@ from cryosplat.abinitio._assignment import (
     effective,
     log_likelihoods,
     observed,
+    posterior,
+    posterior_there,
     temperature_for,
 )
 from cryosplat.abinitio._images import SmallImages, half_plane
@@ -29,11 +31,12 @@ from cryosplat.abinitio._search import (
     Template,
     apart,
     assigned_everywhere,
+    compared,
     searched_everywhere,
     searched_near,
 )
 from cryosplat.abinitio._second import sums_of
-from cryosplat.abinitio._slices import slices_at, transform_of
+from cryosplat.abinitio._slices import slices_at, slices_there, transform_of
 from cryosplat.abinitio.recipe import _mirror, mirrored
 from cryosplat.errors import SettingsError
 from cryosplat.formation import VolumeProjector
@@ -148,6 +151,39 @@ def test_assigned_sums_are_weighted_images() -> None:
     torch.testing.assert_close(
         found.evidence, 2.0 * (scores.reshape(40, -1) / 2.0).logsumexp(1), atol=0.05, rtol=0
     )
+
+
+def test_what_another_device_computes_is_what_the_cpu_does() -> None:
+    g = generator(12)
+    poses = random_poses(30, g).rotations
+    images = images_of(molecule(), poses, torch.zeros(30, 2), 300.0)
+    transform, padding = transform_of(voxelize(molecule(), GRID), 2), 2
+    rotations = torch.cat([poses[:20], torch.eye(3, dtype=torch.float64)[None]])
+    m = images.columns(9.0)
+    points = images.points[:m]
+    wanted = slices_at(transform, rotations, points, padding)
+    found = slices_there(transform, rotations[:, :2].float(), points.float(), padding)
+    assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-5
+
+    shifts = 0.02 * torch.randn(30, 5, 2, generator=g)
+    prior = torch.log_softmax(torch.randn(30, 5, generator=g), 1)
+    seen = observed(images.values[:, :m], images.precisions[:, :m], points, shifts, prior)
+    weights, evidence = posterior(seen, wanted, 1.7)
+    there, evidence_there = posterior_there(log_likelihoods(seen, wanted), 1.7)
+    assert float((there - weights).abs().max()) < 1e-4
+    assert float((evidence_there - evidence).abs().max() / evidence.abs().max()) < 1e-5
+
+    template = Template(transform, padding, 9.0, 0.05)
+    turned = rotations[torch.randint(21, (30, 8), generator=g)].float()
+    near = compared(images, template, turned[:, :, :2], shifts)
+    for i in (0, 17):
+        rows = slice(i, i + 1)
+        alone = observed(
+            images.values[rows, :m], images.precisions[rows, :m], points, shifts[rows],
+            torch.zeros(1, 5),
+        )  # fmt: skip
+        expected = log_likelihoods(alone, slices_at(transform, turned[i], points, padding))[0]
+        assert float((near[i] - expected).abs().max() / expected.abs().max()) < 1e-4
 
 
 def test_a_temperature_leaves_as_many_poses_as_wanted() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from planted import BOX, PIXEL_SIZE, simulate_clean
+from pretended_device import pretended_device
 
 from cryosplat.abinitio import AbinitSettings, FoundPoses, _second, find_poses
 from cryosplat.abinitio._centring import centred
@@ -80,6 +82,19 @@ def test_a_search_that_was_broken_off_goes_on_bit_for_bit(
         assert same(find_poses(particles, ONE, checkpoint=file), whole)
     with pytest.raises(InputError, match="seed"):
         find_poses(particles, AbinitSettings(seed=1, starts=1, carried=1), checkpoint=file)
+
+
+def test_the_search_on_another_device_is_that_of_the_cpu(
+    star: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    particles = read_particles(star, poses="none")
+    here = find_poses(particles, replace(ONE, device="cpu"))
+    with pretended_device(monkeypatch):
+        there = find_poses(particles, replace(ONE, device="cuda"))
+    assert there.found and there.particles.poses.rotations.device.type == "cpu"
+    assert float(there.fsc[2:5].mean()) == pytest.approx(float(here.fsc[2:5].mean()), abs=0.05)
+    wanted, found = here.scores[0], there.scores[0]
+    assert found.gain == pytest.approx(wanted.gain, rel=0.05)
 
 
 def test_half_sets_do_not_know_of_each_other(star: Path, monkeypatch: pytest.MonkeyPatch) -> None:
