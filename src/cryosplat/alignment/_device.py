@@ -16,7 +16,7 @@ from ._steps import UNKNOWNS
 
 LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e6
 REACH = 1.5  # cells that one step may move the outermost point by
-ROOM = 2**28  # numbers of slices that are held at a time
+ROOM = 2**26  # numbers of slices that are held at a time
 _UPPER = torch.triu_indices(UNKNOWNS, UNKNOWNS)
 
 
