@@ -246,6 +246,7 @@ def measure(device: torch.device, given: argparse.Namespace, content: dict[str, 
             *gpu_cases.descent(device, limits, 96, 8000),
             *gpu_cases.descent(device, limits, 160, 30000),
         ],
+        "alignment": lambda: gpu_cases.alignment(device, limits, 128, 1024),
         "splatting": lambda: splatting(device, sizes, limits),
         "runs": lambda: gpu_runs.runs(gpu_runs.PROBLEMS, given.devices, given.data),
     }  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cryosplat.alignment import Prior, ReadyImages, Template, evaluated, refined, searched
 from cryosplat.batch import Batch
 from cryosplat.fitting import Schedule, StatisticsTerm, descend
 from cryosplat.grid import Grid
@@ -129,6 +130,33 @@ def accumulation(device: torch.device, limits: Ceilings, box: int, n: int) -> li
         "accumulation", f"{n} images of {box}²", taken, 40.0 * pixels, 100.0 * pixels, limits
     )
     return [row | {"images_per_second": n / taken}]
+
+
+def alignment(device: torch.device, limits: Ceilings, box: int, n: int) -> list[Row]:
+    """Images at poses: the likelihood with its derivatives, an ascent, and a search within 6 degrees.
+
+    Counted for the first: each point reads three values and 64 cells of the map, and makes sums of
+    the cells with four weights.
+    """
+    noise, grid = white_noise(box), Grid(box, 1.0)
+    images = ReadyImages.of(batch_of(n, box), noise.to(device), device)
+    volume = voxelize(mixture_of(300, box, torch.device("cpu")), grid).to(device)
+    template = Template.of(volume, grid, 0.5)
+    coarse, prior = template.within(0.125), Prior(0.05, 1.0)
+    points = n * math.pi * box**2 / 8
+    looked = seconds(lambda: evaluated(images, template), device, 3)
+    climbed = seconds(lambda: refined(images, template, prior), device, 1)
+    searched_ = seconds(lambda: searched(images, coarse, 0.1, prior, reach=2.0), device, 1)
+    size = f"{n} images of {box}²"
+    first = _row("likelihood and derivatives", size, looked, points * (12 + 8 * TAPS),
+                 (16 * TAPS + 100) * points, limits)  # fmt: skip
+    return [
+        first | {"images_per_second": n / looked},
+        {"kernel": "ascent to the best pose", "size": size, "time_s": climbed,
+         "images_per_second": n / climbed},
+        {"kernel": "search within 6 degrees", "size": size, "time_s": searched_,
+         "images_per_second": n / searched_},
+    ]  # fmt: skip
 
 
 def descent(device: torch.device, limits: Ceilings, side: int, k: int) -> list[Row]:
