@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..poses import Poses
+from ..symmetry import rotations_of
 from ._definition import turned
 from .local import Found, changes
 
@@ -54,6 +55,15 @@ class Frame:
         matrix = (views[..., None] * views[:, :, None]).sum((0, 1))
         move = torch.linalg.solve(matrix, (views * shifts[..., None]).sum((0, 1)))
         return Frame(turn, move)
+
+    def free(self, symmetry: str) -> Frame:
+        """The part of it by which a map of that symmetry, about RELION's axes, may be turned and moved.
+
+        All of it for C1, along z for a cyclic group, and nothing where axes cross: there the map says
+        where poses belong. (The mean over the group leaves of a vector what every operator leaves.)
+        """
+        mean = torch.tensor(rotations_of(symmetry).mean(0))
+        return Frame(mean @ self.turn, mean @ self.move)
 
     def scaled(self, factor: float) -> Frame:
         """A part of it, or with a minus its inverse for small ones."""

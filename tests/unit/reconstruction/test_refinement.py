@@ -247,6 +247,36 @@ def test_a_common_rotation_of_all_poses_changes_nothing_else(
         assert one.likelihood == pytest.approx(other.likelihood, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("symmetry", "kept"),
+    [("C1", (1.0, 1.0, 1.0)), ("C3", (0.0, 0.0, 1.0)), ("D3", (0.0, 0.0, 0.0))],
+)
+def test_of_the_frame_a_symmetry_leaves_free_what_turns_the_map_about_its_axis(
+    symmetry: str, kept: tuple[float, ...]
+) -> None:
+    turn, move = torch.randn(2, 3, generator=torch.Generator().manual_seed(1)).double()
+    free, along = Frame(turn, move).free(symmetry), torch.tensor(kept, dtype=torch.float64)
+    torch.testing.assert_close(free.turn, along * turn)
+    torch.testing.assert_close(free.move, along * move)
+
+
+def test_poses_beside_the_axes_of_the_symmetry_are_brought_to_them(tmp_path: Path) -> None:
+    settings = SimulationSettings(N, snr=0.25)
+    star = simulate_particles(
+        phantom("D3"), Grid(32, 4.2), settings, tmp_path / "set", torch.Generator().manual_seed(5)
+    )
+    exact = read_particles(star)
+    turn = torch.tensor([0.02, -0.05, 0.04], dtype=torch.float64)  # 4 degrees
+    beside = Frame(turn, torch.tensor([1.0, 2.0, -1.5], dtype=torch.float64)).apply(exact.poses)
+    how = RefinementSettings(rounds=2, defocus=False, beam_tilt=False)
+    given = replace(exact, poses=beside)
+    found = refine(given, ReconstructionSettings(symmetry="D3"), how)
+    left = Frame.drift(found.particles.poses, exact.poses)
+    assert float(left.turn.norm()) < 0.2 * float(turn.norm())
+    assert float(left.move.norm()) < 0.5
+    assert sum(found.rounds[-1].cross_fsc) > sum(found.rounds[0].cross_fsc) + 0.3
+
+
 def test_other_places_are_tried_where_poses_were_found_in_the_images(
     wrong: Particles, exact: Particles
 ) -> None:

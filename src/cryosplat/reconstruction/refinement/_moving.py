@@ -119,7 +119,7 @@ def moved(
     """Better poses, from ``poses`` on.
 
     The frame that they share stays that of the poses which they are sought about, and the halves'
-    frames are brought together by six numbers.
+    frames are brought together by six numbers; but for what a symmetry says of the frame.
     """
     parts, orders = [], []
     for half in (0, 1):
@@ -133,12 +133,15 @@ def moved(
         prior = _mean([_prior_of(part, about, rows, halves) for part, rows in both])
     place = torch.cat(orders).argsort()
     found = Found.concatenate(parts).select(place)
+    symmetry = halves.settings.symmetry
+    between = judgement.frame.free(symmetry)
     together = [
-        judgement.frame.scaled(factor).apply(part.poses)
+        between.scaled(factor).apply(part.poses)
         for factor, part in zip((-0.5, 0.5), parts, strict=True)
     ]
     new = Poses.concatenate(together).select(place)
-    return Moved(Frame.drift(new, about).scaled(-1.0).apply(new), found, prior)
+    drift = Frame.drift(new, about).free(symmetry)
+    return Moved(drift.scaled(-1.0).apply(new), found, prior)
 
 
 def unmoved(
