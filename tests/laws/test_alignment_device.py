@@ -30,6 +30,7 @@ from cryosplat.alignment import (
     searched,
 )
 from cryosplat.alignment import _device as on_device
+from cryosplat.alignment._definition import turned
 from cryosplat.alignment._places import places_of
 from cryosplat.batch import Batch
 from cryosplat.grid import Grid
@@ -163,6 +164,15 @@ def test_scores_of_turns_and_moves_are_those_of_the_cpu(
         found, where = on_device.scores(held, given, centres, turns, moves, precision)
         assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-4
         assert float((where == at).double().mean()) > 0.99
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-5, 1e-3, 1.0, 3.0])
+def test_turns_are_those_of_the_definition(angle: float, batch: Batch) -> None:
+    direction = torch.randn(len(batch), 3, generator=torch.Generator().manual_seed(5)).double()
+    vectors = angle * torch.nn.functional.normalize(direction, dim=1)
+    found = on_device.turned(vectors, batch.poses.rotations.double())
+    wanted = turned(vectors, batch.poses.rotations.double())
+    assert float((found - wanted).abs().max()) < 1e-14
 
 
 @needs_triton

@@ -30,6 +30,7 @@ STEPS = 40  # of a fit between two passes over the images
 SCALE = 0.9  # pixels: first width of Gaussians
 VOXELS_PER_GAUSSIAN = 4
 FEWEST = 50
+DEVICE_BYTES = 2**27  # of images that another device works on together
 STRIDE = 99_991  # between the seeds of the half-sets
 R = TypeVar("R")
 T = TypeVar("T")
@@ -104,7 +105,9 @@ class HalfSets:
 
     def batches(self, poses: Poses, rows: Tensor | None = None) -> Iterator[Batch]:
         """The images ``rows`` at other poses."""
-        for batch in self.particles.batches(rows):
+        on_device = self.device.type != "cpu"
+        size = max(1, DEVICE_BYTES // (4 * self.particles.box_size**2)) if on_device else None
+        for batch in self.particles.batches(rows, size):
             yield replace(batch, poses=poses.select(batch.index))
 
     def heeding(self, stage: Stage, journal: Journal, state: Keepable) -> Callable[[int], None]:
