@@ -59,6 +59,13 @@ class ReadyImages:
         magnification = matrices.reshape(-1, 2, 2)[optics.group]
         return ReadyImages(values, poses, optics.of_group("pixel_size"), magnification)
 
+    def select(self, rows: Tensor) -> ReadyImages:
+        """The images ``rows``."""
+        return ReadyImages(
+            self.values[rows], self.poses.select(rows), self.pixel_sizes[rows],
+            self.magnification[rows],
+        )  # fmt: skip
+
     def steps(self, template: Template) -> tuple[Tensor, Tensor]:
         """``stretch`` (n, 2, 2), cells of a step of frequency, and ``radii`` (n,) that stay inside."""
         side = self.pixel_sizes * self.box_size

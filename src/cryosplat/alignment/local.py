@@ -19,6 +19,7 @@ LOOKS = 12  # evaluations of one image in an ascent, at most
 HELD = 2  # first steps by the shift alone
 TOLERANCE = 0.03  # cells of the padded grid
 SPACING = 1.2  # of a grid of rotations, in radian times the shell of the limit
+MOVE = 0.35  # of a grid of shifts, over the limit
 KEPT = 3  # poses of a grid that an ascent begins at
 
 
@@ -63,6 +64,18 @@ class Found:
         return Found(
             self.poses.select(index), self.likelihood[index], self.gradient[index],
             self.curvature[index],
+        )  # fmt: skip
+
+    def put(self, rows: Tensor, found: Found) -> Found:
+        """The same with those of the images ``rows`` replaced."""
+        rotations = self.poses.rotations.double().index_copy(
+            0, rows, found.poses.rotations.double()
+        )
+        shifts = self.poses.shifts.double().index_copy(0, rows, found.poses.shifts.double())
+        return Found(
+            Poses(rotations, shifts), self.likelihood.index_copy(0, rows, found.likelihood),
+            self.gradient.index_copy(0, rows, found.gradient),
+            self.curvature.index_copy(0, rows, found.curvature),
         )  # fmt: skip
 
 
@@ -120,7 +133,7 @@ def searched(
     n = len(images)
     turns = ball(radius, spacing(template.limit, template.grid.side))
     pixel = float(images.pixel_sizes.min())
-    moves = _line(reach / pixel, 0.35 / (template.limit * pixel))
+    moves = _line(reach / pixel, MOVE / (template.limit * pixel))
     rotations, centres = given.rotations.double(), places.moves(given.shifts)
     scores, where = places.scores(
         rotations, centres, turns, moves, prior.precisions(images.pixel_sizes)
@@ -146,6 +159,16 @@ def ranked(results: list[Found], prior: Prior, given: Poses) -> list[Found]:
 def likeliest(results: list[Found], prior: Prior, given: Poses) -> Found:
     """Of several poses of every image the one with the highest posterior."""
     return ranked(results, prior, given)[0]
+
+
+def differ(a: Poses, b: Poses, template: Template) -> Tensor:
+    """Whether ascents from two poses of an image may end in two places, (n,) bool.
+
+    They lie apart by a step of a grid of rotations, or of shifts, as fine as the template asks for.
+    """
+    angles, shifts = changes(a, b)
+    turned_away = angles.norm(dim=1) > spacing(template.limit, template.grid.side)
+    return turned_away | (shifts.norm(dim=1) > MOVE / template.limit)
 
 
 def log_prior(poses: Poses, given: Poses, prior: Prior) -> Tensor:

@@ -17,6 +17,7 @@ from ...alignment import (
     Prior,
     ReadyImages,
     Template,
+    differ,
     estimated_prior,
     likeliest,
     ranked,
@@ -34,6 +35,7 @@ SAMPLE = 300  # images of each half-set that show how far a search has to go
 FINEST = 3.0  # steps of a first search within its radius
 WIDE = 2.5  # standard deviations of the errors that a search goes to
 TRIED = 3  # poses of a search that the finest frequencies choose among
+RIVAL = 10.0  # nats at coarse frequencies by which the best of these may be ahead
 BASIN = 1.0  # steps of the finest grid within which an ascent needs no search
 MOST_ANGLE = math.radians(30.0)
 
@@ -76,11 +78,20 @@ class Tries:
             for other in self.others:
                 place = other.select(index)
                 far.append(refined(images, coarse, self.prior, given=place, starts=place))
-            for best in ranked(far, Prior(), centre)[:TRIED]:
-                given = centre if self.kind == "given" else best.poses
-                results.append(
-                    refined(images, template, self.prior, given=given, starts=best.poses, held=0)
+            places = ranked(far, Prior(), centre)[:TRIED]
+            for place in places:
+                new = place.likelihood > places[0].likelihood - RIVAL
+                for known in results:
+                    new &= differ(place.poses, known.poses, template)
+                rows = new.nonzero().squeeze(1)
+                if not len(rows):
+                    continue
+                starts = place.poses.select(rows)
+                given = centre.select(rows) if self.kind == "given" else starts
+                better = refined(
+                    images.select(rows), template, self.prior, given=given, starts=starts, held=0
                 )
+                results.append(results[0].put(rows, better))
         return likeliest(results, self.prior if self.kind == "given" else Prior(), centre)
 
 
