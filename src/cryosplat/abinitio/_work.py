@@ -40,11 +40,12 @@ from ._second import (
     refined,
     weighted,
 )
-from .values import Score, Snapshot
+from .values import Score, Show, Snapshot, unseen
 
 FIRST, HALVES, ALL = "initial map", "half-sets from map", "poses of all images"
 SHARPENED = FirstLevel(batches=(400, 2000), least_temperature=0.2)
 SNAPSHOTS = 5  # of the first level
+SHOWN_EVERY = 10  # steps of it
 PLACES, OF = 8, 100  # that lie apart: in which an image may be, of so many likeliest orientations
 APART = 1.5  # spacings of these
 CLOSER = 0.7  # times as wide is each search about such a place
@@ -81,6 +82,7 @@ class Work:
     half_sets: Tensor
     centres: Tensor
     deviation: float
+    show: Show = unseen
 
     def start(
         self, number: int, seed: int, sharp: bool, journal: Journal, progress: Progress
@@ -98,6 +100,9 @@ class Work:
             def watch(step: int, mixture: GaussianMixture, temperature: float) -> None:
                 stage.advance()
                 every = level.steps // SNAPSHOTS
+                if step % SHOWN_EVERY == SHOWN_EVERY - 1:
+                    title = f"{FIRST} {number + 1}, step {step + 1}"
+                    self.show(title, voxelize(mixture, grid).detach().cpu(), grid.pixel_size)
                 if step % every == every - 1:
                     volume = voxelize(mixture, grid).detach().cpu()
                     history.append(Snapshot(f"step {step + 1}", volume))
@@ -143,6 +148,7 @@ class Work:
                 both = mean_of([half.mixture for half in halves])
                 volume = voxelize(both, grid).detach().cpu()
                 history.append(Snapshot(f"round {number + 1}", volume))
+                self.show(f"{title}, round {number + 1}", volume, grid.pixel_size)
 
             if saved is None:
                 halves, fsc = refined(

@@ -31,7 +31,7 @@ from ._images import SmallImages, small_images
 from ._search import Hypotheses
 from ._second import SecondLevel, reached_by
 from ._work import Branch, Start, Work
-from .values import AbinitSettings, Contrast, FoundPoses
+from .values import AbinitSettings, Contrast, FoundPoses, Show, unseen
 
 FEWEST = 200  # particles
 HELD_OUT, MOST_HELD_OUT = 0.1, 1000  # of the particles; images
@@ -44,11 +44,13 @@ def find_poses(
     settings: AbinitSettings = AbinitSettings(),
     progress: Progress = SilentProgress(),
     checkpoint: Store | None = None,
+    show: Show = unseen,
 ) -> FoundPoses:
     """Orientations, centres and half-sets of ``particles``, of whose table only the optics are read.
 
     A tenth of the images makes no map: it scores the starts. Nothing is written but the
-    ``checkpoint``, where one is given: levels that are done are not done again.
+    ``checkpoint``, where one is given: levels that are done are not done again. ``show`` is told of the
+    growing map.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def find_poses(
     held = torch.zeros(len(images), dtype=torch.bool)
     n_held = min(max(round(HELD_OUT * len(images)), FEWEST // 4), MOST_HELD_OUT)
     held[torch.randperm(len(images), generator=generator)[:n_held]] = True
-    work = Work(images, held, particles.half_sets, centred(images, deviation), deviation)
+    work = Work(images, held, particles.half_sets, centred(images, deviation), deviation, show)
 
     starts: list[Start] = []
     for number in range(settings.starts):

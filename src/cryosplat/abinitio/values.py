@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -61,6 +61,14 @@ class AbinitSettings:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a JSON file."""
         return asdict(self)
+
+
+Show = Callable[[str, Tensor, float], None]
+"""What is told of the growing map: how far it is, the map (d, d, d), its pixel size in Angstrom."""
+
+
+def unseen(title: str, volume: Tensor, pixel_size: float) -> None:
+    """Nobody looks."""
 
 
 @dataclass(frozen=True, slots=True)

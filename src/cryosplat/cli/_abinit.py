@@ -159,4 +159,5 @@ def _poses_of(
 
     for note in particles.notes:
         progress.say(str(note))
-    return find_poses(particles, settings, progress, CheckpointFile(folder.poses_checkpoint))
+    checkpoint = CheckpointFile(folder.poses_checkpoint)
+    return find_poses(particles, settings, progress, checkpoint, folder.grow)

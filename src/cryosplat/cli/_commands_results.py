@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._options import Seed, existing
+from ._options import Seed, existing, existing_or_growing
 
 
 def voxelize(
@@ -186,7 +186,12 @@ def report(
 
 def view(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", parser=existing, help="Folder of a finished run.")
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            parser=existing_or_growing,
+            help="Folder of a run, or its name while it runs.",
+        ),
     ],
     host: Annotated[
         str,
@@ -199,7 +204,7 @@ def view(
         int, typer.Option(metavar="N", help="Port; if it is in use, the next free one.")
     ] = 8080,
 ) -> None:
-    """Explore a run in the browser: surfaces, Gaussians, slices."""
+    """Explore a run in the browser: surfaces, Gaussians, slices; or watch its map grow."""
     from ._view import run_view
 
     run_view(run, host, port)

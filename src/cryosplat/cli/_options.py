@@ -62,6 +62,12 @@ def existing(name: str) -> Path:
     return path
 
 
+def existing_or_growing(name: str) -> Path:
+    """Likewise; of a run that is being made there is a map already, beside its place."""
+    path = Path(name)
+    return path if path.with_name(f"{path.name}.growing.mrc").is_file() else existing(name)
+
+
 def existing_or_none(name: str) -> Path:
     """Likewise; ``none`` stands for itself."""
     return Path(name) if name == "none" else existing(name)

@@ -121,7 +121,8 @@ def reconstruct_into(
         if refinement is not None:
             checkpoint = CheckpointFile(folder.refinement_checkpoint)
             refined = refine(
-                particles, settings, refinement, progress, others=others, checkpoint=checkpoint
+                particles, settings, refinement, progress, others=others, checkpoint=checkpoint,
+                show=folder.grow,
             )  # fmt: skip
             particles = refined.particles
         checkpoint = CheckpointFile(folder.checkpoint)

@@ -22,11 +22,13 @@ from .atomic import replacing
 
 @dataclass(frozen=True, slots=True)
 class MapFile:
-    """A map: ``data`` float32 [z, y, x], ``pixel_size`` and ``origin`` (x, y, z) in Angstrom."""
+    """A map: ``data`` float32 [z, y, x], ``pixel_size`` and ``origin`` (x, y, z) in Angstrom; the first
+    ``label`` of its file."""
 
     data: NDArray[np.float32]
     pixel_size: float
     origin: tuple[float, float, float]
+    label: str = ""
 
 
 class StackFile:
@@ -133,7 +135,9 @@ def read_map(path: str | os.PathLike[str]) -> MapFile:
             f"Angstrom, expected cubes.\n  Remedy: resample the map to cubic voxels."
         )
     x, y, z = (float(v) for v in header["origin"])
-    return MapFile(np.ascontiguousarray(data, dtype=np.float32), float(voxel[0]), (x, y, z))
+    label = bytes(header["label"][0]).decode("ascii", "replace").strip("\0 ")
+    data = np.ascontiguousarray(data, dtype=np.float32)
+    return MapFile(data, float(voxel[0]), (x, y, z), label)
 
 
 def write_map(

@@ -7,14 +7,18 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+from numpy.typing import ArrayLike
 
 from ..commands import pasted
 from ..errors import InputError, OutputError
 from ..io import fsc as fsc_files
 from ..io.atomic import replacing
+from ..io.mrc import write_map
 from ..io.staging import begin_folder, hidden, named_after, own_no_more
 from ..signals import held_back
 from .headline import headline_of
@@ -140,6 +144,16 @@ class RunFolder:
         """Where the refinement of poses stands, beside the run."""
         return named_after(self.target or self.path, ".refinement.checkpoint")
 
+    @property
+    def growing(self) -> Path:
+        """The map so far of a run that is being made, beside it: `view` shows it meanwhile."""
+        return named_after(self.target or self.path, ".growing.mrc")
+
+    def grow(self, title: str, volume: ArrayLike, pixel_size: float) -> None:
+        """Let the map so far be looked at; ``title`` says how far it has come."""
+        with suppress(OSError, OutputError):  # a run does not fail for not being watched
+            write_map(self.growing, volume, pixel_size, title)
+
     @staticmethod
     def create(path: PathLike, overwrite: bool = False) -> RunFolder:
         """Begin a run that will be at ``path``.
@@ -159,7 +173,9 @@ class RunFolder:
             staging = begin_folder(target)
         except OSError as error:
             raise _cannot_write(target, error) from error
-        return RunFolder(staging, target, overwrite)
+        folder = RunFolder(staging, target, overwrite)
+        folder.growing.unlink(missing_ok=True)
+        return folder
 
     def check_space(self, expected_bytes: float) -> None:
         """Raises `OutputError` when the disk has less than ``expected_bytes`` free."""
@@ -200,6 +216,7 @@ class RunFolder:
                 replaced.rename(target)
             raise _cannot_write(target, error) from error
         _keep_foreign(replaced, target)
+        self.growing.unlink(missing_ok=True)
         self.checkpoint.unlink(missing_ok=True)
         self.poses_checkpoint.unlink(missing_ok=True)
         self.refinement_checkpoint.unlink(missing_ok=True)
@@ -224,6 +241,8 @@ class RunFolder:
     ) -> None:
         if self.target is not None:
             shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):
+                self.growing.unlink(missing_ok=True)
 
     def write_fsc_csv(
         self, frequencies: Sequence[float], curves: Mapping[str, Sequence[float]]

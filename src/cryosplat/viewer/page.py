@@ -96,19 +96,8 @@ class Page:
         self._touch(part)
 
     def _look(self) -> None:
-        server = self.server
-        server.gui.configure_theme(show_logo=False, show_share_button=False)
-        server.gui.main_panel.dock_right()
-        server.gui.set_panel_label(f"{self.scene.name} · cryosplat")
-        server.scene.set_up_direction("+z")
-        server.initial_camera.position = (1.9, -2.7, 1.3)
-        server.initial_camera.look_at = (0.0, 0.0, 0.0)
-        server.initial_camera.fov = 0.75
-        server.scene.configure_environment_map(None)
-        server.scene.configure_default_lights(enabled=False)
-        server.scene.add_light_hemisphere("/sky", ground_color=(120, 125, 135), intensity=1.6)
-        server.scene.add_light_directional("/key", intensity=2.0, position=(1.0, -2.0, 3.0))
-        server.gui.add_markdown(self._words())
+        lit(self.server, self.scene.name)
+        self.server.gui.add_markdown(self._words())
 
     def _words(self) -> str:
         resolution = self.scene.summary.get("resolution")
@@ -333,6 +322,21 @@ class Page:
         )  # fmt: skip
         self._replace("slice", [handle])
         return None
+
+
+def lit(server: viser.ViserServer, name: str) -> None:
+    """Camera, lights and panel of a page."""
+    server.gui.configure_theme(show_logo=False, show_share_button=False)
+    server.gui.main_panel.dock_right()
+    server.gui.set_panel_label(f"{name} · cryosplat")
+    server.scene.set_up_direction("+z")
+    server.initial_camera.position = (1.9, -2.7, 1.3)
+    server.initial_camera.look_at = (0.0, 0.0, 0.0)
+    server.initial_camera.fov = 0.75
+    server.scene.configure_environment_map(None)
+    server.scene.configure_default_lights(enabled=False)
+    server.scene.add_light_hemisphere("/sky", ground_color=(120, 125, 135), intensity=1.6)
+    server.scene.add_light_directional("/key", intensity=2.0, position=(1.0, -2.0, 3.0))
 
 
 def painted_mesh(surface: Surface, colour: NDArray[np.float64], opacity: float) -> trimesh.Trimesh:

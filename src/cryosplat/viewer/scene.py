@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +194,17 @@ def read_scene(folder: RunFolder) -> Scene:
         _, low, high = painted_range(local.volume, volume)
         painted = (low, high) if np.isfinite(low) else painted
     return Scene(name, summary, maps, mask, local, gaussians, reduction, states, painted)
+
+
+def read_growing(path: Path) -> tuple[str, ShownMap, float]:
+    """How far a run has come that is being made, its map, and the radius that holds the molecule.
+
+    Raises `CryosplatError` where the file cannot be read.
+    """
+    title = re.sub(r"^cryosplat \S+ ?", "", read_map(path).label)
+    shown = _shown("Map", path, rgb(SURFACES["map"]), 1)
+    scene = Scene("", {}, {"Map": shown}, None, None, None, 1)
+    return title, shown, scene.reach
 
 
 def of_state(states: ShownStates, at: Sequence[float]) -> ShownGaussians:

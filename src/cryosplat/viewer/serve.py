@@ -26,7 +26,8 @@ def serve(
 ) -> None:
     """Serve the page of ``run`` until ``stop`` says so or Ctrl-C; ``on_start`` is told its address.
 
-    The address holds a random token; without it, and from pages of other sites, nothing is served.
+    Of a run that is being made the growing map is shown until it is finished. The address holds a
+    random token; without it, and from pages of other sites, nothing is served.
     Where ``port`` is taken, the next free one is used.
 
     Raises
@@ -36,11 +37,13 @@ def serve(
     SettingsError
         The packages of the viewer are not installed, or nothing can listen at ``host``.
     """
-    scene = read_scene(RunFolder(run))
+    folder = RunFolder(run)
+    scene = None if is_growing(folder) else read_scene(folder)
     try:
         import skimage.measure  # noqa: F401
 
         from ._gate import Gate, serving_behind
+        from .growing import GrowingPage
         from .page import LocalServer, Page
     except ImportError as error:
         raise SettingsError(
@@ -53,14 +56,30 @@ def serve(
     with redirect_stdout(io.StringIO()), serving_behind(gate):
         server = LocalServer(host=host, port=port, verbose=False)
     try:
-        page = Page(server, scene)
+        page = GrowingPage(server, folder) if scene is None else Page(server, scene)
         page.redraw(0.0)
         on_start(gate.address(server.get_port()))
         while not stop():
             page.redraw(IDLE)
+            if isinstance(page, GrowingPage) and page.ended:
+                if not folder.summary.exists():
+                    page.tell_broken_off()
+                    continue
+                server.gui.reset()
+                server.scene.reset()
+                page = Page(server, read_scene(folder))
     finally:
         with redirect_stdout(io.StringIO()):
             server.stop()
+
+
+def is_growing(folder: RunFolder) -> bool:
+    """Whether there is a map of a run that is being made, and none that was finished after it."""
+    try:
+        begun = folder.growing.stat().st_mtime
+    except OSError:
+        return False
+    return not folder.summary.exists() or folder.summary.stat().st_mtime < begun
 
 
 def _check_address(host: str) -> None:

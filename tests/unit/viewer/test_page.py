@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from full_runs import fill_run, plain_run
 from served import free_port, served
 
 from cryosplat import InputError, SettingsError
+from cryosplat.run_folder import RunFolder
 from cryosplat.viewer.serve import LOOPBACK, serve
 
 pytest.importorskip("viser", reason="the viewer's packages are not installed")
@@ -102,6 +104,34 @@ def test_the_page_draws_and_its_controls_work(run: Path) -> None:
             u for u in page.asked if not u.startswith((root, "data:", "blob:", "ws://127"))
         ]
         assert elsewhere == []
+
+
+def test_a_run_that_is_being_made_is_watched_until_it_is_finished(tmp_path: Path) -> None:
+    volume = np.zeros((24, 24, 24), np.float32)
+    with RunFolder.create(tmp_path / "run") as folder:
+        volume[8:16, 8:16, 8:16] = 1.0
+        folder.grow("half-sets from map 1, round 3", volume, 4.0)
+        with served(tmp_path / "run") as url, browser() as page:
+            page.open(url, WIDTH, HEIGHT)
+            page.until("document.body.innerText.includes('half-sets from map 1, round 3')")
+            small = _changed(page, np.full((HEIGHT - TOP, WIDTH - PANEL, 3), 255))
+            volume[8:16, 8:16, 2:22] = 1.0
+            folder.grow("poses of all images", volume, 4.0)
+            page.until("document.body.innerText.includes('poses of all images')")
+            _changed(page, small)
+            finished = plain_run(tmp_path / "made")
+            shutil.copytree(finished.path, folder.path, dirs_exist_ok=True)
+            folder.commit()
+            page.until("[...document.querySelectorAll('label')].some(l => l.innerText === 'Map')")
+    assert not list(tmp_path.glob("*.growing.mrc"))
+
+
+def test_a_run_that_is_broken_off_leaves_nothing_to_watch(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), RunFolder.create(tmp_path / "run") as folder:
+        folder.grow("step 10", np.ones((4, 4, 4)), 1.0)
+        assert folder.growing.exists()
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_this_machine_is_served_unless_told_otherwise(run: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ...fitting import Journal, Store
 from ...fourier import fast_box_size
@@ -39,6 +40,7 @@ def refine(
     *,
     others: Sequence[Poses] = (),
     checkpoint: Store | None = None,
+    show: Callable[[str, Tensor, float], None] = lambda title, volume, pixel_size: None,
 ) -> Refinement:
     """Refine the poses of ``particles``, each half-set against maps of its own.
 
@@ -47,7 +49,8 @@ def refine(
     are used; the given ones where nothing was gained by the likelihood of unseen images, or where
     the FSC of mixtures with voxels of the other half-set falls. Of the ``settings`` of the
     reconstruction that follows, contrast, symmetry and seed count here. ``others``: further poses of
-    all particles, tried beside the given ones. Goes on from the ``checkpoint``.
+    all particles, tried beside the given ones. Goes on from the ``checkpoint``. ``show`` is told of the
+    map of each round: its title, the map, and its pixel size.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def refine(
             statistics = weighed.statistics(state.poses, progress, journal, state)
             if state.side == 0:
                 state = _begun(state, statistics, settings, progress)
-            state = _after_a_round(halves, state, statistics, how, others, journal, progress)
+            state = _after_a_round(halves, state, statistics, how, others, journal, progress, show)
             journal.finish(state.to_dict())
             journal.write()
     return state.result(particles, drew_half_sets, how, clock.total())
@@ -114,6 +117,7 @@ def _after_a_round(
     others: Sequence[Poses],
     journal: Journal,
     progress: Progress,
+    show: Callable[[str, Tensor, float], None],
 ) -> State:
     """Judge the state's poses, and move on from them unless that is the end."""
     number, given, begin = len(state.rounds), halves.particles.poses, state
@@ -122,6 +126,7 @@ def _after_a_round(
     upright = _upright(statistics, state.sign)
     with progress.stage(f"{ROUND} {number}: {FIT_ROUND}", 2, "fits") as stage:
         maps = [seen.fitted(upright, half, state.side, journal, number, stage) for half in (0, 1)]
+    show(f"{ROUND} {number}", 0.5 * (maps[0] + maps[1]), halves.grid.pixel_size)
     with progress.stage(f"{ROUND} {number}: {JUDGE}", None, "images") as stage:
         heeded = halves.heeding(stage, journal, begin)
         known = UNKNOWN if stays else state.prior
