@@ -26,7 +26,7 @@ Star = Callable[..., Path]
 
 def _fake(
     particles: Particles, settings: ReconstructionSettings, how: RefinementSettings,
-    progress: object, *, others: object = (), checkpoint: CheckpointFile,
+    progress: object, *, others: object = (), checkpoint: CheckpointFile, show: object,
 ) -> Refinement:  # fmt: skip
     """Every shift is larger by 1 Angstrom along x, every defocus by 150 Angstrom."""
     first = Round(9.0, 3.0, 0.0, 0.0, float("inf"), float("inf"), 0.0, [0.5] * 10)
