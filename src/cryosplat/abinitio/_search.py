@@ -188,7 +188,7 @@ def searched_everywhere(
 
 def assigned_everywhere(
     images: SmallImages, template: Template, rotations: Tensor, centres: Tensor, step: float,
-    limit: float, generator: torch.Generator,
+    limit: float, generator: torch.Generator, cross: Tensor = CROSS,
 ) -> tuple[Candidates, Tensor]:  # fmt: skip
     """Some of ``rotations`` (o, 3, 3) for each image, and the sums (o, 3 m) of images at all of them.
 
@@ -196,7 +196,8 @@ def assigned_everywhere(
     """
     m = images.columns(limit)
     sums, drawn = torch.zeros(len(rotations), 3 * m, device=images.device), []
-    for rows, shifts, weights, found in _everywhere(images, template, rotations, centres, step):
+    parts = _everywhere(images, template, rotations, centres, step, cross)
+    for rows, shifts, weights, found in parts:
         weights *= found.shown[:, None, None]
         gather(weights, _seen(images, rows, m, shifts, template), sums)
         drawn.append(found.drawn(KEPT, generator))

@@ -18,7 +18,16 @@ from ..splatting import voxelize
 from ..statistics import QuadraticForm, Statistics
 from ._images import SmallImages
 from ._orientations import at_random, count_at, evenly
-from ._search import KEPT, WIDTH, Candidates, Template, assigned_everywhere, searched_near
+from ._search import (
+    CROSS,
+    KEPT,
+    WIDE_CROSS,
+    WIDTH,
+    Candidates,
+    Template,
+    assigned_everywhere,
+    searched_near,
+)
 from ._statistics import statistics_of
 
 BOX, PADDING = 32, 2
@@ -110,8 +119,9 @@ def refined(
                 turn = at_random(1, generators[h])[0]
                 rotations = evenly(count_at(level.spacing / limit)) @ turn
                 found, sums = assigned_everywhere(
-                    seen, template, rotations, known.centres, step, end, generators[h]
-                )
+                    seen, template, rotations, known.centres, step, end, generators[h],
+                    CROSS if number else WIDE_CROSS,
+                )  # fmt: skip
                 statistics = gridded(sums, rotations, own.points[: own.columns(end)], grid)
                 mixture = begun(statistics, level, generators[h])
             else:

@@ -172,11 +172,12 @@ class Work:
         progress.say(f"From map {start.number + 1}: {score.gain:.2f} nats per unseen image.")
         return Branch(start, mixtures, fsc, score, tuple(history))
 
-    def gain_of(self, mixture: GaussianMixture, fsc: Tensor) -> float:
-        """What the images kept apart gain by a map, all orientations taken together.
+    def gains_of(self, mixture: GaussianMixture, fsc: Tensor) -> Tensor:
+        """What each image kept apart gains by a map (n,), all orientations taken together.
 
         ``fsc``: that of the map with another of as much noise. Comparable from map to map, unlike
-        the gain about the best few poses.
+        the gain about the best few poses. Centres are sought widely: an image that is looked at beside
+        its centre prefers whatever map is smoother.
         """
         level = SecondLevel()
         rows = self.held.nonzero().squeeze(1)
@@ -187,8 +188,8 @@ class Work:
         rotations = evenly(count_at(level.spacing / limit))
         step = level.shift_step / limit
         images, centres = self.images.select(rows), self.centres[rows]
-        found = searched_everywhere(images, template, rotations, centres, step, 1)
-        return float(explained(found.evidence).double().mean())
+        found = searched_everywhere(images, template, rotations, centres, step, 1, WIDE_CROSS)
+        return explained(found.evidence).double().cpu()
 
     def finish(self, branch: Branch, seed: int, progress: Progress) -> Hypotheses:
         """Poses of all images, the held-out ones too, each against the map of its own half-set."""

@@ -23,7 +23,7 @@ from ..progress import Progress, SilentProgress
 from ..settings import RefinementSettings
 from ..splatting import voxelize
 from . import _second
-from ._axes import both, in_place, note_on, poses_in_axes, symmetric, worth_it
+from ._axes import poses_in_axes, symmetry_of
 from ._centring import centred
 from ._contrast import contrast_of
 from ._first import FirstLevel
@@ -166,15 +166,13 @@ def _result(
         "If helices are left-handed, repeat the command with --hand flip.",
     )]  # fmt: skip
     if settings.symmetry != "C1":
-        auto = settings.symmetry == "auto"
-        group, turned = symmetric(mixtures, grid, None if auto else settings.symmetry)
         fsc = 2.0 * branch.fsc / (1.0 + branch.fsc)
-        before = work.gain_of(both(mixtures), fsc)
-        gain = work.gain_of(in_place(both(turned), group, grid), fsc)
-        kept = group.name != "C1" and (worth_it(gain, before) or not auto)
-        notes.append(note_on(group, kept, gain, before))
-        if kept:
-            mixtures = turned
+        group, mixtures, note = symmetry_of(
+            mixtures, grid, lambda mixture: work.gains_of(mixture, fsc),
+            None if settings.symmetry == "auto" else settings.symmetry,
+        )  # fmt: skip
+        notes.append(note)
+        if group.name != "C1":
             rotations, centres = poses_in_axes(rotations, centres, group, grid)
     if settings.flip:
         rotations, mixtures = mirrored(rotations), (_mirror(mixtures[0]), _mirror(mixtures[1]))

@@ -55,7 +55,7 @@ def _maps_of(source: Path) -> list[Path]:
 
 def _tell(group: PointGroup, asked: str) -> None:
     console = plain_console()
-    tried = ", ".join(f"{name} {value:.2f}" for name, value in group.tried.items())
+    tried = ", ".join(f"{name} {value:.2f}" for name, value in group.tried.items() if value > 0.0)
     if group.name == "C1":
         console.print(f"No symmetry was found. Agreement when turned: {tried or 'none'}.")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -262,6 +263,32 @@ def test_a_symmetrised_map_that_is_put_back_lies_where_it_was() -> None:
     assert float((back - there).norm() / there.norm()) < 1e-3
     moved = voxelize(averaged, GRID)
     assert float((moved - there).norm() / there.norm()) > 0.3
+
+
+def test_held_out_images_choose_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest that they do not refuse, against none and against smaller ones."""
+    mixture = molecule()
+    names = ["D4", "C4", "C1"]
+    groups = [PointGroup(name, np.eye(3), np.zeros(3), 1.0, {}) for name in names]
+    monkeypatch.setattr(axes, "point_groups", lambda *_: groups)
+    noise = torch.randn(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def chosen(d4: float, c4: float, name: str | None = None) -> tuple[str, str]:
+        gain = {8: d4 + 0.1 * noise.roll(1), 4: c4 + 0.1 * noise.roll(2), 1: 0.0}
+
+        def explain(of: GaussianMixture) -> Tensor:
+            copies = len(of.whole().means) // (2 * len(mixture.means))
+            return 50.0 + 9.0 * noise + gain[copies]
+
+        group, pair, note = axes.symmetry_of((mixture, mixture), GRID, explain, name)
+        assert pair[0].symmetry == group.name
+        return group.name, note.code
+
+    assert chosen(0.05, 0.0) == ("D4", "symmetry-found")
+    assert chosen(-0.005, 0.0) == ("D4", "symmetry-found")
+    assert chosen(0.05, 0.2) == ("C4", "symmetry-found")  # D4 is better than none, not than C4
+    assert chosen(-0.1, -0.1) == ("C1", "symmetry-refused")
+    assert chosen(-0.1, -0.1, "D4") == ("D4", "symmetry-found")
 
 
 def test_places_lie_apart_and_come_in_the_order_of_their_evidence() -> None:
