@@ -23,7 +23,7 @@ from cryosplat.states._expectation import Assumptions
 from cryosplat.states._finer import finer_halves, with_heirs
 from cryosplat.states._preparation import Prepared
 from cryosplat.states.coordinates import functions_at, nodes_of
-from cryosplat.states.models import Motion, Skeleton
+from cryosplat.states.moving import Motion, Skeleton
 from cryosplat.states.undone import Traced, local_motions, matched, moving_mask
 from cryosplat.statistics import accumulate
 from cryosplat.validation.baseline import voxel_maps
