@@ -75,8 +75,8 @@ class Movement:
         return ends
 
     def coming_and_going(self) -> str:
-        """In a sentence, whether parts come and go; nothing where that was not asked."""
-        if not self.fading:
+        """In a sentence, whether parts come and go; nothing where no motion was found."""
+        if not (self.verdict.found and self.fading):
             return ""
         gain = f"{self.fading[0]} and {self.fading[1]} nats per image of the other half-set"
         if "fades" not in self.model.values:
