@@ -11,6 +11,7 @@ from .progress import (
     ACCUMULATE,
     CLASSES,
     EVERYONE,
+    FADING,
     FINER_HALVES,
     FIT_ALL,
     FIT_HALF,
@@ -157,6 +158,7 @@ def expected_states(n: int, box_size: int, threads: int, starts: int, motion: bo
     if motion:
         work = (min(box_size, FINER_BOX) / FINER_BOX) ** 3 / threads
         stages[FINER_HALVES] = work * (FINER_ONCE + seen * PER_FINER_IMAGE), 1
+        stages[FADING] = everyone, 1  # as many iterations
         stages[REST] = ONCE + work * n * PER_PLACED_IMAGE, 1
         stages[UNDONE] = pixels * PER_UNDONE_PIXEL, 1
     return Cost(0.0, 0.0, stages)

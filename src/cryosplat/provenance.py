@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "numpy", "scipy", "numba")
@@ -28,8 +29,10 @@ def command_line() -> str:
     """The command that runs this process, as it can be pasted."""
     import shlex
 
-    program = os.path.basename(sys.argv[0]) if sys.argv else "python"
-    return shlex.join([program, *sys.argv[1:]])
+    program = Path(sys.argv[0] if sys.argv else "python")
+    # `python -m PACKAGE` names a file of the package's folder
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def available_cores() -> int:

@@ -89,8 +89,9 @@ def _reason(found: dict[str, Any]) -> str:
     rival = found.get("rival") or [0.0, 0.0]
     return (
         f"{gain}; wrong poses alone would give {rival[0]:.2f} ± {rival[1]:.2f}. Agreement of the two "
-        f"half-sets, learned independently: {found.get('agreement') or 0.0:.2f}."
-    )
+        f"half-sets, learned independently: {found.get('agreement') or 0.0:.2f}. "
+        f"{found.get('coming_and_going', '')}"
+    ).rstrip()
 
 
 def _facts(run: Evidence, found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from ..states import Canonical, Classification, Movement, StateMap, States, Verd
 from .folder import RunFolder
 from .schema import Provenance, RunSummary
 from .searched import StatesSummary
-from .stored_states import FORMAT
+from .stored_states import FORMAT, MOTION
 
 FRAMES = 20
 """Maps along a coordinate."""
@@ -94,7 +94,7 @@ def write_motion(
         write_map(folder.states / f"frame_{i + 1:02d}.mrc", volume, grid.pixel_size)
     save_pickle(folder.latent, result.coordinate.astype(np.float32))
     motion = result.model.values
-    extra = {name: motion[name].numpy() for name in ("turns", "moves")}
+    extra = {name: motion[name].numpy() for name in MOTION if name in motion}
     shared = result.model.shared()
     extra |= {f"shared_{name}": getattr(shared, name).numpy() for name in TENSORS}
     extra |= {
@@ -114,6 +114,9 @@ def write_motion(
         absent=float(states.absent.mean()), **_evidence(result.verdict),
         resolutions=[own.resolution for own in maps],
         starts=[list(reached) for reached in result.starts],
+        comes_and_goes=result.verdict.found and "fades" in motion,
+        coming_and_going=result.coming_and_going(),
+        fading=[[gain.mean, gain.error] for gain in result.fading],
         canonical=[] if canonical is None else canonical.at.tolist(),
         moving={} if canonical is None else canonical.angstrom,
     )  # fmt: skip

@@ -14,10 +14,12 @@ from ..errors import InputError, SettingsError
 from ..io.arrays import read_arrays
 from ..mixture import TENSORS, GaussianMixture
 from ..states import functions_at
-from ..states.models import Motion
+from ..states.moving import Motion
 from .folder import RunFolder
 
 FORMAT = 1
+MOTION = "turns", "moves", "fades"
+"""The numbers of a motion; the last only where parts come and go."""
 REMEDY = "give the folder of a run of classify or motion."
 DAMAGED = LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, SettingsError
 
@@ -69,7 +71,7 @@ class StoredStates:
         c = self.coordinates
         if len(at) != c or not all(-1.0 <= each <= 1.0 for each in at):
             raise InputError(f"--at: expected {c} coordinate{'s' if c > 1 else ''} from -1 to 1.")
-        names = ("anchors", "blend", "turns", "moves")
+        names = ("anchors", "blend", *(n for n in MOTION if n != "fades" or n in self.arrays))
         held = {name: torch.from_numpy(self.arrays[name]) for name in names}
         basis = functions_at(torch.tensor([list(at)], dtype=torch.float32))
         shared, length = self._mixture("shared"), self.values["length"]

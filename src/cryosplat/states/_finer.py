@@ -26,7 +26,8 @@ from ._learned import kept
 from ._learning import Plan, evidence, learn
 from ._preparation import FLOOR, Prepared
 from .coordinates import NODES
-from .models import Classes, Model, Motion, Skeleton
+from .models import Classes, Model
+from .moving import Motion, Skeleton
 from .observations import Observations, Observer
 from .values import Gain
 
@@ -169,7 +170,7 @@ def with_heirs(model: Model, k: int, pixel: float, generator: torch.Generator) -
     skeleton = Skeleton(anchors, Skeleton.blended(shared["means"], anchors))
     return Motion(
         shared, encoding, skeleton, model.basis, model.values["turns"],
-        model.values["moves"] * ratio,
+        model.values["moves"] * ratio, model.values.get("fades"),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +87,16 @@ def learn(
     plan: Plan,
     generator: torch.Generator,
     on_iteration: Callable[[int], None] = lambda n: None,
+    only: Collection[str] | None = None,
 ) -> Assumptions:
-    """Fit ``model`` to the images ``rows``, in place; returns what was learned beside it."""
-    for value in model.values.values():
+    """Fit ``model`` to the images ``rows``, in place; returns what was learned beside it.
+
+    ``only``: the numbers that are learned; by default all.
+    """
+    learned = {n: v for n, v in model.values.items() if only is None or n in only}
+    for value in learned.values():
         value.requires_grad_()
-    groups = [{"params": [v], "lr": 0.0, "name": n} for n, v in model.values.items()]
+    groups = [{"params": [v], "lr": 0.0, "name": n} for n, v in learned.items()]
     adam = torch.optim.Adam(groups, lr=0.0, betas=(0.8, 0.99), fused=True)
     b = transfer = None
     counted = torch.zeros(model.n_states, dtype=torch.float64)
@@ -131,7 +136,7 @@ def learn(
             adam.step()
             adam.zero_grad(set_to_none=True)
         on_iteration(1)
-    for value in model.values.values():
+    for value in learned.values():
         value.requires_grad_(False)
     return given
 

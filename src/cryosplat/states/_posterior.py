@@ -11,7 +11,8 @@ from ..splatting import voxelize
 from ._expectation import Assumptions, Products, expected, products_with
 from ._learning import volumes_of
 from .coordinates import finer_nodes, functions_at, shares_at
-from .models import Model, Motion
+from .models import Model
+from .moving import Motion
 from .observations import Observations
 
 AT_ONCE = 16  # nodes

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import fourier
 from ..fitting import NOWHERE, Journal
 from ..grid import Grid
 from ..maps.fsc import masked_fsc, resolution
@@ -59,7 +60,19 @@ def canonical_map(
     for name, own in ((ALL, every), (HERE, here), (UNDONE, undone)):
         pairs = ((own.half1, here.half2), (own.half2, here.half1))
         draw = torch.Generator().manual_seed(0)
-        curves = [masked_fsc(a, b, moving, draw).corrected for a, b in pairs]
+        curves = [masked_fsc(flat(a), flat(b), moving, draw).corrected for a, b in pairs]
         fsc[name] = 0.5 * (curves[0] + curves[1])
         angstrom[name] = resolution(fsc[name], grid).angstrom
     return Canonical(at, undone, moving, fsc, angstrom)
+
+
+def flat(volume: Tensor) -> Tensor:
+    """A map with as much power in every shell.
+
+    Its FSC is the same, but in a small mask strong shells do not leak into weak ones, which the FSC
+    would have to be corrected for from one shell on.
+    """
+    mean = fourier.shell_means(fourier.transform(volume.double(), 3).abs().square())
+    radii = fourier.squared_radii(tuple(volume.shape)).sqrt()
+    gain = fourier.at_radii(mean.clamp_min(1e-30).rsqrt(), radii)
+    return fourier.filter(volume, gain, 3)

@@ -16,6 +16,7 @@ from ..mixture import GaussianMixture
 from ..particles import Particles
 from ..progress import Progress, SilentProgress
 from ._expectation import Assumptions
+from ._fading import Halves, faded
 from ._finer import finer_halves, refined
 from ._judging import Learned, clear, gains, judged, rival_gain, shown
 from ._learned import best, learned_on, single_states
@@ -23,9 +24,9 @@ from ._learning import Plan
 from ._posterior import coordinates_of, posterior
 from ._preparation import Prepared, prepare
 from .coordinates import agreement_of, functions_at, nodes_of, turned_to
-from .models import Motion
+from .moving import Motion
 from .undone import Traced, matched
-from .values import MOST_COORDINATES, States, StateSettings, Verdict
+from .values import MOST_COORDINATES, Gain, States, StateSettings, Verdict
 
 ANCHORS = 12
 SEARCH = Plan()
@@ -42,7 +43,8 @@ class Movement:
     ``nodes`` (J, c): where ``states`` are; ``coordinate`` and ``width`` (n, c): mean and standard
     deviation of each particle's; ``by_halves`` (2, n, c): the coordinate by the model of each
     half-set, turned to that of all; ``model``: the mixture with its motion; ``of_halves``: those of
-    the half-sets.
+    the half-sets. ``fading``: gains of amplitudes that follow the coordinates, which they do if these
+    are clear; none where that was not asked.
     """
 
     prepared: Prepared
@@ -53,7 +55,8 @@ class Movement:
     width: NDArray[np.float64]
     by_halves: NDArray[np.float64]
     model: Motion
-    of_halves: tuple[tuple[Motion, Assumptions], tuple[Motion, Assumptions]]
+    of_halves: Halves
+    fading: tuple[Gain, ...]
     starts: tuple[list[float], list[float]]
 
     def own_coordinate(self) -> NDArray[np.float64]:
@@ -70,6 +73,18 @@ class Movement:
         ends = np.tile(self.centre(), (2, 1))
         ends[:, 0] = np.quantile(self.coordinate[:, 0], [EDGES, 1.0 - EDGES])
         return ends
+
+    def coming_and_going(self) -> str:
+        """In a sentence, whether parts come and go; nothing where no motion was found."""
+        if not (self.verdict.found and self.fading):
+            return ""
+        gain = f"{self.fading[0]} and {self.fading[1]} nats per image of the other half-set"
+        if "fades" not in self.model.values:
+            return f"No part comes and goes: amplitudes that follow the motion gain {gain}."
+        return (
+            f"Parts come and go: a tenth of the mass falls to {100 * self.states.faintest():.0f} % or "
+            f"less of what it is in other states (amplitudes that follow the motion gain {gain})."
+        )
 
     def traced(
         self, at: NDArray[np.float64], progress: Progress, journal: Journal = NOWHERE
@@ -112,6 +127,11 @@ def move(
     ones = single_states(prepared, SEARCH, settings.seed, progress, journal)
     if coordinates is None:
         found = _more(prepared, settings, found, ones, progress, journal)
+    gain, fading = gains(prepared, found.halves, ones), ()
+    if clear(gain) and found.agreement >= AGREED:
+        halves, fading = faded(found.halves, prepared, progress, journal.of(f"fading {found.n}"))
+        raw = [coordinates_of(*half, prepared.seen, found.n)[0] for half in halves]
+        found = replace(found, halves=halves, raw=np.stack(raw))
     model, given = learned_on(
         found.halves, prepared.seen, prepared.everyone, POLISH, progress,
         journal.of(f"all along {found.n}"),
@@ -131,8 +151,7 @@ def move(
         by_halves.append(turned_to(mean, coordinate))
         posteriors.append(theirs)
         mixtures.append(nodes_of_half)
-    gain, rival = gains(prepared, found.halves, ones), rival_gain(prepared, ones)
-    turned = rigid_share(model) > RIGID
+    rival, turned = rival_gain(prepared, ones), rigid_share(model) > RIGID
     verdict = judged(gain, rival, found.agreement, AGREED, "motion", shown(prepared, ones), turned)
     states = States(
         model.mixtures(), (mixtures[0], mixtures[1]), given.shares.numpy(), own,
@@ -140,7 +159,7 @@ def move(
     )  # fmt: skip
     return Movement(
         prepared, states, verdict, at, mean, width, np.stack(by_halves), model,
-        found.halves, found.starts,
+        found.halves, fading, found.starts,
     )  # fmt: skip
 
 
@@ -149,7 +168,7 @@ class _Found:
     """Motion of both half-sets along ``n`` coordinates; ``raw`` (2, m, n): those of all particles by
     either; ``starts``: how well each start did."""
 
-    halves: tuple[tuple[Motion, Assumptions], tuple[Motion, Assumptions]]
+    halves: Halves
     raw: NDArray[np.float64]
     starts: tuple[list[float], list[float]]
 
@@ -218,7 +237,7 @@ def rigid_share(model: Motion) -> float:
     """The share of all displacements that one turn and shift of everything explains."""
     mixtures = model.mixtures()
     places = torch.stack([m.means for m in mixtures]).double()
-    weights = mixtures[0].amplitudes.double()
+    weights = model.shared().amplitudes.double()
     weights = weights / weights.sum()
     centre = torch.einsum("g,jgc->jc", weights, places)
     middle = places.mean(0)

@@ -33,7 +33,7 @@ from ..splatting import voxelize
 from ..statistics import Assignments, QuadraticForm, accumulate, shell_means, solve
 from .coordinates import functions_at
 from .maps import StateMap, at_once, map_of
-from .models import Motion, Skeleton, turned
+from .moving import Motion, Skeleton, turned
 
 STEPS = 64  # of a coordinate of 1: nearer ones are one mixture
 SHARP = 4.0  # power of the anchors' influence: what one moves by a little is no part of its body

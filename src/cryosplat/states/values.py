@@ -102,3 +102,12 @@ class States:
     posterior: NDArray[np.float64]
     by_halves: NDArray[np.float64]
     absent: NDArray[np.float64]
+
+    def faintest(self) -> float:
+        """What is left, where it is least, of the tenth of the mass that changes most, 0 to 1."""
+        amplitudes = np.stack([m.amplitudes.numpy() for m in self.full]).astype(float)
+        most = amplitudes.max(0)
+        left = amplitudes.min(0) / np.maximum(most, 1e-30)
+        order = np.argsort(left)
+        mass = np.cumsum(most[order])
+        return float(left[order[np.searchsorted(mass, 0.1 * mass[-1])]])

@@ -24,8 +24,8 @@ OUTSIDE = 9.0  # a coordinate beyond all plots
 class ShownStates:
     """A run of classify or motion: its mixtures, and where each particle is.
 
-    ``coordinates`` (n, c); for classes (n, 1), the class's number. ``way`` (k,): how far each Gaussian
-    goes in Angstrom, or by which share its amplitude differs between classes at most.
+    ``coordinates`` (n, c); for classes (n, 1), the class's number. ``way`` (k,): how much each Gaussian
+    differs between states: the largest share of its amplitude, or of the longest way that any goes.
     """
 
     folder: RunFolder
@@ -95,13 +95,12 @@ def read_shown_states(folder: RunFolder) -> ShownStates | None:
         return None
     stored, particles = StoredStates.open(folder), read_particles(folder.particles)
     coordinates = _coordinates(particles, stored)
-    if stored.classes:
-        amplitudes = stored.arrays["full_amplitudes"].astype(float)
-        largest = np.maximum(amplitudes.max(0), 1e-12)
-        way = (amplitudes.max(0) - amplitudes.min(0)) / largest
-    else:
-        places = stored.arrays["full_means"].astype(float)
-        way = np.linalg.norm(places - places.mean(0), axis=2).max(0)
+    amplitudes, places = (stored.arrays[f"full_{n}"].astype(float) for n in ("amplitudes", "means"))
+    largest = np.maximum(amplitudes.max(0), 1e-12)
+    gone = np.linalg.norm(places - places.mean(0), axis=2).max(0)
+    way = np.maximum(
+        (amplitudes.max(0) - amplitudes.min(0)) / largest, gone / max(gone.max(), 1e-12)
+    )
     return ShownStates(folder, stored, coordinates, way)
 
 

@@ -149,8 +149,18 @@ def test_motion_is_written_with_coordinates_and_maps(
     chosen = read_star(path)["particles"]["cryosplatCoordinate1"].to_numpy(float)
     assert EACH <= n == len(chosen) <= 2 * EACH
     assert chosen.max() <= shown.middle()[0] + 1e-6
-    moved = of_state(shown, [0.5]).means - of_state(shown, [-0.5]).means
-    assert 0.0 < np.abs(moved).max() < 20.0
+    moved = shown.at([0.5]).means - shown.at([-0.5]).means
+    assert 0.0 < moved.abs().max() < 20.0
+    # the arm, which half of the images lack
+    assert states.comes_and_goes and states.coming_and_going.startswith(
+        "Parts come and go: a tenth"
+    )
+    places = np.array(states.frames, float)
+    masses = [of_state(shown, at).amplitudes.sum() for at in places.tolist()]
+    assert max(masses) > 1.1 * min(masses)
+    old = {name: array for name, array in shown.stored.arrays.items() if name != "fades"}
+    before = dataclasses.replace(shown.stored, arrays=old)  # as older files are
+    assert np.ptp([float(before.at(at).amplitudes.sum()) for at in places.tolist()]) == 0.0
     assert set(states.moving) == {"all particles", "those in this state", "motion undone"}
     for name in ("canonical", "canonical_half1", "canonical_half2", "moving_part_mask"):
         assert np.isfinite(read_map(run.states / f"{name}.mrc").data).all()
@@ -158,6 +168,7 @@ def test_motion_is_written_with_coordinates_and_maps(
     assert "moving part, motion undone" in run.read_fsc_csv()[1]
     page = run.report.read_text("utf-8")
     assert "Along the coordinate" in page and "the part that moves" in page
+    assert "Parts come and go" in page
 
 
 def test_a_search_goes_on_after_the_start_that_was_finished(
@@ -185,7 +196,7 @@ def test_coordinates_are_added_while_they_explain_more(
         monkeypatch.setattr(motion, name, value)
     plan = dataclasses.replace(motion.SEARCH, iterations=3)
     monkeypatch.setattr(motion, "SEARCH", plan)
-    given = iter([True, True])
+    given = iter([True, True, False])  # two coordinates, and no part that comes and goes
     monkeypatch.setattr(motion, "clear", lambda gain: next(given))
     settings = StateSettings(box=16, starts=1, gaussians=30)
     found = motion.move(read_particles(particles), settings, coordinates=None)

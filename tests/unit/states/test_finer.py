@@ -11,7 +11,8 @@ from cryosplat.mixture import GaussianMixture
 from cryosplat.splatting import voxelize
 from cryosplat.states._finer import memory_of, with_heirs
 from cryosplat.states.coordinates import functions_at, nodes_of
-from cryosplat.states.models import Classes, Model, Motion
+from cryosplat.states.models import Classes, Model
+from cryosplat.states.moving import Motion
 
 COARSE, FINE = Grid(16, 6.0), Grid(20, 4.8)
 ENCODING = Encoding(COARSE.pixel_size, 1.0, 0.4)
@@ -52,7 +53,8 @@ def test_heirs_of_classes_differ_as_their_parents() -> None:
 def test_heirs_move_as_their_parents() -> None:
     basis = functions_at(nodes_of(1))
     before = Motion.begun(_shared(), ENCODING, basis, 6, torch.Generator().manual_seed(1), 1, 0.8)
-    before.values["turns"][0, 2, 1] = 0.3
+    before = before.fading()
+    before.values["turns"][0, 2, 1], before.values["fades"][0, 3] = 0.3, -2.0
     after = with_heirs(before, 9000, FINE.pixel_size, torch.Generator().manual_seed(2))
     assert _alike(before, after) > 0.9
     both = torch.stack([_differences(before), _differences(after)])

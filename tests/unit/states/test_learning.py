@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -13,19 +14,22 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import spearmanr
 
 from cryosplat.batch import Batch
-from cryosplat.fitting import Encoding
+from cryosplat.fitting import NOWHERE, Encoding
 from cryosplat.formation import MixtureProjector, form_images
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
 from cryosplat.optics import OpticsGroup
 from cryosplat.poses import random_poses
+from cryosplat.progress import SilentProgress
 from cryosplat.states._expectation import Assumptions, expected, products_with
-from cryosplat.states._judging import SURE, gains, judged, rival_gain, shown
+from cryosplat.states._fading import faded
+from cryosplat.states._judging import SURE, clear, gains, judged, rival_gain, shown
 from cryosplat.states._learning import Plan, evidence, learn, volumes_of
 from cryosplat.states._posterior import coordinates_of
 from cryosplat.states._preparation import Prepared
 from cryosplat.states.coordinates import functions_at, nodes_of
-from cryosplat.states.models import Classes, Motion, Single, Skeleton
+from cryosplat.states.models import Classes, Single
+from cryosplat.states.moving import Motion, Skeleton
 from cryosplat.states.observations import Observations, Observer
 from cryosplat.states.values import Gain
 
@@ -61,9 +65,9 @@ def _images(mixtures: list[GaussianMixture], noise: float, seed: int) -> Observa
     return observer.result()
 
 
-def _single(seen: Observations) -> tuple[Single, Assumptions]:
+def _single(seen: Observations, begun: GaussianMixture | None = None) -> tuple[Single, Assumptions]:
     encoding = Encoding(GRID.pixel_size, 1.0, 0.4)
-    model = Single(encoding.encode(_molecule()), encoding)
+    model = Single(encoding.encode(begun or _molecule()), encoding)
     rows = np.arange(len(seen))
     plan = Plan(iterations=6, first=300, batch=300, hottest=1.0)
     return model, learn(model, Assumptions.even(1), seen, rows, plan, torch.Generator())
@@ -91,32 +95,73 @@ def test_an_arm_that_is_there_or_not_makes_two_classes() -> None:
     assert float(gain.mean()) > 1.0
 
 
-def test_an_arm_that_turns_is_followed() -> None:
-    whole = _molecule()
-    angle = np.linspace(-0.7, 0.7, N)
+def _turned(whole: GaussianMixture, angle: np.ndarray) -> list[GaussianMixture]:
+    """The arm turned in the plane of x and y by each angle."""
     mixtures = []
     for a in angle:
         c, s = float(np.cos(a)), float(np.sin(a))
         means = whole.means.clone()
         hinge = torch.tensor([8.0, 0.0, 0.0])
         turn = torch.tensor([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-        means[30:] = (means[30:] - hinge) @ turn.T + hinge
-        mixtures.append(
-            GaussianMixture(means, whole.scales, whole.quaternions, whole.amplitudes)
-        )  # fmt: skip
-    seen = _images(mixtures, 0.25, 2)
-    one, _ = _single(seen)
+        means[30:40] = (means[30:40] - hinge) @ turn.T + hinge
+        mixtures.append(replace(whole, means=means))
+    return mixtures
+
+
+def _followed(
+    seen: Observations, rows: np.ndarray, begun: GaussianMixture | None = None
+) -> tuple[Motion, Assumptions]:
+    """The motion that the images ``rows`` show."""
+    one, _ = _single(seen, begun)
     nodes = nodes_of(1)
     model = Motion.begun(
         one.values, one.encoding, functions_at(nodes), 8, torch.Generator().manual_seed(3)
     )  # fmt: skip
-    rows = np.arange(N)
     even = Assumptions.even(len(nodes))
-    given = learn(model, even, seen, rows, PLAN, torch.Generator().manual_seed(4))
+    return model, learn(model, even, seen, rows, PLAN, torch.Generator().manual_seed(4))
+
+
+def test_an_arm_that_turns_is_followed() -> None:
+    angle = np.linspace(-0.7, 0.7, N)
+    seen = _images(_turned(_molecule(), angle), 0.25, 2)
+    model, given = _followed(seen, np.arange(N))
     mean, width = coordinates_of(model, given, seen, 1)
     assert abs(spearmanr(mean[:, 0], angle)[0]) > 0.96
     assert len(np.unique(mean.round(2))) > 40  # between the nodes, too
     assert 0.0 < width.mean() < 0.2
+
+
+@pytest.mark.parametrize("fades", [True, False])
+def test_a_part_that_goes_while_an_arm_turns_is_told_from_one_that_stays(fades: bool) -> None:
+    whole = _molecule()
+    cap = torch.stack([torch.full((10,), -8.0), torch.linspace(14.0, 30.0, 10), torch.zeros(10)], 1)
+    whole = GaussianMixture(
+        torch.cat([whole.means, cap]), torch.full((50, 3), 3.5),
+        torch.tensor([[1.0, 0, 0, 0]]).repeat(50, 1), torch.ones(50),
+    )  # fmt: skip
+    angle = np.linspace(-0.7, 0.7, 2 * N)
+    there = np.linspace(1.0, 0.0, 2 * N) if fades else np.ones(2 * N)
+    in_cap = torch.arange(50) >= 40
+    seen = _images([
+        replace(mixture, amplitudes=torch.where(in_cap, float(left), 1.0))
+        for mixture, left in zip(_turned(whole, angle), there, strict=True)
+    ], 0.25, 2)  # fmt: skip
+    first, second = np.arange(0, 2 * N, 2), np.arange(1, 2 * N, 2)
+    prepared = cast(Prepared, SimpleNamespace(seen=seen, rows=(first, second)))
+    followed = _followed(seen, first, whole)
+    (found, *_), gain = faded((followed, followed), prepared, SilentProgress(), NOWHERE)
+    assert clear(gain) == fades == ("fades" in found[0].values)
+    if not fades:
+        assert found is followed
+        return
+    z = coordinates_of(*found, seen, 1)[0]
+    nodes = found[0].at(functions_at(torch.from_numpy(np.quantile(z, [0.1, 0.9])[:, None]).float()))
+    near = [(m.means - torch.tensor([-8.0, 22.0, 0.0])).norm(dim=1) < 9.0 for m in nodes]
+    masses = [float(m.amplitudes[own].sum()) for m, own in zip(nodes, near, strict=True)]
+    assert abs(spearmanr(z[:, 0], angle)[0]) > 0.93
+    assert min(masses) < 0.3 * max(masses)  # truth: 0.1 of 0.9
+    rest = [float(m.amplitudes.sum()) - own for m, own in zip(nodes, masses, strict=True)]
+    assert min(rest) > 0.85 * max(rest)
 
 
 def test_particles_past_the_last_node_have_coordinates_there() -> None:

@@ -21,8 +21,9 @@ from cryosplat.states.coordinates import (
     turned_to,
 )
 from cryosplat.states.maps import binned
-from cryosplat.states.models import Classes, Motion
+from cryosplat.states.models import Classes
 from cryosplat.states.motion import rigid_share
+from cryosplat.states.moving import Motion
 
 ENCODING = Encoding(2.0, 1.0, 0.4)
 

@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
+from cryosplat import fourier
 from cryosplat.fitting import NOWHERE, Encoding
 from cryosplat.grid import Grid
 from cryosplat.io.star import read_star, write_star
+from cryosplat.maps.fsc import fourier_shell_correlation
+from cryosplat.maps.mask import spherical_mask
 from cryosplat.mixture import GaussianMixture
 from cryosplat.particles import Particles, read_particles
 from cryosplat.progress import SilentProgress
@@ -22,8 +25,9 @@ from cryosplat.states import motion_undone, whole_images
 from cryosplat.states._expectation import Assumptions
 from cryosplat.states._finer import finer_halves, with_heirs
 from cryosplat.states._preparation import Prepared
+from cryosplat.states.canonical import flat
 from cryosplat.states.coordinates import functions_at, nodes_of
-from cryosplat.states.models import Motion, Skeleton
+from cryosplat.states.moving import Motion, Skeleton
 from cryosplat.states.undone import Traced, local_motions, matched, moving_mask
 from cryosplat.statistics import accumulate
 from cryosplat.validation.baseline import voxel_maps
@@ -154,3 +158,23 @@ def test_detail_that_the_mixture_lacks_comes_from_all_particles(
     # in the units of the images, as voxel maps are
     ratio = float((found.full * truth * arm).sum() / (still * truth * arm).sum())
     assert 0.8 < ratio < 1.5
+
+
+def test_flat_maps_do_not_leak_through_a_small_mask() -> None:
+    grid, draw = Grid(48, 3.0), torch.Generator().manual_seed(0)
+    radii = fourier.squared_radii((48,) * 3).sqrt()
+    low, high = 30.0 * (radii <= 10.0), (radii > 10.0).double()
+    shared = torch.randn((48,) * 3, generator=draw)
+    maps = [
+        fourier.filter(shared, low, 3)
+        + fourier.filter(torch.randn((48,) * 3, generator=draw), high, 3)
+        for _ in range(2)
+    ]
+    evened = [flat(volume) for volume in maps]
+    mask = spherical_mask(grid, 20.0, 6.0)
+    before, after = (
+        fourier_shell_correlation(a * mask, b * mask)[12:15].max() for a, b in (maps, evened)
+    )
+    assert before > 0.6 and after < 0.3  # nothing is shared there
+    whole = fourier_shell_correlation(*evened)
+    assert torch.allclose(whole, fourier_shell_correlation(*maps), atol=0.1)
