@@ -79,8 +79,10 @@ class Tries:
                 place = other.select(index)
                 far.append(refined(images, coarse, self.prior, given=place, starts=place))
             places = ranked(far, Prior(), centre)[:TRIED]
-            for place in places:
+            for number, place in enumerate(places):
                 new = place.likelihood > places[0].likelihood - RIVAL
+                for earlier in places[:number]:
+                    new &= differ(place.poses, earlier.poses, coarse)
                 for known in results:
                     new &= differ(place.poses, known.poses, template)
                 rows = new.nonzero().squeeze(1)
