@@ -140,6 +140,14 @@ class Hypotheses:
         evidence = scores.logsumexp(1) - math.log(len(places))
         return Hypotheses(rotations, centres, scores.softmax(1)[rows, order], evidence)
 
+    def candidates(self) -> Candidates:
+        """The same poses about the centre of the likeliest; chosen, not drawn: by no score."""
+        some = torch.ones(len(self.weights))
+        return Candidates(
+            self.rotations, self.weights, torch.zeros_like(self.weights), self.centres[:, 0],
+            self.evidence, some, some,
+        )  # fmt: skip
+
     def select(self, rows: Tensor) -> Hypotheses:
         """Those of the images ``rows``."""
         parts = (self.rotations, self.centres, self.weights, self.evidence)
