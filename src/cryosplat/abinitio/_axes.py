@@ -10,16 +10,80 @@ import torch
 from torch import Tensor
 
 from ..grid import Grid
-from ..maps.point_group import PointGroup, point_groups
+from ..maps.point_group import PointGroup, hinted_group, is_nearly_round, point_groups
 from ..mixture import GaussianMixture, mean_of
 from ..notes import Note
+from ..progress import Progress
 from ..splatting import voxelize
 from ..symmetry import order_of
+from ._search import Hypotheses
+from ._second import BOX
+from ._work import Branch, Work
+from .values import AbinitSettings
 
 Pair = tuple[GaussianMixture, GaussianMixture]
 Explain = Callable[[GaussianMixture], Tensor]
 CERTAIN = 3.0  # standard errors
+ROUND = "the map is nearly round, and half-maps that were refined further have it"
 MOST = 3  # groups that images choose among
+
+
+def with_symmetry(
+    work: Work, branch: Branch, poses: Hypotheses, settings: AbinitSettings, progress: Progress
+) -> tuple[Branch, Hypotheses, Note]:
+    """A branch and its ``poses``, on the CPU, in the axes of the point group that is found, or named, and a note.
+
+    An image of a nearly round molecule hardly shows its orientation. Poses found without symmetry do
+    not come to rest then, and half-maps made with them do not show the group. Its symmetry helps them
+    to: so the group is tried that the half-maps come nearest to, by refining both half-sets further in
+    it, and it is proven if images kept apart gain by that more than by chance. A wrong group gains
+    nothing, as it averages what is different.
+    """
+    auto = settings.symmetry == "auto"
+    grid = Grid(BOX, work.images.side / BOX)
+
+    def explain(mixture: GaussianMixture, fsc: Tensor = branch.fsc) -> Tensor:
+        return work.gains_of(mixture, 2.0 * fsc / (1.0 + fsc))
+
+    group, pair, note = symmetry_of(
+        branch.mixtures, grid, explain, None if auto else settings.symmetry
+    )
+    found = replace(branch, mixtures=pair), _in_axes_of(group, poses, grid), note
+    first, second = (voxelize(mixture, grid).detach() for mixture in branch.mixtures)
+    if not is_nearly_round(first, second):
+        return found
+    tried = hinted_group(first, second) if auto else group
+    if tried is None or tried.name == "C1":
+        return found
+    if auto and order_of(tried.name) <= order_of(group.name):
+        return found
+    turned = _in_axes_of(tried, poses, grid)
+    mixtures = branch.mixtures
+    start = _in_axes(mixtures[0], tried, grid), _in_axes(mixtures[1], tried, grid)
+    grown = work.grown(branch, start, turned, settings.seed, progress)
+    before, gains = (
+        explain(both(mixtures)),
+        explain(in_place(both(grown.mixtures), tried, grid), grown.fsc),
+    )
+    if auto and not _refuse(before, gains):
+        return found
+    there = replace(work, centres=turned.centres[:, 0].to(work.images.device))
+    again = there.finish(grown, settings.seed, progress)
+    return grown, again, _note_on(tried, gains, before, True, ROUND)
+
+
+def _in_axes_of(group: PointGroup, poses: Hypotheses, grid: Grid) -> Hypotheses:
+    """Poses for the map in the axes of a group."""
+    if group.name == "C1":
+        return poses
+    n, k = poses.weights.shape
+    rotations, centres = poses_in_axes(
+        poses.rotations.double().flatten(0, 1), poses.centres.double().flatten(0, 1), group, grid
+    )
+    return replace(
+        poses, rotations=rotations.float().unflatten(0, (n, k)),
+        centres=centres.float().unflatten(0, (n, k)),
+    )  # fmt: skip
 
 
 def symmetry_of(
@@ -92,12 +156,17 @@ NO_SYMMETRY = Note(
 )  # fmt: skip
 
 
-def _note_on(group: PointGroup, gains: Tensor, before: Tensor, kept: bool) -> Note:
+def _note_on(
+    group: PointGroup, gains: Tensor, before: Tensor, kept: bool, half_maps: str = ""
+) -> Note:
     """What was found, or why not."""
-    told = (
+    half_maps = half_maps or (
         f"when one half-map is rotated, the agreement is {group.agreement:.2f} (1 as before, 0 as "
-        f"after any rotation about the same axis); held-out images gain {float(gains.mean()):.2f} "
-        f"nats with the symmetry, {float(before.mean()):.2f} without"
+        f"after any rotation about the same axis)"
+    )
+    told = (
+        f"{half_maps}; held-out images gain {float(gains.mean()):.2f} nats with the symmetry, "
+        f"{float(before.mean()):.2f} without"
     )
     if kept:
         return Note(

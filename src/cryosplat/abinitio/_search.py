@@ -142,15 +142,23 @@ class Hypotheses:
         evidence = scores.logsumexp(1) - math.log(len(places))
         return Hypotheses(rotations, centres, scores.softmax(1)[rows, order], evidence)
 
+    def candidates(self) -> Candidates:
+        """The same poses about the centre of the likeliest; chosen, not drawn: by no score."""
+        some = torch.ones_like(self.evidence)
+        return Candidates(
+            self.rotations, self.weights, torch.zeros_like(self.weights), self.centres[:, 0],
+            self.evidence, some, some,
+        )  # fmt: skip
+
     def select(self, rows: Tensor) -> Hypotheses:
         """Those of the images ``rows``."""
         parts = (self.rotations, self.centres, self.weights, self.evidence)
         return Hypotheses(*(part[rows] for part in parts))
 
-    def cpu(self) -> Hypotheses:
-        """The same on the CPU."""
+    def to(self, device: torch.device | str) -> Hypotheses:
+        """The same on a device."""
         parts = (self.rotations, self.centres, self.weights, self.evidence)
-        return Hypotheses(*(part.cpu() for part in parts))
+        return Hypotheses(*(part.to(device) for part in parts))
 
     @staticmethod
     def concatenate(parts: list[Hypotheses]) -> Hypotheses:

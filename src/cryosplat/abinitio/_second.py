@@ -77,8 +77,7 @@ Watch = Callable[[int, tuple[Half, Half], Tensor], None]
 
 def refined(
     images: tuple[SmallImages, SmallImages],
-    start: GaussianMixture,
-    centres: tuple[Tensor, Tensor],
+    begin: tuple[Half, Half],
     deviation: float,
     level: SecondLevel,
     generators: tuple[torch.Generator, torch.Generator],
@@ -86,14 +85,15 @@ def refined(
 ) -> tuple[tuple[Half, Half], Tensor]:
     """Both half-sets, each against the mixture of its own images alone, and the FSC of their maps.
 
-    Both assign their first poses to ``start``, below the first limit; their mixtures begin in the
-    densities of their own images, so that what agrees beyond that limit is found twice.
+    Images are assigned to the mixtures that they ``begin`` with. Where these are one and the same, in
+    rounds that look everywhere, it is used below the first limit only, and the halves' mixtures begin
+    anew in the densities of their own images, so that what agrees beyond that limit is found twice.
 
     ``watch`` is told the round, the halves and the FSC of their maps.
     """
     side = images[0].side
     grid = Grid(BOX, side / BOX)
-    halves = [Half(start, _unknown(c)) for c in centres]
+    halves = list(begin)
     reached, angles = level.limits[0], [level.spacing / level.limits[level.everywhere]] * 2
     gain = torch.ones(grid.n_shells, dtype=torch.float64)
     before = limit = 0.0
@@ -212,7 +212,8 @@ def fitted(statistics: Statistics, mixture: GaussianMixture, steps: int) -> Gaus
     return descend(term, mixture, schedule).mixture
 
 
-def _unknown(centres: Tensor) -> Candidates:
+def unplaced(centres: Tensor) -> Candidates:
+    """Images of which only the centres are known."""
     n, device = len(centres), centres.device
     rotations = torch.eye(3, device=device).expand(n, KEPT, 3, 3).contiguous()
     weights = torch.full((n, KEPT), 1.0 / KEPT, device=device)

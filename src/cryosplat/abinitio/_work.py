@@ -38,11 +38,14 @@ from ._second import (
     believed,
     reached_by,
     refined,
+    unplaced,
     weighted,
 )
 from .values import Score, Show, Snapshot, unseen
 
 FIRST, HALVES, ALL = "initial map", "half-sets from map", "poses of all images"
+GROWN = "half-sets further, in"
+ON = SecondLevel(limits=(9.0, 10.0, 11.0, 12.5, 14.0), everywhere=0, more=4)
 SHARPENED = FirstLevel(batches=(400, 2000), least_temperature=0.2)
 SNAPSHOTS = 5  # of the first level
 SHOWN_EVERY = 10  # steps of it
@@ -150,10 +153,13 @@ class Work:
                 history.append(Snapshot(f"round {number + 1}", volume))
                 self.show(f"{title}, round {number + 1}", volume, grid.pixel_size)
 
+            def begin(rows: Tensor) -> Half:
+                return Half(start.first.mixture, unplaced(centres[rows]))
+
             if saved is None:
                 halves, fsc = refined(
-                    (parts[0], parts[1]), start.first.mixture,
-                    (centres[members[0]], centres[members[1]]), self.deviation, level,
+                    (parts[0], parts[1]),
+                    (begin(members[0]), begin(members[1])), self.deviation, level,
                     (generator_of(seed, 0, start.number), generator_of(seed, 1, start.number)),
                     watch,
                 )  # fmt: skip
@@ -171,6 +177,41 @@ class Work:
         score = replace(start.score, gain=float(explained(found.evidence).double().mean()))
         progress.say(f"From map {start.number + 1}: {score.gain:.2f} nats per unseen image.")
         return Branch(start, mixtures, fsc, score, tuple(history))
+
+    def grown(
+        self, branch: Branch, mixtures: tuple[GaussianMixture, GaussianMixture], poses: Hypotheses,
+        seed: int, progress: Progress,
+    ) -> Branch:  # fmt: skip
+        """Both half-sets refined further from ``mixtures``, with the symmetry that these have.
+
+        ``poses``: of all images in their frame, from which single poses are sought.
+        """
+        device = self.images.device
+        members = [(~self.held & (self.half_sets == h)).nonzero().squeeze(1) for h in (1, 2)]
+        parts = [self.images.select(rows) for rows in members]
+        begin = [
+            Half(mixture.to(device), poses.select(rows).to(device).candidates())
+            for mixture, rows in zip(mixtures, members, strict=True)
+        ]
+        history: list[Snapshot] = []
+        grid = Grid(_second.BOX, self.images.side / _second.BOX)
+        name = mixtures[0].symmetry
+        with progress.stage(f"{GROWN} {name}", ON.rounds, "rounds") as stage:
+
+            def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
+                stage.advance()
+                both = mean_of([half.mixture for half in halves])
+                title = f"round {number + 1} in {name}"
+                volume = voxelize(both, grid).detach().cpu()
+                history.append(Snapshot(title, volume))
+                self.show(title, volume, grid.pixel_size)
+
+            halves, fsc = refined(
+                (parts[0], parts[1]), (begin[0], begin[1]), self.deviation, ON,
+                (generator_of(seed, 5), generator_of(seed, 6)), watch,
+            )  # fmt: skip
+        found = halves[0].mixture.to("cpu"), halves[1].mixture.to("cpu")
+        return replace(branch, mixtures=found, fsc=fsc, history=(*branch.history, *history))
 
     def gains_of(self, mixture: GaussianMixture, fsc: Tensor) -> Tensor:
         """What each image kept apart gains by a map (n,), all orientations taken together.
@@ -203,7 +244,7 @@ class Work:
                     parts.append(self._poses(some, mixture, branch.fsc, level, generator))
                     order.append(some)
                     stage.advance(len(some))
-        return Hypotheses.concatenate(parts).cpu().select(torch.cat(order).argsort())
+        return Hypotheses.concatenate(parts).to("cpu").select(torch.cat(order).argsort())
 
     def _poses(
         self, rows: Tensor, mixture: GaussianMixture, fsc: Tensor, level: SecondLevel,
@@ -216,7 +257,7 @@ class Work:
         ``fsc``: that of the map with another of as much noise, per shell.
         """
         grid = Grid(_second.BOX, self.images.side / _second.BOX)
-        volume = weighted(voxelize(mixture, grid), believed(fsc))
+        volume = weighted(voxelize(mixture.to(self.images.device), grid), believed(fsc))
         images, fine = self.images.select(rows), min(level.limits[-1], reached_by(fsc, level.worth))
         coarse = min(level.limits[level.everywhere], fine)
         template = Template.of(volume, _second.PADDING, coarse, self.deviation)

@@ -19,7 +19,7 @@ def search_cost(n: int, box_size: int, threads: int, settings: AbinitSettings) -
     """The cost of finding the poses of ``n`` particles of ``box_size`` pixels."""
     level, threads = SecondLevel(), max(1, threads)
     near = level.rounds - level.more // 2 - level.everywhere - 1
-    rounds = n * level.everywhere * PER_EVERYWHERE
+    rounds = n * (level.everywhere + 1) * PER_EVERYWHERE  # the first looks more widely
     rounds += (min(n, 2 * level.images) * near + n) * PER_NEAR
     read = n * (PER_IMAGE + box_size**2 * PER_PIXEL) / threads
     return Cost(

@@ -23,7 +23,7 @@ from ..progress import Progress, SilentProgress
 from ..settings import RefinementSettings
 from ..splatting import voxelize
 from . import _second
-from ._axes import poses_in_axes, symmetry_of
+from ._axes import with_symmetry
 from ._centring import centred
 from ._contrast import contrast_of
 from ._first import FirstLevel
@@ -36,6 +36,11 @@ from .values import AbinitSettings, Contrast, FoundPoses, Show, unseen
 FEWEST = 200  # particles
 HELD_OUT, MOST_HELD_OUT = 0.1, 1000  # of the particles; images
 LEAST_SHIFT, SHIFT = 8.0, 0.04  # Angstrom; of the box
+HAND_UNKNOWN = Note(
+    "hand-unknown", "note",
+    "The handedness of the map is unknown: its mirror image explains the images equally well.",
+    "If helices are left-handed, repeat the command with --hand flip.",
+)  # fmt: skip
 INFORMED = 10.0  # nats an image: below it the posterior is sharpened
 
 
@@ -96,9 +101,15 @@ def find_poses(
     branches = [work.carry(s, settings.seed, journal, progress) for s in carried]
     branch = max(branches, key=lambda p: p.score.gain)
     poses = work.finish(branch, settings.seed, progress)
+    first, second = branch.mixtures
+    branch = replace(branch, mixtures=(first.to("cpu"), second.to("cpu")))
+    notes = [HAND_UNKNOWN]
+    if settings.symmetry != "C1":
+        branch, poses, note = with_symmetry(work, branch, poses, settings, progress)
+        notes.append(note)
     timings["total"] = time.perf_counter() - begin
     timings["half-sets"] = timings["total"] - timings["first maps"]
-    return _result(particles, work, starts, branch, poses, settings, contrast, timings)
+    return _result(particles, work, starts, branch, poses, settings, contrast, notes, timings)
 
 
 def _indistinguishable(start: Start, best: Start) -> bool:
@@ -151,29 +162,13 @@ def _nothing(
 
 def _result(
     particles: Particles, work: Work, starts: list[Start], branch: Branch,
-    poses: Hypotheses, settings: AbinitSettings, contrast: Contrast,
+    poses: Hypotheses, settings: AbinitSettings, contrast: Contrast, notes: list[Note],
     timings: dict[str, float],
 ) -> FoundPoses:  # fmt: skip
-    side = work.images.side
-    first, second = branch.mixtures
-    mixtures = first.to("cpu"), second.to("cpu")
+    side, mixtures = work.images.side, branch.mixtures
     rotations = poses.rotations.double().flatten(0, 1)
     centres = poses.centres.double().flatten(0, 1)
     grid = Grid(_second.BOX, side / _second.BOX)
-    notes = [Note(
-        "hand-unknown", "note",
-        "The handedness of the map is unknown: its mirror image explains the images equally well.",
-        "If helices are left-handed, repeat the command with --hand flip.",
-    )]  # fmt: skip
-    if settings.symmetry != "C1":
-        fsc = 2.0 * branch.fsc / (1.0 + branch.fsc)
-        group, mixtures, note = symmetry_of(
-            mixtures, grid, lambda mixture: work.gains_of(mixture, fsc),
-            None if settings.symmetry == "auto" else settings.symmetry,
-        )  # fmt: skip
-        notes.append(note)
-        if group.name != "C1":
-            rotations, centres = poses_in_axes(rotations, centres, group, grid)
     if settings.flip:
         rotations, mixtures = mirrored(rotations), (_mirror(mixtures[0]), _mirror(mixtures[1]))
     rotations = _proper(rotations).unflatten(0, (len(particles), -1))

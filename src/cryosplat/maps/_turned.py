@@ -88,6 +88,14 @@ class Turned:
         middle = _centre_of_mass(half1 + half2)
         return Turned(points, shells, values, padded, d, last, reference, middle)
 
+    @property
+    def roundness(self) -> float:
+        """How much of the agreement remains under any rotation."""
+        if not len(self.reference):
+            return 0.0
+        turns = Rotation.random(ANGLES, random_state=1).as_matrix()
+        return float(np.mean([self.agreement(turn, self.middle, self.last) for turn in turns]))
+
     def agreement(self, rotation: Array, centre: Array, last: int) -> float:
         """With half-map 2 turned about ``centre`` by ``rotation``: mean FSC over the reference."""
         return float(self.curve(rotation, centre, last).mean() / self.reference.mean())

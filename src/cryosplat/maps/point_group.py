@@ -28,10 +28,12 @@ POLYHEDRAL = ("T", "O", "I2")
 BOX = 32  # voxels of the maps that are compared
 COARSE_SHELL = 6
 FEWEST_SHELLS = 4  # that tell a symmetry
+ROUND = 0.8  # of the agreement, that remains under any rotation of what is nearly round
+HINT = 0.25  # of a symmetry, on the average over a group, by which it is worth trying
 NEARLY = 0.5  # of an agreement: less is not looked at more closely
 AXES, FRAMES, TURNS = 800, 3000, 60
 OPERATORS = 5  # of a group, by which its axes are refined
-BEST = 3  # of a coarse search, refined
+BEST = 3  # of a coarse search for axes, refined
 STEP, SMALLEST = math.radians(6.0), math.radians(0.3)
 
 
@@ -67,23 +69,49 @@ def point_groups(half1: Tensor, half2: Tensor, name: str | None = None) -> list[
     (`Proof`). Groups that a molecule nearly has are told from those that it has as far as the
     half-maps agree. With a ``name``: that group, however well it fits.
     """
-    d = len(half1)
-    box = min(d, BOX)
-    turned = Turned.of(*(fourier.resample(half, box, 3) for half in (half1, half2)))
+    turned = _turned(half1, half2)
+    scale = len(half1) / turned.box
     fits = _all_fits(turned) if name is None else [_fit_of(turned, symmetry_name(name))]
     tried = {fit.name: round(fit.proof.share, 3) for fit in fits}
     shown = [fit for fit in fits if fit.proof.holds or name is not None]
     shown.sort(key=lambda fit: (order_of(fit.name), fit.proof.share), reverse=True)
     none = PointGroup("C1", np.eye(3), np.zeros(3), 1.0, tried)
     return [
-        PointGroup(fit.name, fit.frame, fit.centre * d / box, fit.proof.share, tried)
+        PointGroup(fit.name, fit.frame, fit.centre * scale, fit.proof.share, tried)
         for fit in shown if fit.name != "C1"
     ] + [none]  # fmt: skip
 
 
+def is_nearly_round(half1: Tensor, half2: Tensor) -> bool:
+    """Whether most of what two half-maps agree in remains under any rotation."""
+    return _turned(half1, half2).roundness > ROUND
+
+
+def hinted_group(half1: Tensor, half2: Tensor) -> PointGroup | None:
+    """The largest polyhedral group that two half-maps come near to, without showing it."""
+    turned = _turned(half1, half2)
+    if not _tells(turned):
+        return None
+    near = [fit for name in POLYHEDRAL if (fit := _polyhedral(turned, name)).mean > HINT]
+    if not near:
+        return None
+    fit = max(near, key=lambda fit: order_of(fit.name))
+    centre = fit.centre * len(half1) / turned.box
+    return PointGroup(fit.name, fit.frame, centre, fit.proof.share, {fit.name: fit.proof.share})
+
+
+def _turned(half1: Tensor, half2: Tensor) -> Turned:
+    box = min(len(half1), BOX)
+    return Turned.of(*(fourier.resample(half, box, 3) for half in (half1, half2)))
+
+
+def _tells(turned: Turned) -> bool:
+    return turned.last >= FIRST_SHELL + FEWEST_SHELLS - 1
+
+
 def _all_fits(turned: Turned) -> list[_Fit]:
     """The best axes of all groups that the map may have."""
-    if turned.last < FIRST_SHELL + FEWEST_SHELLS - 1:
+    if not _tells(turned):
         return []
     cyclic = [fit for fold in FOLDS if (fit := _cyclic(turned, f"C{fold}", NEARLY)) is not None]
     good = [fit for fit in cyclic if fit.proof.share >= NEARLY]
@@ -103,13 +131,14 @@ def _fit_of(turned: Turned, name: str) -> _Fit:
 @dataclass(frozen=True, slots=True)
 class _Fit:
     """A group with its ``frame`` Q, which turns the map's axes to the group's, its ``centre``, how well
-    the half-maps agree, and the ``proof`` of its worst rotation."""
+    the half-maps agree, the ``proof`` of its worst rotation, and the ``mean`` share of all."""
 
     name: str
     frame: Array
     centre: Array
     agreement: float
     proof: Proof
+    mean: float
 
 
 def _generators(name: str) -> Array:
@@ -141,7 +170,7 @@ def _dihedral(turned: Turned, cyclic: _Fit) -> _Fit:
     name = "D" + cyclic.name[1:]
     angles = np.arange(TURNS) * math.pi / TURNS
     frames = [Rotation.from_rotvec([0.0, 0.0, a]).as_matrix() @ cyclic.frame for a in angles]
-    return _best(turned, name, frames, -math.inf, cyclic.centre) or cyclic
+    return _best(turned, name, frames, -math.inf, cyclic.centre, 1) or cyclic
 
 
 def _polyhedral(turned: Turned, name: str) -> _Fit:
@@ -152,16 +181,17 @@ def _polyhedral(turned: Turned, name: str) -> _Fit:
 
 
 def _best(
-    turned: Turned, name: str, frames: Sequence[Array], nearly: float, centre: Array | None = None
-) -> _Fit | None:
-    """The best of ``frames`` for a group: coarsely by its generators, then refined by all of it."""
+    turned: Turned, name: str, frames: Sequence[Array], nearly: float, centre: Array | None = None,
+    best: int = BEST,
+) -> _Fit | None:  # fmt: skip
+    """The best of ``frames`` for a group: coarsely by its generators, then ``best`` of them refined."""
     centre = turned.middle if centre is None else centre
     coarse = min(COARSE_SHELL, turned.last)
     generators = _generators(name)
     scores = [
         turned.of_group(generators, frame, centre, coarse, enough=0.3 * NEARLY) for frame in frames
     ]
-    order = np.argsort(scores)[::-1][:BEST]
+    order = np.argsort(scores)[::-1][:best]
     if scores[order[0]] < nearly:
         return None
     return max((_refined(turned, name, frames[i], centre) for i in order), key=_by_agreement)
@@ -184,9 +214,11 @@ def _refined(turned: Turned, name: str, frame: Array, centre: Array) -> _Fit:
                 value, frame, centre, moved = new, new_frame, new_centre, True
         if not moved:
             step, last = 0.5 * step, turned.last
-    proofs = (turned.proof(frame.T @ each @ frame, centre) for each in rotations_of(name)[1:])
-    worst = min(proofs, key=lambda proof: proof.share, default=Proof(1.0, 0.0))
-    return _Fit(name, frame, centre, value, worst)
+    proofs = [turned.proof(frame.T @ each @ frame, centre) for each in rotations_of(name)[1:]]
+    proofs = proofs or [Proof(1.0, 0.0)]
+    worst = min(proofs, key=lambda proof: proof.share)
+    mean = sum(proof.share for proof in proofs) / len(proofs)
+    return _Fit(name, frame, centre, value, worst, mean)
 
 
 def _moves(frame: Array, centre: Array, step: float, box: int) -> Iterator[tuple[Array, Array]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cryosplat import GaussianMixture, Grid, voxelize
-from cryosplat.abinitio import AbinitSettings
+from cryosplat.abinitio import AbinitSettings, Score
 from cryosplat.abinitio import _axes as axes
 from cryosplat.abinitio._assignment import (
     assign,
@@ -22,6 +23,7 @@ from cryosplat.abinitio._assignment import (
     posterior_there,
     temperature_for,
 )
+from cryosplat.abinitio._first import First
 from cryosplat.abinitio._images import SmallImages, half_plane
 from cryosplat.abinitio._orientations import at_random, evenly
 from cryosplat.abinitio._search import (
@@ -38,11 +40,13 @@ from cryosplat.abinitio._search import (
 )
 from cryosplat.abinitio._second import sums_of
 from cryosplat.abinitio._slices import slices_at, slices_there, transform_of
+from cryosplat.abinitio._work import Branch, Start, Work
 from cryosplat.abinitio.recipe import _mirror, mirrored
 from cryosplat.errors import SettingsError
 from cryosplat.formation import VolumeProjector
 from cryosplat.maps.point_group import PointGroup
 from cryosplat.poses import Poses, random_poses
+from cryosplat.progress import SilentProgress
 from cryosplat.statistics import QuadraticForm
 
 BOX, SIDE = 32, 128.0
@@ -289,6 +293,55 @@ def test_held_out_images_choose_the_group(monkeypatch: pytest.MonkeyPatch) -> No
     assert chosen(0.05, 0.2) == ("C4", "symmetry-found")  # D4 is better than none, not than C4
     assert chosen(-0.1, -0.1) == ("C1", "symmetry-refused")
     assert chosen(-0.1, -0.1, "D4") == ("D4", "symmetry-found")
+
+
+@pytest.mark.parametrize(
+    ("asked", "gained", "nearly", "wanted"),
+    [
+        ("auto", 0.1, True, "O"), ("auto", 0.0, True, "C2"), ("auto", 0.1, False, "C2"),
+        ("C2", 0.0, True, "C2"),
+    ],
+)  # fmt: skip
+def test_a_hinted_group_is_proven_by_images_or_left(
+    monkeypatch: pytest.MonkeyPatch, asked: str, gained: float, nearly: bool, wanted: str
+) -> None:
+    """Both half-sets are refined further in it; what only half-maps show needs no such proof."""
+    mixture, n = molecule(), 40
+    group, hint = (PointGroup(name, np.eye(3), np.zeros(3), 1.0, {}) for name in ("C2", "O"))
+    monkeypatch.setattr(axes, "point_groups", lambda *_: [group, replace(group, name="C1")])
+    monkeypatch.setattr(axes, "hinted_group", lambda *_: hint)
+    monkeypatch.setattr(axes, "is_nearly_round", lambda *_: nearly)
+    noise = torch.randn(400, generator=generator(), dtype=torch.float64)
+    grown: list[str] = []
+
+    class FakeWork(Work):
+        def gains_of(self, mixture: GaussianMixture, fsc: Tensor) -> Tensor:
+            own = 0.1 * noise.roll(1) + gained
+            return 9.0 * noise + (own if float(fsc.max()) < 1.0 else 0.0)
+
+        def grown(self, branch: Branch, mixtures: Any, *_: object) -> Branch:
+            grown.append(mixtures[0].symmetry)
+            return replace(branch, mixtures=mixtures, fsc=0.5 * branch.fsc)
+
+        def finish(self, branch: Branch, *_: object) -> Hypotheses:
+            return places
+
+    places = Hypotheses(
+        torch.eye(3).repeat(n, 2, 1, 1),
+        torch.zeros(n, 2, 2),
+        torch.full((n, 2), 0.5),
+        torch.zeros(n),
+    )
+    images = SmallImages(torch.zeros(n, 1), torch.zeros(n, 1), POINTS[:1], SIDE, BOX)
+    work = FakeWork(images, torch.ones(n, dtype=torch.bool), torch.ones(n), torch.zeros(n, 2), 0.05)
+    score = Score(1.0, 1.0, 0.1, n)
+    start = Start(0, First(mixture, torch.zeros(n, 2)), score, torch.zeros(n), ())
+    branch = Branch(start, (mixture, mixture), torch.ones(GRID.n_shells), score, ())
+    found, _, note = axes.with_symmetry(
+        work, branch, places, AbinitSettings(symmetry=asked), SilentProgress()
+    )
+    assert found.mixtures[0].symmetry == wanted and note.code == "symmetry-found"
+    assert grown == ([{"auto": "O", "C2": "C2"}[asked]] if nearly else [])
 
 
 def test_places_lie_apart_and_come_in_the_order_of_their_evidence() -> None:

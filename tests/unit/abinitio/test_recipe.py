@@ -109,12 +109,12 @@ def test_half_sets_do_not_know_of_each_other(star: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         _second, "fourier_shell_correlation", lambda a, b: torch.ones(17, dtype=torch.float64)
     )
-    centres = torch.zeros(150, 2), torch.zeros(150, 2)
+    begin = _second.Half(start, _second.unplaced(torch.zeros(150, 2)))
 
     def run(other):
         generators = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
         level = SecondLevel(limits=(5.0, 6.0), everywhere=1, more=1)
-        return _second.refined((first, other), start, centres, 0.1, level, generators)[0]
+        return _second.refined((first, other), (begin, begin), 0.1, level, generators)[0]
 
     one, another = run(second), run(second.inverted())
     assert torch.equal(one[0].mixture.means, another[0].mixture.means)

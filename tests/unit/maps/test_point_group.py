@@ -15,7 +15,12 @@ from cryosplat import GaussianMixture, Grid, fourier, voxelize
 from cryosplat.abinitio import poses_in_axes
 from cryosplat.formation import VolumeProjector
 from cryosplat.maps._turned import Proof, Turned
-from cryosplat.maps.point_group import find_point_group, symmetrised
+from cryosplat.maps.point_group import (
+    find_point_group,
+    hinted_group,
+    is_nearly_round,
+    symmetrised,
+)
 from cryosplat.poses import Poses, random_poses
 from cryosplat.symmetry import order_of, rotations_of
 
@@ -126,6 +131,14 @@ def test_what_is_round_proves_no_symmetry() -> None:
 def test_a_smooth_shell_is_no_more_than_octahedral() -> None:
     found = find_point_group(*halves(shell(0.2))[1:])
     assert found.name == "O", found.tried
+
+
+def test_what_a_nearly_round_map_hints_at_is_no_proof() -> None:
+    _, half1, half2 = halves(shell(0.2), noise=1.0)
+    assert is_nearly_round(half1, half2)
+    hint = hinted_group(half1, half2)
+    assert hint is not None and hint.name == "O" and hint.agreement < 0.5
+    assert not is_nearly_round(*halves(ring(0.8))[1:])
 
 
 def test_poses_follow_the_map() -> None:

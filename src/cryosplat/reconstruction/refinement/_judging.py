@@ -29,6 +29,7 @@ from ._halves import HalfSets, sample
 SAMPLE = 1500  # images of each half-set that are held against the other's map
 THRESHOLD = 0.143  # half-map FSC up to which images are held against maps
 CERTAIN = 5.0  # deviations by which images must know the other half's map at all
+ORIENTED = 3.0  # standard errors by which images must prefer their own orientations
 FEWEST_SHELLS = 4  # that a structure has
 
 
@@ -41,7 +42,8 @@ class Judgement:
     integrated over their poses' errors (`log_evidence`);
     ``held``: which images were held against which map;
     ``last``: the shell up to which the half-maps agree; ``frame``: from half-set 1 to half-set 0;
-    ``score``: deviations by which the images know the other's map; ``cross_fsc`` (n_shells,).
+    ``score``: deviations by which the images know the other's map; ``cross_fsc`` (n_shells,);
+    ``oriented``: what `orientations_tell` says, once it was asked.
     """
 
     templates: tuple[Template, Template]
@@ -51,6 +53,7 @@ class Judgement:
     score: float
     cross_fsc: Tensor
     held: tuple[tuple[Tensor, Template], ...]
+    oriented: tuple[float, float] = (1.0, 0.0)
 
     def corrected(self, differences: Iterable[Tensor]) -> Judgement:
         """With ``differences`` of the likelihoods of each part of the images."""
@@ -59,7 +62,8 @@ class Judgement:
     @property
     def has_structure(self) -> bool:
         """Whether there is anything to align images to."""
-        return self.last >= FEWEST_SHELLS and self.score > CERTAIN
+        gain, error = self.oriented
+        return self.last >= FEWEST_SHELLS and self.score > CERTAIN and gain > ORIENTED * error
 
 
 def judged(
@@ -121,6 +125,32 @@ def gain_of(
             for results, order in (halves.over(p, rows, work, on_batch) for p in (poses, given))
         )
         gains.append(log_evidence(new, given.select(rows), prior) - old.likelihood)
+    return mean_of(torch.cat(gains))
+
+
+def orientations_tell(
+    halves: HalfSets, poses: Poses, judgement: Judgement, generator: torch.Generator,
+    on_batch: Callable[[int], None],
+) -> tuple[float, float]:  # fmt: skip
+    """By how much images of one half-set are likelier under the map of the other in their own
+    orientations than in those of other images, dealt at random, and its standard error.
+
+    Poses of other images make a map too, a round one; images know it, and better once they are centred
+    on it. Only that an image prefers its own orientation shows that the orientations are its own.
+    """
+    gains = []
+    for rows, template in judgement.held:
+        rotations = poses.rotations.clone()
+        rotations[rows] = rotations[rows[torch.randperm(len(rows), generator=generator)]]
+        work = partial(_evaluated, template=template)
+        own, other = (
+            Found.concatenate(results).select(order)
+            for results, order in (
+                halves.over(p, rows, work, on_batch)
+                for p in (poses, Poses(rotations, poses.shifts))
+            )
+        )
+        gains.append(own.likelihood - other.likelihood)
     return mean_of(torch.cat(gains))
 
 

@@ -159,7 +159,7 @@ class State:
         """The last round in words."""
         last, number = self.rounds[-1], len(self.rounds) - 1
         if self.verdict == "no structure":
-            return "The half-sets share no structure that images could be aligned to."
+            return "The given poses show no structure that images could be aligned to."
         text = (
             f"Round {number}: an unseen image is {last.likelihood:.2f} nats likelier than noise, to "
             f"{last.limit:.1f} Å"
@@ -205,9 +205,11 @@ class State:
         if self.verdict == "no structure":
             return Note(
                 "refinement-no-structure", "warning" if few else "alarm",
-                "The half-sets share no structure that images could be aligned to: the given poses are "
-                "kept.",
-                "Check poses and contrast with cryosplat check.",
+                "The given poses show no structure that images could be aligned to: the maps of the "
+                "half-sets do not agree, or images fit them no better in their own orientations than "
+                "in those of other images. The given poses are kept.",
+                "Check poses and contrast with cryosplat check, and that the rows of poses are those "
+                "of the images; --abinit finds poses from nothing.",
             )  # fmt: skip
         if self.verdict == "kept":
             tried = self.optics.gains.get("poses")

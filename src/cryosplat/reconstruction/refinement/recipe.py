@@ -22,7 +22,7 @@ from .._checkpoint import journal_in, resumable
 from .._clock import Clock
 from .._data import measured_noise, with_half_sets
 from ._halves import HalfSets
-from ._judging import gain_of, judged
+from ._judging import gain_of, judged, orientations_tell
 from ._lenses import Looks, integrated, with_defocus, with_lenses_refined
 from ._moving import Tries, columns_of, first_prior, moved, unmoved
 from ._state import UNKNOWN, State
@@ -135,6 +135,10 @@ def _after_a_round(
             integrated(halves, state.poses, state.optics, rows, template, heeded)
             for rows, template in judgement.held
         )
+        if number == 0:
+            dealt = torch.Generator().manual_seed(halves.settings.seed)
+            told = orientations_tell(seen, state.poses, judgement, dealt, heeded)
+            judgement = replace(judgement, oriented=told)
         state = state.judged(judgement, how, stays)
     progress.say(state.told())
     if state.done:
