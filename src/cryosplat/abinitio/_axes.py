@@ -31,7 +31,7 @@ MOST = 3  # groups that images choose among
 def with_symmetry(
     work: Work, branch: Branch, poses: Hypotheses, settings: AbinitSettings, progress: Progress
 ) -> tuple[Branch, Hypotheses, Note]:
-    """A branch and its ``poses``, on the CPU, in the axes of the point group found or named; and a note.
+    """A branch and its ``poses``, on the CPU, in the axes of the group found or named; and a note.
 
     An image of a nearly round molecule hardly shows its orientation. Poses found without symmetry do
     not come to rest then, and half-maps made with them do not show the group. Its symmetry helps them
