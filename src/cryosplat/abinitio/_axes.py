@@ -34,10 +34,11 @@ def with_symmetry(
     """A branch and its ``poses``, on the CPU, in the axes of the group found or named; and a note.
 
     An image of a nearly round molecule hardly shows its orientation. Poses found without symmetry do
-    not come to rest then, and half-maps made with them do not show the group. Its symmetry helps them
-    to: so the group is tried that the half-maps come nearest to, by refining both half-sets further in
-    it, and it is proven if images kept apart gain by that more than by chance. A wrong group gains
-    nothing, as it averages what is different.
+    not come to rest then, and in half-maps made with them what both have from their common start
+    outweighs what they found: they neither show the group nor prove any. Its symmetry helps poses to
+    come to rest: so the group is tried that the half-maps come nearest to, by refining both half-sets
+    further in it, and it is proven if images kept apart gain by that more than by chance. A wrong group
+    gains nothing, as it averages what is different.
     """
     auto = settings.symmetry == "auto"
     grid = Grid(BOX, work.images.side / BOX)
@@ -45,17 +46,15 @@ def with_symmetry(
     def explain(mixture: GaussianMixture, fsc: Tensor = branch.fsc) -> Tensor:
         return work.gains_of(mixture, 2.0 * fsc / (1.0 + fsc))
 
-    group, pair, note = symmetry_of(
-        branch.mixtures, grid, explain, None if auto else settings.symmetry
-    )
-    found = replace(branch, mixtures=pair), _in_axes_of(group, poses, grid), note
     first, second = (voxelize(mixture, grid).detach() for mixture in branch.mixtures)
-    if not is_nearly_round(first, second):
-        return found
-    tried = hinted_group(first, second) if auto else group
-    if tried is None or tried.name == "C1":
-        return found
-    if auto and order_of(tried.name) <= order_of(group.name):
+    nearly_round = is_nearly_round(first, second)
+    if auto and nearly_round:
+        tried, found = hinted_group(first, second), (branch, poses, ROUND_NONE)
+    else:
+        name = None if auto else settings.symmetry
+        tried, pair, note = symmetry_of(branch.mixtures, grid, explain, name)
+        found = replace(branch, mixtures=pair), _in_axes_of(tried, poses, grid), note
+    if not nearly_round or tried is None:
         return found
     turned = _in_axes_of(tried, poses, grid)
     mixtures = branch.mixtures
@@ -153,6 +152,13 @@ def poses_in_axes(
 NO_SYMMETRY = Note(
     "symmetry-none", "note",
     "No symmetry was found: under no rotation does one half-map match the other as well as without it.",
+)  # fmt: skip
+
+
+ROUND_NONE = Note(
+    "symmetry-none", "note",
+    "No symmetry was found: the map is nearly round, and by no group do held-out images gain.",
+    "If you know the group, name it: --symmetry O.",
 )  # fmt: skip
 
 
