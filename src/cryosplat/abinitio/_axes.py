@@ -68,7 +68,7 @@ def with_symmetry(
         return found
     there = replace(work, centres=turned.centres[:, 0].to(work.images.device))
     again = there.finish(grown, settings.seed, progress)
-    return grown, again, _note_on(tried, gains, before, True, ROUND)
+    return grown, again, _note_on(tried, gains, before, True, not auto, ROUND)
 
 
 def _in_axes_of(group: PointGroup, poses: Hypotheses, grid: Grid) -> Hypotheses:
@@ -106,8 +106,8 @@ def symmetry_of(
     gains.append(explain(both(mixtures)))
     for i, (group, pair) in enumerate(zip(shown, pairs, strict=True)):
         if name is not None or not any(_refuse(gains[i], other) for other in gains[i + 1 :]):
-            return group, pair, _note_on(group, gains[i], gains[-1], True)
-    return groups[-1], mixtures, _note_on(shown[0], gains[0], gains[-1], False)
+            return group, pair, _note_on(group, gains[i], gains[-1], True, name is not None)
+    return groups[-1], mixtures, _note_on(shown[0], gains[0], gains[-1], False, False)
 
 
 def _refuse(gains: Tensor, other: Tensor) -> bool:
@@ -158,14 +158,14 @@ NO_SYMMETRY = Note(
 ROUND_NONE = Note(
     "symmetry-none", "note",
     "No symmetry was found: the map is nearly round, and by no group do held-out images gain.",
-    "If you know the group, name it: --symmetry O.",
+    "More images, or better ones, may show it.",
 )  # fmt: skip
 
 
 def _note_on(
-    group: PointGroup, gains: Tensor, before: Tensor, kept: bool, half_maps: str = ""
+    group: PointGroup, gains: Tensor, before: Tensor, kept: bool, named: bool, half_maps: str = ""
 ) -> Note:
-    """What was found, or why not."""
+    """What was found, or only ``named``, or why not."""
     half_maps = half_maps or (
         f"when one half-map is rotated, the agreement is {group.agreement:.2f} (1 as before, 0 as "
         f"after any rotation about the same axis)"
@@ -174,11 +174,13 @@ def _note_on(
         f"{half_maps}; held-out images gain {float(gains.mean()):.2f} nats with the symmetry, "
         f"{float(before.mean()):.2f} without"
     )
+    opening = f"The map has symmetry {group.name}, as far as it is resolved"
+    if named:
+        opening = f"The map was given symmetry {group.name}, about the axes that fit best"
     if kept:
         return Note(
             "symmetry-found", "note",
-            f"The map has symmetry {group.name}, as far as it is resolved: {told}. Map and poses are "
-            f"aligned to RELION's axes.",
+            f"{opening}: {told}. Map and poses are aligned to RELION's axes.",
             f"Continue with --symmetry {group.name}.",
         )  # fmt: skip
     return Note("symmetry-refused", "note", f"Symmetry {group.name} is only apparent: {told}.")
