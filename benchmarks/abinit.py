@@ -51,6 +51,10 @@ FAULTS: dict[str, tuple[float, tuple[str, ...]]] = {
     "colour": (0.05, ("--color",)),
     "neighbours": (0.05, ("--neighbours",)),
     "scale": (0.05, ("--scale", ".5")),
+    "everything": (
+        0.06,
+        ("--junk", ".4", "--views", "4", "--color", "--neighbours", "--scale", ".5"),
+    ),
     "noise": (1e-6, ()),
 }  # SNR, options of the simulator
 NOTHING = ("noise",)

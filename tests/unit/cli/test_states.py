@@ -123,8 +123,11 @@ def test_motion_is_written_with_coordinates_and_maps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(motion, "judged", lambda *a: Verdict(True, a[0], a[2], a[1]))
+    # after so few iterations neither a gain nor an agreement is sure
     fading = importlib.import_module("cryosplat.states._fading")
-    monkeypatch.setattr(fading, "clear", lambda gains: True)  # after so few iterations
+    for module in (motion, fading):
+        monkeypatch.setattr(module, "clear", lambda gains: True)
+    monkeypatch.setattr(motion, "AGREED", -1.0)
     finer = importlib.import_module("cryosplat.states._finer")
     monkeypatch.setattr(finer, "HALVES", dataclasses.replace(finer.HALVES, iterations=2))
     monkeypatch.setattr(finer, "LEAST", 1.2)
