@@ -64,8 +64,8 @@ def existing(name: str) -> Path:
 
 def existing_or_growing(name: str) -> Path:
     """Likewise; of a run that is being made there is a map already, beside its place."""
-    path = Path(name)
-    return path if path.with_name(f"{path.name}.growing.mrc").is_file() else existing(name)
+    whole = os.path.abspath(name)  # "." has no name of its own
+    return Path(whole) if os.path.isfile(f"{whole}.growing.mrc") else existing(name)
 
 
 def existing_or_none(name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -37,7 +38,7 @@ def serve(
     SettingsError
         The packages of the viewer are not installed, or nothing can listen at ``host``.
     """
-    folder = RunFolder(run)
+    folder = RunFolder(Path(os.path.abspath(run)))  # "." has no name of its own
     scene = None if is_growing(folder) else read_scene(folder)
     try:
         import skimage.measure  # noqa: F401

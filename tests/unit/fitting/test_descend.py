@@ -101,8 +101,7 @@ def test_a_descent_follows_the_device(start: GaussianMixture) -> None:
     expected = descend(Likeness(truth(), GRID), start, SCHEDULE).mixture
     assert found.means.is_cuda
     fsc = fourier_shell_correlation(voxelize(found, GRID).cpu(), voxelize(expected, GRID))
-    # steps of Adam turn rounding into other paths: the H200 had 0.987 at the last of these shells
-    assert float(fsc[1:8].min()) > 0.995 and float(fsc[8:12].min()) > 0.97
+    assert float(fsc[1:12].min()) > 0.99
 
 
 def test_a_term_may_take_several_mixtures(start: GaussianMixture) -> None:

@@ -339,6 +339,7 @@ def test_poses_dealt_among_particles_are_not_refined(exact: Particles, shifts: s
     moves = poses.shifts if shifts == "own" else poses.shifts[order]
     ended = refine(replace(exact, poses=Poses(poses.rotations[order], moves)))
     assert ended.verdict == "no structure" and ended.best == 0 and len(ended.rounds) == 1
+    assert max(ended.rounds[0].cross_fsc[8:]) < 0.3  # nothing beyond the shape of a blob
     assert "refinement-no-structure" in codes(ended.particles.notes)
 
 

@@ -22,6 +22,7 @@ from full_runs import fill_run, plain_run
 from served import free_port, served
 
 from cryosplat import InputError, SettingsError
+from cryosplat.cli._options import existing_or_growing
 from cryosplat.run_folder import RunFolder
 from cryosplat.viewer.serve import LOOPBACK, serve
 
@@ -124,6 +125,13 @@ def test_a_run_that_is_being_made_is_watched_until_it_is_finished(tmp_path: Path
             folder.commit()
             page.until("[...document.querySelectorAll('label')].some(l => l.innerText === 'Map')")
     assert not list(tmp_path.glob("*.growing.mrc"))
+
+
+def test_the_folder_that_one_is_in_is_shown(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run)
+    assert existing_or_growing(".") == Path(".")
+    with served(Path(".")) as url:
+        assert url.startswith("http://")
 
 
 def test_a_run_that_is_broken_off_leaves_nothing_to_watch(tmp_path: Path) -> None:
