@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .. import fourier, gridding
 from ..gridding import LOW, POLYNOMIALS
-from ._kernels import LANES, MARGIN, closed, collect, n_parts, opened
+from ._kernels import MARGIN, closed, collect, n_parts, opened
+from ._lanes import LANES
 from .observations import Observations
 
 _POLYNOMIALS = np.ascontiguousarray(POLYNOMIALS, np.float32)

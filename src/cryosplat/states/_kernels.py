@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-LANES = 8
+from ._lanes import gather, scatter
+
 MARGIN = 2  # cells beyond those in which points lie
 _FAST = {"contract", "nsz", "arcp", "reassoc"}
 
@@ -42,6 +43,16 @@ def _reach(x, y, z, low, half, polynomials, weights, cells):
     return mirrored
 
 
+@njit(inline="always")
+def _rows(weights, cells, n_rows, n_columns, lanes, starts, heights):
+    """Where the 16 rows of cells about a point start, and their weights along y and z."""
+    for jz in range(4):
+        for jy in range(4):
+            row = ((cells[2] + jz) * n_rows + cells[1] + jy) * n_columns + cells[0]
+            starts[4 * jz + jy] = row * lanes
+            heights[4 * jz + jy] = weights[2, jz] * weights[1, jy]
+
+
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def compare(
     grid, steps, points, counts, values, precisions, n_points, low, polynomials, whole, out
@@ -55,11 +66,11 @@ def compare(
     n, n_maps = len(steps), out.shape[2]
     _, rows, columns, lanes = grid.shape
     flat = grid.reshape(-1)
-    width = np.uintp(lanes)
     half = (rows - 2 * MARGIN) // 2
     for i in prange(n):
         weights = np.empty((3, 4), np.float32)
         cells = np.empty(3, np.int64)
+        starts, heights = np.empty(16, np.int64), np.empty(16, np.float32)
         s = np.empty(lanes, np.float32)
         for p in range(n_points):
             kx, ky = points[p, 0], points[p, 1]
@@ -69,24 +80,8 @@ def compare(
                 kx * steps[i, 0, 2] + ky * steps[i, 1, 2],
                 low, half, polynomials, weights, cells,
             )  # fmt: skip
-            for lane in range(lanes):
-                s[lane] = 0.0
-            for jz in range(4):
-                for jy in range(4):
-                    factor = weights[2, jz] * weights[1, jy]
-                    w0, w1 = factor * weights[0, 0], factor * weights[0, 1]
-                    w2, w3 = factor * weights[0, 2], factor * weights[0, 3]
-                    at = ((cells[2] + jz) * rows + cells[1] + jy) * columns + cells[0]
-                    for block in range(0, lanes, 8):
-                        first = np.uintp(at * lanes + block)
-                        second, third = first + width, first + width + width
-                        fourth = third + width
-                        for lane in range(8):
-                            on = np.uintp(lane)
-                            s[block + lane] += (
-                                w0 * flat[first + on] + w1 * flat[second + on]
-                                + w2 * flat[third + on] + w3 * flat[fourth + on]
-                            )  # fmt: skip
+            _rows(weights, cells, rows, columns, lanes, starts, heights)
+            gather(flat, starts, heights, weights[0], s, lanes)  # pyright: ignore[reportCallIssue]
             re = counts[p] * values[i, p].real
             im = counts[p] * values[i, p].imag
             if mirrored:
@@ -115,13 +110,13 @@ def collect(
     mates are added by whoever folds the grids.
     """
     n, n_maps = linear.shape
-    n_parts, n_planes, n_rows, columns, lanes = grids.shape
-    flat = grids.reshape(-1)
+    n_parts, _, n_rows, columns, lanes = grids.shape
     half = (n_rows - 2 * MARGIN) // 2
     for part in prange(n_parts):
-        start = part * n_planes * n_rows * columns * lanes
+        own = grids[part].reshape(-1)
         weights = np.empty((3, 4), np.float32)
         cells = np.empty(3, np.int64)
+        starts, heights = np.empty(16, np.int64), np.empty(16, np.float32)
         t = np.zeros(lanes, np.float32)
         for i in range(part, n, n_parts):
             row = rows[i]
@@ -142,17 +137,8 @@ def collect(
                     t[j] = linear[i, j] * re
                     t[n_maps + j] = linear[i, j] * im
                     t[2 * n_maps + j] = square[i, j] * precision
-                for jz in range(4):
-                    for jy in range(4):
-                        factor = weights[2, jz] * weights[1, jy]
-                        at = ((cells[2] + jz) * n_rows + cells[1] + jy) * columns + cells[0]
-                        for jx in range(4):
-                            weight = factor * weights[0, jx]
-                            for block in range(0, lanes, 8):
-                                first = np.uintp(at * lanes + start + block)
-                                for lane in range(8):
-                                    flat[first + np.uintp(lane)] += weight * t[block + lane]
-                            at += 1
+                _rows(weights, cells, n_rows, columns, lanes, starts, heights)
+                scatter(own, starts, heights, weights[0], t, lanes)  # pyright: ignore[reportCallIssue]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

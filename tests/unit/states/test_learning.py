@@ -24,6 +24,7 @@ from cryosplat.progress import SilentProgress
 from cryosplat.states._expectation import Assumptions, expected, products_with
 from cryosplat.states._fading import faded
 from cryosplat.states._judging import SURE, clear, gains, judged, rival_gain, shown
+from cryosplat.states._learned import best
 from cryosplat.states._learning import Plan, evidence, learn, volumes_of
 from cryosplat.states._posterior import coordinates_of
 from cryosplat.states._preparation import Prepared
@@ -113,12 +114,17 @@ def _followed(
 ) -> tuple[Motion, Assumptions]:
     """The motion that the images ``rows`` show."""
     one, _ = _single(seen, begun)
-    nodes = nodes_of(1)
-    model = Motion.begun(
-        one.values, one.encoding, functions_at(nodes), 8, torch.Generator().manual_seed(3)
-    )  # fmt: skip
-    even = Assumptions.even(len(nodes))
-    return model, learn(model, even, seen, rows, PLAN, torch.Generator().manual_seed(4))
+    nodes, draw = nodes_of(1), torch.Generator().manual_seed(3)
+    begun_at = [
+        (
+            Motion.begun(one.values, one.encoding, functions_at(nodes), 8, draw),
+            Assumptions.even(len(nodes)),
+        )
+        for _ in range(3)
+    ]
+    model, given, _ = best(begun_at, seen, rows, PLAN, 4, NOWHERE)
+    assert isinstance(model, Motion)
+    return model, given
 
 
 def test_an_arm_that_turns_is_followed() -> None:
