@@ -1,17 +1,21 @@
 """Classes and motion found in simulated particles, against what was put in.
 
-usage: python -m benchmarks.states [--only NAME ...] [--data FOLDER] [--shared FOLDER] [--voxels]
+usage: python -m benchmarks.states [--only NAME ...] [--seeds N ...] [--data FOLDER] [--shared FOLDER]
+           [--voxels]
 Particles are made by ``tools/make_moving_particles.py`` in the folder ``--shared``, whole commands run
 on them with no option, and what they find is scored: rank correlation of coordinates, accuracy of
-classes, and the area under the FSC of each state with its truth to 14.4 Angstrom, the map being taken
-at the state's mean coordinate (CryoBench, Jeon et al. 2024), beside that of one map of all particles.
+classes, and the area under the FSC of each state with its truth to 14.4 Angstrom (6 for igg128), the
+map being taken at the state's mean coordinate (CryoBench, Jeon et al. 2024), beside that of one map of
+all particles.
 ``--voxels`` adds voxel classes that share nothing, learned from the same sums. Writes
-benchmarks/results/states.json and the table in benchmarks/README.md; sets that were not run stay.
+benchmarks/results/states.json and the table in benchmarks/README.md, of medians; runs that are there
+stay, unless ``--again``.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -26,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import spearmanr
 
+from cryosplat import fourier
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
 from cryosplat.io.star import read_star
@@ -44,45 +49,53 @@ MODEL = "1igy_IgG1.pdb"
 TURN = ("--part", "A,B:1-225", "--hinge", "B:226")
 STILL = (*TURN, "--turn", "0", "--states", "1")
 PARTS = ("--part", "A,B:1-225", "--part", "C,D:1-225", "--absent")
-FINEST = 14.4  # Angstrom
-SEEDS = {0.05: 2, 0.02: 1, 0.01: 3}
+SEEDS = (1, 2, 3, 4, 5)
+APICAL = ",".join(f"{chain}:191-376" for chain in "ABCDEFG")  # of one ring of GroEL
+RECEPTOR = ("--part", "A:330-528", "--hinge", "A:329", "--turn", "60")  # of one chain of the spike
 
 
 @dataclass(frozen=True, slots=True)
 class StateSet:
-    """Particles: what `classify` or `motion` (``command``) looks at, and how they are simulated."""
+    """Particles: what `classify` or `motion` (``command``) looks at, and how they are simulated.
+
+    ``finest``: the resolution in Angstrom to which maps are compared with the truth.
+    """
 
     name: str
     command: str
     simulated: tuple[str, ...]
     model: str = MODEL
+    finest: float = 14.4
 
 
 def _sets() -> list[StateSet]:
     found = []
-    for snr, seed in SEEDS.items():
-        noise = ("--snr", str(snr), "--seed", str(seed))
-        name = f"{snr:.2f}"[2:]
+    for snr in (0.05, 0.02, 0.01):
+        noise, name = ("--snr", str(snr)), f"{snr:.2f}"[2:]
         found.append(StateSet(f"mot{name}", "motion", (*TURN, *noise)))
         found.append(StateSet(f"cls{name}", "classify", (*PARTS, *noise)))
-    loud = ("--snr", "0.05", "--seed")
+    loud, large = ("--snr", "0.05"), ("--snr", "0.01", "--box", "128", "--apix", "3")
     return [
         *found,
-        StateSet("clsw05", "classify", (*PARTS, *loud, "4", "--weights", "8,4,2,1")),
-        StateSet("hard05", "motion", (*TURN, *loud, "8", "--angle-err", "1", "--junk", ".2")),
-        StateSet("rig05", "motion", (*STILL, *loud, "9")),
-        StateSet("rigj05", "motion", (*STILL, *loud, "6", "--junk", ".2")),
-        StateSet("rigp05", "motion", (*STILL, *loud, "5", "--angle-err", "2")),
+        StateSet("clsw05", "classify", (*PARTS, *loud, "--weights", "8,4,2,1")),
+        StateSet("hard05", "motion", (*TURN, *loud, "--angle-err", "1", "--junk", ".2")),
+        StateSet("groel", "classify", ("--part", APICAL, "--absent", *loud), "1MNF_groel.pdb.gz"),
+        StateSet("spike", "motion", (*RECEPTOR, *loud), "6vxx.pdb"),
+        StateSet("igg128", "motion", (*TURN, *large, "--num", "10000"), finest=6.0),
+        StateSet("rig05", "motion", (*STILL, *loud)),
+        StateSet("rigj05", "motion", (*STILL, *loud, "--junk", ".2")),
+        StateSet("rigp05", "motion", (*STILL, *loud, "--angle-err", "2")),
     ]
 
 
-def simulated(s: StateSet, data: Path, shared: Path) -> Path:
+def simulated(s: StateSet, seed: int, data: Path, shared: Path) -> Path:
     """The folder of the particles, which are made unless they are there."""
-    folder = data / s.name
+    folder = data / f"{s.name}_{seed}"
     if not (folder / "particles.star").exists():
         tool = shared / "tools" / "make_moving_particles.py"
         model = shared / "data" / "models" / s.model
-        subprocess.run([sys.executable, tool, model, folder, *s.simulated], check=True)
+        made = [sys.executable, tool, model, folder, *s.simulated, "--seed", str(seed)]
+        subprocess.run(made, check=True)
     return folder
 
 
@@ -102,7 +115,7 @@ def measured(s: StateSet, folder: Path, voxels: bool) -> dict[str, Any]:
     assert states is not None
     label, rows = _labels(run, folder)
     result: dict[str, Any] = {
-        "command": s.command, "simulated": " ".join((s.model, *s.simulated)), **cost,
+        **cost, "commit": describe()["commit"],
         "found": states.found, "cause": states.cause, "gains": states.gains,
         "rival": states.rival, "agreement": round(states.agreement or 0.0, 4),
         "absent": round(states.absent or 0.0, 4), "moving_part": states.moving,
@@ -116,10 +129,11 @@ def measured(s: StateSet, folder: Path, voxels: bool) -> dict[str, Any]:
         truths = _truths(folder)
         grid = Grid(len(truths[0]), run.read_summary().pixel_size or 1.0)
         score = _moved if s.command == "motion" else _sorted
-        result |= score(run, rows, label, truths, grid)
-        result["area_one_map"] = round(_mean_area([_one_map(run)] * len(truths), truths, grid), 4)
+        compared = Compared(truths, grid, s.finest)
+        result |= score(run, rows, label, compared)
+        result["area_one_map"] = round(compared.area([_one_map(run)] * len(truths)), 4)
         if voxels:
-            result["voxel_classes"] = _of_voxels(folder, label, truths, grid, s.command)
+            result["voxel_classes"] = _of_voxels(folder, label, compared, s.command)
     return result
 
 
@@ -139,73 +153,74 @@ def _one_map(run: RunFolder) -> torch.Tensor:
     return torch.from_numpy(read_map(run.map).data.copy())
 
 
-def _area(volume: torch.Tensor, truth: torch.Tensor, grid: Grid) -> float:
-    last = int(grid.side / FINEST + 1e-6)
-    return float(fourier_shell_correlation(volume, truth)[1 : last + 1].mean())
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The true maps of all states on ``grid``, and to what resolution others are held against them."""
+
+    truths: list[torch.Tensor]
+    grid: Grid
+    finest: float
+
+    def area(self, volumes: list[torch.Tensor]) -> float:
+        """The mean FSC of each map with its state's truth, over all shells, of all states."""
+        last = int(self.grid.side / self.finest + 1e-6)
+        return float(np.mean([
+            fourier_shell_correlation(v, t)[1 : last + 1].mean()
+            for v, t in zip(volumes, self.truths, strict=True)
+        ]))  # fmt: skip
+
+    def cropped(self, box: int) -> Compared:
+        """The same in a smaller box, as far as that shows."""
+        truths = [fourier.resample(t.double(), box, 3) for t in self.truths]
+        grid = Grid(box, self.grid.side / box)
+        return Compared(truths, grid, max(self.finest, 2.0 * grid.pixel_size))
 
 
-def _mean_area(volumes: list[torch.Tensor], truths: list[torch.Tensor], grid: Grid) -> float:
-    return float(np.mean([_area(v, t, grid) for v, t in zip(volumes, truths, strict=True)]))
-
-
-def _moved(
-    run: RunFolder, rows: Any, label: NDArray, truths: list[torch.Tensor], grid: Grid
-) -> dict[str, Any]:
+def _moved(run: RunFolder, rows: Any, label: NDArray, compared: Compared) -> dict[str, Any]:
     z = rows["cryosplatCoordinate1"].to_numpy(float)
-    means = [float(z[label == j].mean()) for j in range(len(truths))]
+    means = [float(z[label == j].mean()) for j in range(len(compared.truths))]
     stored = StoredStates.open(run)
-    volumes = [voxelize(stored.at([at]), grid) for at in means]
+    volumes = [voxelize(stored.at([at]), compared.grid) for at in means]
     rank = abs(float(spearmanr(z[label >= 0], label[label >= 0]).statistic))
     return {
         "rank_correlation": round(rank, 4),
-        "area": round(_mean_area(volumes, truths, grid), 4),
+        "area": round(compared.area(volumes), 4),
     }
 
 
-def _sorted(
-    run: RunFolder, rows: Any, label: NDArray, truths: list[torch.Tensor], grid: Grid
-) -> dict[str, Any]:
+def _sorted(run: RunFolder, rows: Any, label: NDArray, compared: Compared) -> dict[str, Any]:
     found = rows["rlnClassNumber"].to_numpy(int) - 1
-    table = np.zeros((len(truths), int(found.max()) + 1))
+    table = np.zeros((len(compared.truths), int(found.max()) + 1))
     np.add.at(table, (label[label >= 0], found[label >= 0]), 1)
     true, own = linear_sum_assignment(-table)
     # a state of which there is no class of its own is shown by the class with most of its particles
     shown = table.argmax(1)
     shown[true] = own
     stored = StoredStates.open(run)
-    volumes = [voxelize(stored.at([float(j + 1)]), grid) for j in shown]
+    volumes = [voxelize(stored.at([float(j + 1)]), compared.grid) for j in shown]
     return {
         "classes": len(table.T),
         "accuracy": round(float(table[true, own].sum() / table.sum()), 4),
-        "area": round(_mean_area(volumes, truths, grid), 4),
+        "area": round(compared.area(volumes), 4),
     }
 
 
-def _of_voxels(
-    folder: Path, label: NDArray, truths: list[torch.Tensor], grid: Grid, command: str
-) -> dict[str, Any]:
+def _of_voxels(folder: Path, label: NDArray, compared: Compared, command: str) -> dict[str, Any]:
     """Voxel classes: as many as there are states, or for motion as the command has nodes."""
-    n = 8 if command == "motion" else len(truths)
+    n_states = len(compared.truths)
+    n = 8 if command == "motion" else n_states
     posterior, maps, seconds = voxel_classes(folder / "particles.star", n)
     own = posterior.argmax(1)
     found: dict[str, Any] = {"classes": n, "cpu_s": round(seconds, 1)}
-    mean = np.stack([posterior[label == j].mean(0) for j in range(len(truths))])
+    mean = np.stack([posterior[label == j].mean(0) for j in range(n_states)])
     if command == "classify":
-        table = np.zeros((len(truths), n))
+        table = np.zeros((n_states, n))
         np.add.at(table, (label[label >= 0], own[label >= 0]), 1)
         rows, columns = linear_sum_assignment(-table)
         found["accuracy"] = round(float(table[rows, columns].sum() / table.sum()), 4)
     volumes = [maps[j] for j in mean.argmax(1)]
-    coarse = Grid(len(maps[0]), grid.side / len(maps[0]))
-    small = [_cropped(t, len(maps[0])) for t in truths]
-    found["area"] = round(_mean_area(volumes, small, coarse), 4)
+    found["area"] = round(compared.cropped(len(maps[0])).area(volumes), 4)
     return found
-
-
-def _cropped(volume: torch.Tensor, box: int) -> torch.Tensor:
-    from cryosplat import fourier
-
-    return fourier.resample(volume.double(), box, 3)
 
 
 def main() -> None:
@@ -214,17 +229,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="where particles go")
     shared = os.environ.get("CRYOSPLAT_SHARED", "../shared")
     parser.add_argument("--shared", type=Path, default=Path(shared), help="tools and atomic models")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="of the particles")
+    parser.add_argument("--again", action="store_true", help="also runs that are there")
     parser.add_argument("--voxels", action="store_true", help="voxel classes beside them")
     given = parser.parse_args()
     found = json.loads(RESULT.read_text()) if RESULT.exists() else {"sets": {}}
-    for s in _sets():
+    for seed, s in itertools.product(given.seeds, _sets()):
         if given.only and s.name not in given.only:
             continue
-        folder = simulated(s, given.data, given.shared)
-        found["sets"][s.name] = measured(s, folder, given.voxels)
+        row = found["sets"].setdefault(
+            s.name,
+            {"command": s.command, "simulated": " ".join((s.model, *s.simulated)), "runs": {}},
+        )
+        if str(seed) in row["runs"] and not given.again:
+            continue
+        folder = simulated(s, seed, given.data, given.shared)
+        row["runs"][str(seed)] = measured(s, folder, given.voxels)
         found["machine"] = describe()
         RESULT.write_text(json.dumps(found, indent=1) + "\n")
-        print(s.name, json.dumps(found["sets"][s.name]), flush=True)
+        print(s.name, seed, json.dumps(row["runs"][str(seed)]), flush=True)
     rewrite_states(HERE / "README.md", RESULT)
 
 

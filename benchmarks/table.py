@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .scoring import reported_shells
 
@@ -164,26 +167,47 @@ def rewrite_states(readme: Path, result: Path) -> None:
 
 def _states(result: dict[str, Any]) -> str:
     lines = [
-        f"{_machine(result['machine'])}. CPU seconds are those of the whole command.",
+        f"{_machine(result['machine'])}. Medians over seeds, in brackets the worst; CPU seconds are "
+        "those of the whole command.",
         "",
-        "| set | found | rank correlation or accuracy | area per state | one map | voxel classes "
-        "| gain (nats an image) | half-sets agree | CPU (s) |",
-        "|---|---|---:|---:|---:|---:|---|---:|---:|",
+        "| set | seeds | found | rank correlation or accuracy | area per state | one map "
+        "| voxel classes | gain (nats an image) | half-sets agree | CPU (s) |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in result["sets"].items():
-        classes = row.get("classes")
-        found = "nothing" if not row["found"] else f"{classes} classes" if classes else "motion"
-        voxels = row.get("voxel_classes", {})
-        score = row.get("rank_correlation", row.get("accuracy"))
-        beside = [_told(voxels.get(key)) for key in ("accuracy", "area") if key in voxels]
-        gains = ", ".join(f"{mean:.2f} ± {error:.2f}" for mean, error in row["gains"])
-        lines.append(
-            f"| {name} | {found} | {_told(score)} | {_told(row.get('area'))} "
-            f"| {_told(row.get('area_one_map'))} | {' / '.join(beside)} | {gains} "
-            f"| {row['agreement']:.2f} | {row['cpu_s']:.0f} |"
-        )
+        runs = list(row["runs"].values())
+        score = "rank_correlation" if row["command"] == "motion" else "accuracy"
+        voxels = [run["voxel_classes"] for run in runs if "voxel_classes" in run]
+        beside = [_median(voxels, key) for key in ("accuracy", "area")]
+        gain = np.median([min(mean for mean, _ in run["gains"]) for run in runs])
+        cells = (
+            name, len(runs), _found(runs), _median(runs, score, worst=True),
+            _median(runs, "area", worst=True), _median(runs, "area_one_map"),
+            " / ".join(filter(None, beside)), f"{gain:.2f}", _median(runs, "agreement", digits=2),
+            _median(runs, "cpu_s", digits=0),
+        )  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
-def _told(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _found(runs: list[dict[str, Any]]) -> str:
+    """What was found, and how often if not always the same."""
+    counts = Counter(
+        "nothing"
+        if not run["found"]
+        else f"{run['classes']} classes"
+        if "classes" in run
+        else "motion"
+        for run in runs
+    )
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{what} ({n})" for what, n in counts.most_common())
+
+
+def _median(runs: list[dict[str, Any]], key: str, worst: bool = False, digits: int = 3) -> str:
+    values = [run[key] for run in runs if key in run]
+    if not values:
+        return ""
+    told = f"{np.median(values):.{digits}f}"
+    return f"{told} ({min(values):.{digits}f})" if worst and len(values) > 1 else told

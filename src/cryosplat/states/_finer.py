@@ -17,7 +17,7 @@ from ..grid import Grid
 from ..memory import free_memory
 from ..mixture import GaussianMixture, quaternions_to_matrices
 from ..particles import downsampled
-from ..progress import FINER_HALVES, Progress
+from ..progress import FINER, FINER_HALVES, Progress
 from ..reconstruction.preparing import measured_noise
 from ._expectation import Assumptions
 from ._judging import clear
@@ -33,12 +33,12 @@ from .values import Gain
 
 HEIRS = 7  # of a Gaussian, on average, in a box of twice the side
 MOST_GAUSSIANS = 4000
-FINER = Plan(
+EVERYONE = Plan(
     iterations=18, first=1500, batch=2500, steps=4, hottest=1.0, cooling=0.4, radii=(0.5, 1.0),
     decay=0.2,
 )  # fmt: skip
-HALVES = replace(FINER, iterations=10, steps=3)
-HALVES_BOX = 64  # for the nodes of one coordinate; with more, the box that takes as long
+HALVES = replace(EVERYONE, iterations=10, steps=3)
+USUAL_BOX = 64  # for the nodes of one coordinate; with more, the box that takes as long
 SHARE, LEAST_BYTES = 0.5, 1e9  # of the memory that is free
 LEAST = 1.3  # times the box before, below which nothing is gained
 
@@ -67,25 +67,29 @@ def seen_in(prepared: Prepared, box: int, n_states: int, progress: Progress) -> 
 
 
 def refined(
-    model: Model, given: Assumptions, prepared: Prepared, box: int | None, progress: Progress,
-    journal: Journal,
+    model: Model, given: Assumptions, prepared: Prepared, box: int | None, found: bool,
+    progress: Progress, journal: Journal,
 ) -> tuple[Model, Assumptions, Observations]:  # fmt: skip
     """The states of all particles in a larger ``box``, with more Gaussians, and the images there.
 
-    As they are where no box is given, or none that is larger enough can be had.
+    Without a box, in the usual one if states were ``found``; as they are where none that is larger
+    enough can be had.
     """
-    seen = None if box is None else seen_in(prepared, box, model.n_states, progress)
+    n = model.n_states
+    side = box or (_usual(n) if found else 0)
+    seen = seen_in(prepared, side, n, progress)
     if seen is None:
-        if box is not None:
+        if box is not None and box > prepared.seen.box:
             progress.say(
                 f"Neither images nor memory have a box to refine in that is much larger than "
                 f"{prepared.seen.box} pixels."
             )
         return model, given, prepared.seen
     k = heirs_in(seen.box, prepared.seen.box, model)
-    with progress.stage(f"{k} Gaussians at {seen.box} pixels", FINER.iterations, "iterations") as s:
+    title = f"{FINER} {seen.box} pixels, {k} Gaussians"
+    with progress.stage(title, EVERYONE.iterations, "iterations") as s:
         grown, given = grown_in(
-            seen, prepared.everyone, model, given, k, FINER, s.advance, journal
+            seen, prepared.everyone, model, given, k, EVERYONE, s.advance, journal
         )  # fmt: skip
     return grown, given, seen
 
@@ -100,8 +104,7 @@ def finer_halves(
     what the other's have become.
     """
     n = halves[0][0].n_states
-    side = 2 * round(0.5 * HALVES_BOX * min(1.0, (NODES[1] / n) ** (1.0 / 3.0)))
-    seen = seen_in(prepared, side, n, progress)
+    seen = seen_in(prepared, _usual(n), n, progress)
     if seen is None:
         return None
     found, gain = [], []
@@ -120,6 +123,11 @@ def finer_halves(
         f"of the other half-set."
     )
     return (found, seen) if clear((gain[0], gain[1])) else None
+
+
+def _usual(n_states: int) -> int:
+    """The box in which states are refined."""
+    return 2 * round(0.5 * USUAL_BOX * min(1.0, (NODES[1] / n_states) ** (1.0 / 3.0)))
 
 
 def heirs_in(box: int, before: int, model: Model) -> int:

@@ -73,12 +73,12 @@ def classify(
         [(s.model, s.given) for s in stages], prepared.seen, prepared.everyone, POLISH, progress,
         journal.of("all"),
     )  # fmt: skip
+    verdict = _verdict(prepared, paths, n if n > 1 else _likeliest(differences), n == classes)
     model, given, seen = refined(
-        model, given, prepared, settings.refine_box, progress, journal.of("finer")
+        model, given, prepared, settings.refine_box, verdict.found, progress, journal.of("finer")
     )
     assert isinstance(model, Classes)
     states = _states(prepared, Stage(model, given), seen, stages)
-    verdict = _verdict(prepared, paths, n if n > 1 else _likeliest(differences), n == classes)
     scores = {n: Gain.of(d) for n, d in sorted(differences.items())}
     return Classification(prepared, states, verdict, scores, (starts[0], starts[1]))
 

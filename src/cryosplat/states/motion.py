@@ -136,8 +136,11 @@ def move(
         found.halves, prepared.seen, prepared.everyone, POLISH, progress,
         journal.of(f"all along {found.n}"),
     )  # fmt: skip
+    assert isinstance(model, Motion)
+    rival, turned = rival_gain(prepared, ones), rigid_share(model) > RIGID
+    verdict = judged(gain, rival, found.agreement, AGREED, "motion", shown(prepared, ones), turned)
     model, given, seen = refined(
-        model, given, prepared, settings.refine_box, progress, journal.of("finer")
+        model, given, prepared, settings.refine_box, verdict.found, progress, journal.of("finer")
     )
     assert isinstance(model, Motion)
     own, absent = posterior(model, given, seen)
@@ -151,8 +154,6 @@ def move(
         by_halves.append(turned_to(mean, coordinate))
         posteriors.append(theirs)
         mixtures.append(nodes_of_half)
-    rival, turned = rival_gain(prepared, ones), rigid_share(model) > RIGID
-    verdict = judged(gain, rival, found.agreement, AGREED, "motion", shown(prepared, ones), turned)
     states = States(
         model.mixtures(), (mixtures[0], mixtures[1]), given.shares.numpy(), own,
         np.stack(posteriors), absent,

@@ -23,7 +23,7 @@ class StateSettings:
     ``box``: side in pixels that images are cropped to. ``starts``: random ones of each half-set.
     ``gaussians``: shared by all states; by default as many as the density has room for.
     ``contrast``: protein is "bright" or "dark" in the images, or "auto". ``refine_box``: side of a
-    larger box in which states that were found are refined.
+    larger box in which states are refined; by default one of up to 64 pixels, if they are true.
     """
 
     box: int = 32

@@ -70,13 +70,13 @@ def test_states_are_refined_in_a_larger_box(
     cli: Cli, particles: Path, tmp_path: Path, few_iterations: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finer = importlib.import_module("cryosplat.states._finer")
-    monkeypatch.setattr(finer, "FINER", dataclasses.replace(finer.FINER, iterations=2))
+    monkeypatch.setattr(finer, "EVERYONE", dataclasses.replace(finer.EVERYONE, iterations=2))
     monkeypatch.setattr(finer, "LEAST", 1.2)
     out = tmp_path / "run"
     small = "--box", 16, *OPTIONS[2:], "--refine-box", 20, "--classes", 2
     assert cli("classify", particles, "-o", out, *small).code == 0
     log = RunFolder(out).log.read_text("utf-8")
-    assert "Gaussians at 20 pixels" in log
+    assert "in a box of 20 pixels" in log
 
 
 OPTIONS = "--box", 20, "--starts", 1, "--gaussians", 40, "--threads", 1
