@@ -72,8 +72,7 @@ def _solved(volume: Tensor, b: Tensor, transfer: Tensor) -> Tensor:
     penalty = fourier.at_radii(1.0 / power, fourier.squared_radii((box,) * 3).sqrt())
 
     def applied(v: Tensor) -> Tensor:
-        held = convolved(v[None].numpy(), transfer[None].numpy())[0]
-        return torch.from_numpy(held) + fourier.filter(v, penalty, 3)
+        return convolved(v[None], transfer[None])[0] + fourier.filter(v, penalty, 3)
 
     residual = b - applied(volume)
     direction, squared = residual, float(residual.square().sum())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._options import Invert
+from ._options import Device, Invert
 from ._particle_files import PANEL, ParticleFiles
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class StateOptions:
     ] = None
     invert: Invert = None
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0
+    device: Device = None
 
     def resolved(self) -> StateSettings:
         """The settings; raises `SettingsError`."""
@@ -58,5 +59,11 @@ class StateOptions:
 
         contrast = "auto" if self.invert is None else "dark" if self.invert else "bright"
         return StateSettings(
-            self.box, self.starts, self.gaussians, contrast, self.seed, self.refine_box
+            self.box,
+            self.starts,
+            self.gaussians,
+            contrast,
+            self.seed,
+            self.refine_box,
+            self.device.value if self.device else "auto",
         )

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..devices import device_title
 from ..grid import Grid
 from ..io.arrays import write_arrays
 from ..io.mrc import write_map
@@ -64,7 +65,7 @@ def write_classes(
         resolutions=[own.resolution for own in maps],
         starts=[list(reached) for reached in result.starts],
     )  # fmt: skip
-    return _finished(folder, particles, grid, maps, every, summary, result.verdict, seconds)
+    return _finished(folder, result, grid, maps, every, summary, seconds)
 
 
 def write_motion(
@@ -128,7 +129,7 @@ def write_motion(
             **{f"moving part, {name}": curve for name, curve in canonical.fsc.items()},
         }
     )
-    return _finished(folder, particles, grid, maps, every, summary, result.verdict, seconds, curves)
+    return _finished(folder, result, grid, maps, every, summary, seconds, curves)
 
 
 def _write_maps(stem: Path, maps: StateMap, grid: Grid) -> None:
@@ -173,10 +174,11 @@ def _write_mixtures(
 
 
 def _finished(
-    folder: RunFolder, particles: Particles, grid: Grid, maps: list[StateMap], every: StateMap,
-    states: StatesSummary, verdict: Verdict, seconds: float,
+    folder: RunFolder, result: Classification | Movement, grid: Grid, maps: list[StateMap],
+    every: StateMap, states: StatesSummary, seconds: float,
     more: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> RunFolder:  # fmt: skip
+    particles = result.prepared.particles
     curves = {f"state {j + 1}": own.fsc.tolist() for j, own in enumerate(maps)}
     for path, volume in (
         (folder.map, every.full), (folder.half1, every.half1), (folder.half2, every.half2)
@@ -189,7 +191,8 @@ def _finished(
         particles=str(particles.source.absolute()), box_size=grid.box_size,
         pixel_size=grid.pixel_size, n_particles=len(particles), states=states,
         n_half=[int((particles.half_sets == half).sum()) for half in (1, 2)],
-        notes=[*verdict.notes, *particles.notes], timings={"total": seconds},
+        notes=[*result.verdict.notes, *particles.notes], timings={"total": seconds},
+        device=device_title(result.prepared.seen.device),
         provenance=Provenance.model_validate(provenance()),
     ))  # fmt: skip
     return folder.commit()

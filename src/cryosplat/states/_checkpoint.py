@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..devices import device_of
 from ..fitting import Journal
 from ..io.checkpoint import CheckpointFile
 from ..particles import Particles
@@ -23,4 +24,5 @@ def state_journal(
     store = CheckpointFile(path)
     if store.exists():
         progress.say(f"Resuming from {store}.")
-    return Journal.open(store, {"settings": asdict(settings), **more, **digests(particles)})
+    wanted = asdict(settings) | {"device": device_of(settings.device).type}
+    return Journal.open(store, {"settings": wanted, **more, **digests(particles)})

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._grids import polynomials, sliced
+from . import _device
+from ._grids import polynomials, sliced, spectra_of
 from ._kernels import compare
 from .observations import Observations
 
@@ -33,12 +34,16 @@ def products_with(
     pairs: bool = False,
 ) -> Products:  # fmt: skip
     """Images ``rows`` and J maps (J, s, s, s), over frequencies within ``radius`` steps."""
-    j = len(volumes)
+    n_points, j = seen.within(radius), len(volumes)
+    if seen.device.type != "cpu":
+        spectra = spectra_of(volumes.to(seen.device))
+        found = _device.products(spectra, *seen.there(rows, n_points), pairs)
+        return Products(*(each.cpu().double() for each in found))
     out = np.zeros((len(rows), 1 + (j if pairs else 1), j), np.float32)
     low, table = polynomials()
     compare(
         sliced(volumes), seen.steps[rows], seen.points, seen.counts, seen.values[rows],
-        seen.precisions[rows], seen.within(radius), low, table, pairs, out,
+        seen.precisions[rows], n_points, low, table, pairs, out,
     )  # fmt: skip
     found = torch.from_numpy(out).double()
     return Products(found[:, 0], found[:, 1:] if pairs else found[:, 1])

@@ -57,7 +57,7 @@ def seen_in(prepared: Prepared, box: int, n_states: int, progress: Progress) -> 
         return None
     small = particles if box == particles.box_size else downsampled(particles, box)
     grid = Grid(small.box_size, small.pixel_size)
-    observer = Observer(len(small), grid, measured_noise(small, progress))
+    observer = Observer(len(small), grid, measured_noise(small, progress), prepared.seen.device)
     with progress.stage(f"reading images at {box} pixels", len(small), "images") as stage:
         for batch in small.batches():
             observer.add(batch)

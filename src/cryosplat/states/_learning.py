@@ -15,7 +15,7 @@ from ..splatting import voxelize
 from ._expectation import Assumptions, expected, products_with
 from ._grids import convolved, statistics_of
 from .models import Model
-from .observations import Observations
+from .observations import CPU, Observations
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Energies(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, volumes: Tensor, b: Tensor, transfer: Tensor) -> Tensor:
         v = volumes.detach()
-        residual = torch.from_numpy(convolved(v.numpy(), transfer.numpy()))
+        residual = convolved(v, transfer)
         value = 0.5 * torch.sum(v * residual, dtype=torch.float64) - torch.sum(
             b * v, dtype=torch.float64
         )
@@ -89,10 +89,13 @@ def learn(
     on_iteration: Callable[[int], None] = lambda n: None,
     only: Collection[str] | None = None,
 ) -> Assumptions:
-    """Fit ``model`` to the images ``rows``, in place; returns what was learned beside it.
+    """Fit ``model`` to the images ``rows``, in place, on the device that they are ``seen`` on.
+
+    Returns what was learned beside it.
 
     ``only``: the numbers that are learned; by default all.
     """
+    kept, model = model, model.on(seen.device)
     learned = {n: v for n, v in model.values.items() if only is None or n in only}
     for value in learned.values():
         value.requires_grad_()
@@ -138,6 +141,7 @@ def learn(
         on_iteration(1)
     for value in learned.values():
         value.requires_grad_(False)
+    kept.values = {name: value.to(CPU) for name, value in model.values.items()}
     return given
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..devices import device_of, device_title
 from ..errors import InputError
 from ..fitting import Encoding, Schedule, density, effective_voxels, fit, start_in_density
 from ..grid import Grid
@@ -94,7 +95,10 @@ def prepare(particles: Particles, settings: StateSettings, progress: Progress) -
         small = downsampled(particles, settings.box)
     grid = Grid(small.box_size, small.pixel_size)
     noise = measured_noise(small, progress)
-    seen, statistics = _read(small, grid, noise, progress)
+    device = device_of(settings.device)
+    if device.type != "cpu":
+        progress.say(f"Computing on {device_title(device)}.")
+    seen, statistics = _read(small, grid, noise, device, progress)
     polarity = _polarity(statistics, settings, progress)
     if polarity.sign < 0.0:
         seen = seen.inverted()
@@ -128,9 +132,9 @@ def _polarity(
 
 
 def _read(
-    particles: Particles, grid: Grid, noise: NoiseModel, progress: Progress
+    particles: Particles, grid: Grid, noise: NoiseModel, device: torch.device, progress: Progress
 ) -> tuple[Observations, list[Statistics]]:
-    observer = Observer(len(particles), grid, noise)
+    observer = Observer(len(particles), grid, noise, device)
     sums = [Accumulator(grid, noise) for _ in range(2)]
     with progress.stage("reading images", len(particles), "images") as stage:
         for batch in particles.batches():

@@ -46,6 +46,14 @@ class Model(ABC):
         other.values = {name: value.clone() for name, value in self.values.items()}
         return other
 
+    def on(self, device: torch.device) -> Self:
+        """The same on another device; itself where it is there."""
+        if all(value.device == device for value in self.values.values()):
+            return self
+        other = copy(self)
+        other.values = {name: value.to(device) for name, value in self.values.items()}
+        return other
+
     def shared(self) -> GaussianMixture:
         """The mixture before any difference between states."""
         return self.encoding.decode(self.values)

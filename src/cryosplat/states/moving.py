@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import scipy.cluster.vq
@@ -81,6 +82,14 @@ class Motion(Model):
         for p in range(linear):
             moves[p] = size * smooth_fields(skeleton.anchors, 3, generator)
         return Motion(shared, encoding, skeleton, basis, torch.zeros(shape), moves)
+
+    def on(self, device: torch.device) -> Self:
+        """The same on another device; itself where it is there."""
+        other = super().on(device)
+        if other is not self:
+            anchors, blend = (t.to(device) for t in (self.skeleton.anchors, self.skeleton.blend))
+            other.skeleton, other.basis = Skeleton(anchors, blend), self.basis.to(device)
+        return other
 
     @property
     def n_states(self) -> int:

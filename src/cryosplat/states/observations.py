@@ -15,6 +15,8 @@ from ..grid import Grid
 from ..noise import NoiseModel
 from ..optics import seen_rotations, weigh
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observations:
@@ -24,6 +26,7 @@ class Observations:
     origin. ``values`` (n, p) complex64: ``conj(H) y / s^2``; ``precisions`` (n, p): ``|H|^2 / s^2``;
     about the rotation centre (`optics.weigh`), 0 where an image or the map holds nothing. ``steps``
     (n, 2, 3): cells of a grid of twice ``box`` for each step of frequency. Single precision.
+    ``device``: where they are compared with maps; they are kept in the computer's memory.
     """
 
     box: int
@@ -33,6 +36,7 @@ class Observations:
     values: NDArray[np.complex64]
     precisions: NDArray[np.float32]
     steps: NDArray[np.float32]
+    device: torch.device = CPU
 
     def __len__(self) -> int:
         return len(self.values)
@@ -46,6 +50,18 @@ class Observations:
         """How many points lie within ``radius`` steps of frequency."""
         squared = np.square(self.points).sum(1)
         return int(np.searchsorted(squared, radius * radius))
+
+    def there(
+        self, rows: NDArray[np.int64], n_points: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Of the images ``rows`` and the first points, on the device: steps, points, counts, values and
+        precisions."""
+        of_images = (array[rows, :n_points] for array in (self.values, self.precisions))
+        arrays = self.steps[rows], self.points[:n_points], self.counts[:n_points], *of_images
+        steps, points, counts, values, precisions = (
+            torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays
+        )
+        return steps, points, counts, values, precisions
 
     def select(self, rows: NDArray[np.int64]) -> Observations:
         """Some of the images."""
@@ -75,8 +91,8 @@ class Observations:
 class Observer:
     """Gathers `Observations` of n particles for maps on ``grid``, batch after batch."""
 
-    def __init__(self, n: int, grid: Grid, noise: NoiseModel) -> None:
-        self.grid, self.noise = grid, noise
+    def __init__(self, n: int, grid: Grid, noise: NoiseModel, device: torch.device = CPU) -> None:
+        self.grid, self.noise, self.device = grid, noise, device
         k = half_points(grid.box_size)
         squared = np.square(k).sum(1)
         order = np.argsort(squared, kind="stable")
@@ -115,7 +131,7 @@ class Observer:
         """All of them."""
         return Observations(
             self.grid.box_size, self.grid.pixel_size, self.points, self.counts, self.values,
-            self.precisions, self.steps,
+            self.precisions, self.steps, self.device,
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..devices import NAMES
 from ..errors import SettingsError
 from ..mixture import GaussianMixture
 from ..notes import Note
@@ -24,6 +25,7 @@ class StateSettings:
     ``gaussians``: shared by all states; by default as many as the density has room for.
     ``contrast``: protein is "bright" or "dark" in the images, or "auto". ``refine_box``: side of a
     larger box in which states are refined; by default one of up to 64 pixels, if they are true.
+    ``device``: where images are compared with states and these are learned.
     """
 
     box: int = 32
@@ -32,6 +34,7 @@ class StateSettings:
     contrast: Literal["auto", "bright", "dark"] = "auto"
     seed: int = 0
     refine_box: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         for name, valid, expected in (
@@ -43,6 +46,7 @@ class StateSettings:
                 or (16 <= self.refine_box <= 128 and self.refine_box % 2 == 0),
                 "an even number from 16 to 128",
             ),
+            ("device", self.device in NAMES, ", ".join(NAMES)),
             ("gaussians", self.gaussians is None or 20 <= self.gaussians <= 20_000, "20 to 20000"),
         ):
             if not valid:

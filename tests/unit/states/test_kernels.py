@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tolerances
 import torch
+from pretended_device import pretended_device
 from problems import GROUP, noise_model, random_batch
 
 from cryosplat import gridding
 from cryosplat.grid import Grid
 from cryosplat.optics import OpticsGroup
+from cryosplat.states import _device
 from cryosplat.states._expectation import (
     Assumptions,
     Products,
@@ -77,8 +81,8 @@ def test_statistics_are_those_that_are_accumulated(seen, batch, noise) -> None:
         assert float((transfer[j] - own.transfer).abs().max() / own.transfer.abs().max()) < 1e-4
         form = QuadraticForm(own, GRID.box_size)
         volume = torch.randn(1, *(GRID.box_size,) * 3)
-        both = convolved(volume.numpy(), transfer[j : j + 1].numpy())[0], form.convolve(volume[0])
-        assert np.abs(both[0] - both[1].numpy()).max() < 1e-4 * np.abs(both[0]).max()
+        both = convolved(volume, transfer[j : j + 1])[0], form.convolve(volume[0])
+        assert (both[0] - both[1]).abs().max() < 1e-4 * both[0].abs().max()
 
 
 def test_images_of_other_pixels_are_seen_at_their_frequencies(noise) -> None:
@@ -110,3 +114,29 @@ def test_an_image_that_holds_nothing_informs_no_state() -> None:
     found = expected(products, Assumptions.even(2))
     assert float(found.weights.sum()) < 1e-9
     assert float(found.evidence) == pytest.approx(np.log(0.02), abs=1e-6)
+
+
+@pytest.mark.parametrize("n_maps", [1, 3])
+def test_another_device_says_what_the_cpu_does(
+    seen, n_maps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = torch.Generator().manual_seed(5)
+    maps = torch.randn(n_maps, *(GRID.box_size,) * 3, generator=draw)
+    first, second = torch.rand(2, N - 1, n_maps, generator=draw)
+    rows = np.arange(1, N)
+    monkeypatch.setattr(_device, "AT_ONCE", 2 * len(seen.points))  # as many images at a time
+
+    def told(own: Observations) -> list[torch.Tensor]:
+        b, transfer = statistics_of(own, rows, first, second)
+        found = [b, transfer, convolved(maps.to(own.device), transfer)]
+        for radius, pairs in ((np.inf, True), (0.3 * GRID.box_size, False)):
+            products = products_with(own, rows, maps, radius, pairs)
+            found += [products.linear, products.power]
+        return [each.cpu() for each in found]
+
+    wanted = told(seen)
+    with pretended_device(monkeypatch) as device:
+        found = told(replace(seen, device=device))
+    for own, other in zip(found, wanted, strict=True):
+        assert own.shape == other.shape
+        assert float((own - other).abs().max()) < tolerances.GRIDDING * float(other.abs().max())
