@@ -18,8 +18,8 @@ TURN, OPTICS = "refining poses", "refining optics"
 REPORTING = "writing the report"
 ONE_MAP, CLASSES, MOTION = "one map of", "searching up to", "searching for motion"
 EVERYONE, STATE_MAPS, UNDONE = "all particles", "voxel maps of the states", "undoing the motion"
-FADING, FINER = "parts that come and go", "refining the states in a box of"
-FINER_HALVES = "refining the motion of both half-sets"
+FADING, SHIFTED = "parts that come and go", "parts that lie elsewhere"
+FINER, FINER_HALVES = "refining the states in a box of", "refining the motion of both half-sets"
 """Likewise, of the search for states."""
 
 

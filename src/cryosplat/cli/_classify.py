@@ -70,6 +70,8 @@ def _print(run: RunFolder) -> None:
         told = "none" if reached is None else f"{reached:.1f}"
         table.add_row(str(j + 1), f"{count:,}", f"{100 * (share or 0.0):.1f} %", told)
     console.print(table)
+    if states.further:
+        console.print(states.further)
     console.print(f"\nClasses    {run.classes}")
     console.print(f"Particles  {run.particles}")
     console.print(f"Report     {run.report}")

@@ -80,8 +80,8 @@ def _print(run: RunFolder) -> None:
     if states.moving:
         told = ", ".join(f"{name} {_angstrom(at)}" for name, at in states.moving.items())
         console.print(f"The part that moves, against the other half-set: {told}.")
-    if states.coming_and_going:
-        console.print(states.coming_and_going)
+    if states.further:
+        console.print(states.further)
     console.print(f"\nMaps       {run.states}")
     console.print(f"Particles  {run.particles}  (cryosplatCoordinate1 ...)")
     console.print(f"Any state  cryosplat voxelize {run.path} --at 0.3 -o map.mrc")

@@ -90,7 +90,7 @@ def _reason(found: dict[str, Any]) -> str:
     return (
         f"{gain}; wrong poses alone would give {rival[0]:.2f} ± {rival[1]:.2f}. Agreement of the two "
         f"half-sets, learned independently: {found.get('agreement') or 0.0:.2f}. "
-        f"{found.get('coming_and_going', '')}"
+        f"{found.get('further', '')}"
     ).rstrip()
 
 

@@ -149,11 +149,11 @@ class StatesSummary(Part):
     moving: dict[str, Number] = {}
     """Angstrom at an FSC of 0.143 of the part that moves with the other half-set's particles in this
     state, by what the half-maps are of."""
-    comes_and_goes: bool = False
-    """Whether amplitudes follow the coordinates."""
-    fading: Rows = []
+    further_found: bool = False
+    """Whether amplitudes follow the coordinates, or parts lie elsewhere in each class."""
+    further_gains: Rows = []
     """Nats an image that this gains, with the error: of each half-set's model on the other's images."""
-    coming_and_going: str = ""
+    further: str = ""
     """Both in words."""
     half_shares: Rows = []
     """Shares of the nodes among the particles of each half-set."""

@@ -63,7 +63,7 @@ def write_classes(
         absent=float(states.absent.mean()), **_evidence(result.verdict),
         scores=[[n, gain.mean, gain.error] for n, gain in result.scores.items()],
         resolutions=[own.resolution for own in maps],
-        starts=[list(reached) for reached in result.starts],
+        starts=[list(reached) for reached in result.starts], **_further(result),
     )  # fmt: skip
     return _finished(folder, result, grid, maps, every, summary, seconds)
 
@@ -115,9 +115,7 @@ def write_motion(
         absent=float(states.absent.mean()), **_evidence(result.verdict),
         resolutions=[own.resolution for own in maps],
         starts=[list(reached) for reached in result.starts],
-        comes_and_goes=result.verdict.found and "fades" in motion,
-        coming_and_going=result.coming_and_going(),
-        fading=[[gain.mean, gain.error] for gain in result.fading],
+        **_further(result),
         canonical=[] if canonical is None else canonical.at.tolist(),
         moving={} if canonical is None else canonical.angstrom,
     )  # fmt: skip
@@ -146,6 +144,12 @@ def frames_of(result: Movement) -> torch.Tensor:
 def _shares(states: States, particles: Particles, half: int) -> list[float | None]:
     own = particles.half_sets.numpy() == half + 1
     return states.posterior[own].mean(0).tolist()
+
+
+def _further(result: Classification | Movement) -> dict[str, Any]:
+    told, found = result.further()
+    gains = [[gain.mean, gain.error] for gain in result.further_gains]
+    return {"further": told, "further_found": found, "further_gains": gains}
 
 
 def _evidence(verdict: Verdict) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ._learning import Plan, evidence, learn
 from ._preparation import FLOOR, Prepared
 from .coordinates import NODES
 from .models import Classes, Model
-from .moving import Motion, Skeleton
+from .moving import Displaced, Motion, Skeleton
 from .observations import Observations, Observer
 from .values import Gain
 
@@ -171,15 +171,18 @@ def with_heirs(model: Model, k: int, pixel: float, generator: torch.Generator) -
     encoding = Encoding.of([mixture], pixel, FLOOR)
     shared = encoding.encode(mixture)
     if isinstance(model, Classes):
-        return Classes(shared, encoding, _inherited(model, parent, shared["amplitudes"]))
-    assert isinstance(model, Motion)
+        differences = _inherited(model, parent, shared["amplitudes"])
+        if not isinstance(model, Displaced):
+            return Classes(shared, encoding, differences)
+    assert isinstance(model, Motion | Displaced)
     ratio = model.encoding.length / pixel
     anchors = model.skeleton.anchors * ratio
     skeleton = Skeleton(anchors, Skeleton.blended(shared["means"], anchors))
-    return Motion(
-        shared, encoding, skeleton, model.basis, model.values["turns"],
-        model.values["moves"] * ratio, model.values.get("fades"),
-    )  # fmt: skip
+    turns, moves = model.values["turns"], model.values["moves"] * ratio
+    if isinstance(model, Displaced):
+        return Displaced(shared, encoding, differences, skeleton, turns, moves)
+    fades = model.values.get("fades")
+    return Motion(shared, encoding, skeleton, model.basis, turns, moves, fades)
 
 
 def _inherited(model: Classes, parent: Tensor, amplitudes: Tensor) -> Tensor:

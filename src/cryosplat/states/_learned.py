@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -17,10 +18,10 @@ from ._preparation import Prepared
 from .models import Model
 from .observations import Observations
 
+M = TypeVar("M", bound=Model)
 
-def kept(
-    journal: Journal, model: Model, learn_it: Callable[[], Assumptions]
-) -> tuple[Model, Assumptions]:
+
+def kept(journal: Journal, model: M, learn_it: Callable[[], Assumptions]) -> tuple[M, Assumptions]:
     """What ``learn_it`` makes of ``model``, or what the journal holds of it already."""
     saved = journal.load()
     if saved is None:

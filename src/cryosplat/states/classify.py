@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 
 from ..fitting import NOWHERE, Journal
 from ..particles import Particles
-from ..progress import CLASSES, Progress, SilentProgress
+from ..progress import CLASSES, SHIFTED, Progress, SilentProgress
 from ._expectation import Assumptions
 from ._finer import refined
-from ._judging import LEAST, class_agreement, gains, judged, matching, rival_gain, shown
+from ._freeing import Halves, freed
+from ._judging import LEAST, class_agreement, clear, gains, judged, matching, rival_gain, shown
 from ._learned import best, learned_on
 from ._learning import Plan, evidence
 from ._merging import Stage, merged_down
 from ._posterior import posterior
 from ._preparation import Prepared, prepare
 from .models import Classes
+from .moving import Displaced
 from .observations import Observations
 from .values import MOST_CLASSES, Gain, States, StateSettings, Verdict
 
@@ -31,18 +33,29 @@ AGREED = 0.5  # kappa of the half-sets' classes
 @dataclass(frozen=True, slots=True)
 class Classification:
     """Classes of particles. ``scores``: gain over one map for each number of classes, on images of
-    the other half-set, with its error; ``verdict``: whether there is more than one."""
+    the other half-set, with its error; ``verdict``: whether there is more than one. ``further_gains``:
+    of parts that may lie elsewhere in each class, which they do if these are clear."""
 
     prepared: Prepared
     states: States
     verdict: Verdict
     scores: dict[int, Gain]
+    further_gains: tuple[Gain, ...]
     starts: tuple[list[float], list[float]]
 
     @property
     def n(self) -> int:
         """How many classes."""
         return len(self.states.full)
+
+    def further(self) -> tuple[str, bool]:
+        """Whether parts lie elsewhere in each class, in a sentence; nothing where there are none."""
+        if not self.further_gains:
+            return "", False
+        gain = "{} and {} nats per image of the other half-set".format(*self.further_gains)
+        if clear(self.further_gains):
+            return f"Parts lie elsewhere in each class: that gains {gain}.", True
+        return f"No part lies elsewhere in another class: that would gain {gain}.", False
 
     def own_weights(self) -> NDArray[np.float64]:
         """How far each particle shows each class (n, J), by the model of its own half-set."""
@@ -68,19 +81,22 @@ def classify(
     paths, starts = _searched(prepared, settings, classes, progress, journal)
     differences = _differences(prepared, paths)
     n = classes or _enough(differences)
-    stages = _with(paths, n)
-    model, given = learned_on(
-        [(s.model, s.given) for s in stages], prepared.seen, prepared.everyone, POLISH, progress,
-        journal.of("all"),
-    )  # fmt: skip
+    first, second = _with(paths, n)
+    halves, displaced = ((first.model, first.given), (second.model, second.given)), ()
     verdict = _verdict(prepared, paths, n if n > 1 else _likeliest(differences), n == classes)
+    if verdict.found and n > 1:
+        own = journal.of(f"displaced {n}")
+        halves, displaced = freed(halves, Displaced.of, SHIFTED, prepared, progress, own)
+    model, given = learned_on(
+        halves, prepared.seen, prepared.everyone, POLISH, progress, journal.of("all")
+    )  # fmt: skip
     model, given, seen = refined(
         model, given, prepared, settings.refine_box, verdict.found, progress, journal.of("finer")
     )
     assert isinstance(model, Classes)
-    states = _states(prepared, Stage(model, given), seen, stages)
+    states = _states(prepared, Stage(model, given), seen, halves)
     scores = {n: Gain.of(d) for n, d in sorted(differences.items())}
-    return Classification(prepared, states, verdict, scores, (starts[0], starts[1]))
+    return Classification(prepared, states, verdict, scores, displaced, (starts[0], starts[1]))
 
 
 def _with(paths: list[list[Stage]], n: int) -> tuple[Stage, Stage]:
@@ -163,19 +179,17 @@ def _enough(differences: dict[int, NDArray[np.float64]]) -> int:
     return most
 
 
-def _states(
-    prepared: Prepared, full: Stage, seen: Observations, stages: tuple[Stage, Stage]
-) -> States:
+def _states(prepared: Prepared, full: Stage, seen: Observations, halves: Halves[Classes]) -> States:
     """Classes in the order of their shares; those of the half-sets in the order of all's."""
     order = np.argsort(-full.given.shares.numpy(), kind="stable")
     own, absent = posterior(full.model, full.given, seen)
     own = own[:, order]
     by_halves, mixtures = [], []
-    for now in stages:
-        found = posterior(now.model, now.given, prepared.seen)[0]
+    for half in halves:
+        found = posterior(*half, prepared.seen)[0]
         match = matching(own, found)
         by_halves.append(found[:, match])
-        whole = now.model.mixtures()
+        whole = half[0].mixtures()
         mixtures.append([whole[j] for j in match])
     whole = full.model.mixtures()
     return States(

@@ -14,21 +14,20 @@ from ..errors import SettingsError
 from ..fitting import NOWHERE, Journal
 from ..mixture import GaussianMixture
 from ..particles import Particles
-from ..progress import Progress, SilentProgress
+from ..progress import FADING, Progress, SilentProgress
 from ._expectation import Assumptions
-from ._fading import Halves, faded
 from ._finer import finer_halves, refined
+from ._freeing import Halves, freed
 from ._judging import Learned, clear, gains, judged, rival_gain, shown
 from ._learned import best, learned_on, single_states
 from ._learning import Plan
 from ._posterior import coordinates_of, posterior
 from ._preparation import Prepared, prepare
 from .coordinates import agreement_of, functions_at, nodes_of, turned_to
-from .moving import Motion
+from .moving import ANCHORS, Motion
 from .undone import Traced, matched
 from .values import MOST_COORDINATES, Gain, States, StateSettings, Verdict
 
-ANCHORS = 12
 SEARCH = Plan()
 POLISH = Plan(iterations=16, first=2000, hottest=1.0, cooling=0.0, decay=0.3)
 AGREED = 0.3  # rank correlation of the half-sets' coordinates
@@ -43,7 +42,7 @@ class Movement:
     ``nodes`` (J, c): where ``states`` are; ``coordinate`` and ``width`` (n, c): mean and standard
     deviation of each particle's; ``by_halves`` (2, n, c): the coordinate by the model of each
     half-set, turned to that of all; ``model``: the mixture with its motion; ``of_halves``: those of
-    the half-sets. ``fading``: gains of amplitudes that follow the coordinates, which they do if these
+    the half-sets. ``further_gains``: of amplitudes that follow the coordinates, which they do if these
     are clear; none where that was not asked.
     """
 
@@ -55,8 +54,8 @@ class Movement:
     width: NDArray[np.float64]
     by_halves: NDArray[np.float64]
     model: Motion
-    of_halves: Halves
-    fading: tuple[Gain, ...]
+    of_halves: Halves[Motion]
+    further_gains: tuple[Gain, ...]
     starts: tuple[list[float], list[float]]
 
     def own_coordinate(self) -> NDArray[np.float64]:
@@ -74,17 +73,18 @@ class Movement:
         ends[:, 0] = np.quantile(self.coordinate[:, 0], [EDGES, 1.0 - EDGES])
         return ends
 
-    def coming_and_going(self) -> str:
-        """In a sentence, whether parts come and go; nothing where no motion was found."""
-        if not (self.verdict.found and self.fading):
-            return ""
-        gain = f"{self.fading[0]} and {self.fading[1]} nats per image of the other half-set"
+    def further(self) -> tuple[str, bool]:
+        """Whether parts come and go, in a sentence; nothing where no motion was found."""
+        if not (self.verdict.found and self.further_gains):
+            return "", False
+        first, second = self.further_gains
+        gain = f"{first} and {second} nats per image of the other half-set"
         if "fades" not in self.model.values:
-            return f"No part comes and goes: amplitudes that follow the motion gain {gain}."
+            return f"No part comes and goes: amplitudes that follow the motion gain {gain}.", False
         return (
             f"Parts come and go: a tenth of the mass falls to {100 * self.states.faintest():.0f} % or "
             f"less of what it is in other states (amplitudes that follow the motion gain {gain})."
-        )
+        ), True
 
     def traced(
         self, at: NDArray[np.float64], progress: Progress, journal: Journal = NOWHERE
@@ -129,7 +129,8 @@ def move(
         found = _more(prepared, settings, found, ones, progress, journal)
     gain, fading = gains(prepared, found.halves, ones), ()
     if clear(gain) and found.agreement >= AGREED:
-        halves, fading = faded(found.halves, prepared, progress, journal.of(f"fading {found.n}"))
+        own = journal.of(f"fading {found.n}")
+        halves, fading = freed(found.halves, Motion.fading, FADING, prepared, progress, own)
         raw = [coordinates_of(*half, prepared.seen, found.n)[0] for half in halves]
         found = replace(found, halves=halves, raw=np.stack(raw))
     model, given = learned_on(
@@ -169,7 +170,7 @@ class _Found:
     """Motion of both half-sets along ``n`` coordinates; ``raw`` (2, m, n): those of all particles by
     either; ``starts``: how well each start did."""
 
-    halves: Halves
+    halves: Halves[Motion]
     raw: NDArray[np.float64]
     starts: tuple[list[float], list[float]]
 

@@ -1,4 +1,4 @@
-"""Mixtures of J states along coordinates: Gaussians that move, and parts that come and go."""
+"""Mixtures of J states that move: along coordinates, where parts may come and go, and in classes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from ..fitting import Encoding
 from ..mixture import GaussianMixture, quaternion_products, quaternions_to_matrices
-from .models import BASE_RATES, Model, smooth_fields
+from .models import BASE_RATES, Classes, Model, smooth_fields
 
+ANCHORS = 12
 FAR = 1.0  # anchors' mean distances: how far the influence of an anchor reaches
 
 
@@ -46,6 +47,13 @@ class Skeleton:
         width = FAR * float(spacing.min(1).values.mean()) if len(anchors) > 1 else 1.0
         return torch.softmax(-0.5 * (torch.cdist(means, anchors) / (0.5 * width)).square(), 1)
 
+    def on(self, device: torch.device) -> Skeleton:
+        """The same on another device."""
+        return Skeleton(self.anchors.to(device), self.blend.to(device))
+
+
+RATES = {"turns": 0.02, "moves": 0.15, "fades": 0.2}
+
 
 class Motion(Model):
     """Gaussians move along a coordinate z by linear-blend skinning, and may come and go.
@@ -56,7 +64,7 @@ class Motion(Model):
     where ``f_g = sum_a w_ga f_a(z)`` and f_a are sums of the same functions.
     """
 
-    rates = BASE_RATES | {"turns": 0.02, "moves": 0.15, "fades": 0.2}
+    rates: Mapping[str, float] = {**BASE_RATES, **RATES}
 
     def __init__(
         self, shared: Mapping[str, Tensor], encoding: Encoding, skeleton: Skeleton, basis: Tensor,
@@ -87,8 +95,7 @@ class Motion(Model):
         """The same on another device; itself where it is there."""
         other = super().on(device)
         if other is not self:
-            anchors, blend = (t.to(device) for t in (self.skeleton.anchors, self.skeleton.blend))
-            other.skeleton, other.basis = Skeleton(anchors, blend), self.basis.to(device)
+            other.skeleton, other.basis = self.skeleton.on(device), self.basis.to(device)
         return other
 
     @property
@@ -143,11 +150,63 @@ class Motion(Model):
 
     def prior(self) -> Tensor:
         """Motion costs a little."""
-        held = self.values["turns"].square().sum() / 0.5**2
-        held = held + self.values["moves"].square().sum() / 5.0**2
-        if "fades" in self.values:
-            held = held + self.values["fades"].square().sum() / 3.0**2
-        return super().prior() + 0.5 * held
+        return super().prior() + _held(self.values)
+
+
+class Displaced(Classes):
+    """Classes in each of which parts lie elsewhere: anchors have ``turns`` and ``moves`` (J, A, 3)."""
+
+    rates: Mapping[str, float] = {**Classes.rates, **RATES}
+
+    def __init__(
+        self, shared: Mapping[str, Tensor], encoding: Encoding, differences: Tensor,
+        skeleton: Skeleton, turns: Tensor, moves: Tensor,
+    ) -> None:  # fmt: skip
+        super().__init__(shared, encoding, differences)
+        self.skeleton = skeleton
+        self.values |= {"turns": turns.detach().clone(), "moves": moves.detach().clone()}
+
+    @staticmethod
+    def of(classes: Classes) -> Displaced:
+        """``classes``, which can be learned to lie elsewhere."""
+        values = classes.values
+        amplitudes = classes.encoding.decode(values).amplitudes
+        skeleton = Skeleton.of(values["means"], amplitudes, ANCHORS, 0)
+        still = torch.zeros(classes.n_states, ANCHORS, 3)
+        return Displaced(
+            values, classes.encoding, values["differences"], skeleton, still, still
+        )  # fmt: skip
+
+    def on(self, device: torch.device) -> Self:
+        """The same on another device; itself where it is there."""
+        other = super().on(device)
+        if other is not self:
+            other.skeleton = self.skeleton.on(device)
+        return other
+
+    def mixtures(self) -> list[GaussianMixture]:
+        """One mixture of each class."""
+        turns, moves = self.values["turns"], self.values["moves"]
+        placed = Motion.moved(
+            self.shared(), self.encoding.length, self.skeleton.anchors, self.skeleton.blend,
+            turns, moves, torch.eye(self.n_states, device=turns.device),
+        )  # fmt: skip
+        return [
+            GaussianMixture(there.means, there.scales, there.quaternions, own.amplitudes)
+            for there, own in zip(placed, super().mixtures(), strict=True)
+        ]
+
+    def prior(self) -> Tensor:
+        """Displacements cost a little."""
+        return super().prior() + _held(self.values)
+
+
+def _held(values: Mapping[str, Tensor]) -> Tensor:
+    """What anchors that turn, move and fade cost."""
+    held = values["turns"].square().sum() / 0.5**2 + values["moves"].square().sum() / 5.0**2
+    if "fades" in values:
+        held = held + values["fades"].square().sum() / 3.0**2
+    return 0.5 * held
 
 
 def turned(vectors: Tensor) -> Tensor:

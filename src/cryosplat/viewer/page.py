@@ -106,7 +106,7 @@ class Page:
             found = self.scene.summary["states"]
             cause = f"**No states found**: {literal(found.get('cause', ''))}."
             lines = [f"**{self._states_found(found)}**" if found["found"] else cause]
-            if told := found.get("coming_and_going"):
+            if told := found.get("further"):
                 lines.append(literal(told))
         if source := SOURCES.get(str(self.scene.summary.get("resolution_from"))):
             lines[0] += f", from the {source}"

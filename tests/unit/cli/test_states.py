@@ -124,8 +124,8 @@ def test_motion_is_written_with_coordinates_and_maps(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(motion, "judged", lambda *a: Verdict(True, a[0], a[2], a[1]))
     # after so few iterations neither a gain nor an agreement is sure
-    fading = importlib.import_module("cryosplat.states._fading")
-    for module in (motion, fading):
+    freeing = importlib.import_module("cryosplat.states._freeing")
+    for module in (motion, freeing):
         monkeypatch.setattr(module, "clear", lambda gains: True)
     monkeypatch.setattr(motion, "AGREED", -1.0)
     finer = importlib.import_module("cryosplat.states._finer")
@@ -157,9 +157,7 @@ def test_motion_is_written_with_coordinates_and_maps(
     moved = shown.at([0.5]).means - shown.at([-0.5]).means
     assert 0.0 < moved.abs().max() < 20.0
     # the arm, which half of the images lack
-    assert states.comes_and_goes and states.coming_and_going.startswith(
-        "Parts come and go: a tenth"
-    )
+    assert states.further_found and states.further.startswith("Parts come and go: a tenth")
     places = np.array(states.frames, float)
     masses = [of_state(shown, at).amplitudes.sum() for at in places.tolist()]
     assert max(masses) > 1.1 * min(masses)

@@ -22,7 +22,7 @@ from cryosplat.optics import OpticsGroup
 from cryosplat.poses import random_poses
 from cryosplat.progress import SilentProgress
 from cryosplat.states._expectation import Assumptions, expected, products_with
-from cryosplat.states._fading import faded
+from cryosplat.states._freeing import freed
 from cryosplat.states._judging import SURE, clear, gains, judged, rival_gain, shown
 from cryosplat.states._learned import best
 from cryosplat.states._learning import Plan, evidence, learn, volumes_of
@@ -30,7 +30,7 @@ from cryosplat.states._posterior import coordinates_of
 from cryosplat.states._preparation import Prepared
 from cryosplat.states.coordinates import functions_at, nodes_of
 from cryosplat.states.models import Classes, Single
-from cryosplat.states.moving import Motion, Skeleton
+from cryosplat.states.moving import Displaced, Motion, Skeleton
 from cryosplat.states.observations import Observations, Observer
 from cryosplat.states.values import Gain
 
@@ -96,15 +96,18 @@ def test_an_arm_that_is_there_or_not_makes_two_classes() -> None:
     assert float(gain.mean()) > 1.0
 
 
+def _about_z(angle: float) -> torch.Tensor:
+    c, s = float(np.cos(angle)), float(np.sin(angle))
+    return torch.tensor([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
 def _turned(whole: GaussianMixture, angle: np.ndarray) -> list[GaussianMixture]:
     """The arm turned in the plane of x and y by each angle."""
     mixtures = []
     for a in angle:
-        c, s = float(np.cos(a)), float(np.sin(a))
         means = whole.means.clone()
         hinge = torch.tensor([8.0, 0.0, 0.0])
-        turn = torch.tensor([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-        means[30:40] = (means[30:40] - hinge) @ turn.T + hinge
+        means[30:40] = (means[30:40] - hinge) @ _about_z(a).T + hinge
         mixtures.append(replace(whole, means=means))
     return mixtures
 
@@ -155,7 +158,8 @@ def test_a_part_that_goes_while_an_arm_turns_is_told_from_one_that_stays(fades: 
     first, second = np.arange(0, 2 * N, 2), np.arange(1, 2 * N, 2)
     prepared = cast(Prepared, SimpleNamespace(seen=seen, rows=(first, second)))
     followed = _followed(seen, first, whole)
-    (found, *_), gain = faded((followed, followed), prepared, SilentProgress(), NOWHERE)
+    halves = followed, followed
+    (found, *_), gain = freed(halves, Motion.fading, "fading", prepared, SilentProgress(), NOWHERE)
     assert clear(gain) == fades == ("fades" in found[0].values)
     if not fades:
         assert found is followed
@@ -168,6 +172,32 @@ def test_a_part_that_goes_while_an_arm_turns_is_told_from_one_that_stays(fades: 
     assert min(masses) < 0.3 * max(masses)  # truth: 0.1 of 0.9
     rest = [float(m.amplitudes.sum()) - own for m, own in zip(nodes, masses, strict=True)]
     assert min(rest) > 0.85 * max(rest)
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_what_lies_elsewhere_in_a_class_is_told_from_what_is_not_there(moved: bool) -> None:
+    whole, label = _molecule(), np.arange(2 * N) % 4 < 2
+    body = torch.arange(40) < 30
+    means = torch.where(body[:, None], whole.means @ _about_z(0.8).T, whole.means)
+    other = replace(whole, means=means) if moved else whole.select(torch.arange(30))
+    seen = _images([whole if own else other for own in label], 0.25, 8)
+    first, second = np.arange(0, 2 * N, 2), np.arange(1, 2 * N, 2)
+    prepared = cast(Prepared, SimpleNamespace(seen=seen, rows=(first, second)))
+    one, _ = _single(seen)
+    draw, halves = torch.Generator().manual_seed(3), []
+    for rows in (first, second):
+        begun = [
+            (Classes.begun(one.values, one.encoding, 2, draw), Assumptions.even(2))
+            for _ in range(3)
+        ]
+        model, given, _ = best(begun, seen, rows, PLAN, 4, NOWHERE)
+        assert isinstance(model, Classes)
+        halves.append((model, given))
+    own = halves[0], halves[1]
+    (found, *_), gain = freed(own, Displaced.of, "moving", prepared, SilentProgress(), NOWHERE)
+    assert clear(gain) == moved == isinstance(found[0], Displaced)
+    own = _posterior(*found, seen).argmax(1).astype(bool)
+    assert max((own == label).mean(), (own != label).mean()) > 0.97
 
 
 def test_particles_past_the_last_node_have_coordinates_there() -> None:

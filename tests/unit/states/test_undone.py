@@ -111,7 +111,9 @@ def test_half_sets_are_refined_in_a_larger_box_apart(particles: Particles) -> No
     rows = np.flatnonzero(half == 1), np.flatnonzero(half == 2)
     start = _bent(1.0), Assumptions.even(8)
     before = SimpleNamespace(
-        particles=particles, polarity=SimpleNamespace(sign=1.0), seen=SimpleNamespace(box=16)
+        particles=particles,
+        polarity=SimpleNamespace(sign=1.0),
+        seen=SimpleNamespace(box=16, device=torch.device("cpu")),
     )
 
     def first(rows: tuple[np.ndarray, np.ndarray]) -> Motion:
