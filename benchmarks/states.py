@@ -33,7 +33,7 @@ from scipy.stats import spearmanr
 from cryosplat import fourier
 from cryosplat.grid import Grid
 from cryosplat.io.mrc import read_map
-from cryosplat.io.star import read_star
+from cryosplat.io.star import read_star, write_star
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.run_folder import RunFolder
 from cryosplat.run_folder.stored_states import StoredStates
@@ -58,7 +58,8 @@ RECEPTOR = ("--part", "A:330-528", "--hinge", "A:329", "--turn", "60")  # of one
 class StateSet:
     """Particles: what `classify` or `motion` (``command``) looks at, and how they are simulated.
 
-    ``finest``: the resolution in Angstrom to which maps are compared with the truth.
+    ``finest``: the resolution in Angstrom to which maps are compared with the truth; ``shift_error``: of
+    the shifts in the file, in Angstrom.
     """
 
     name: str
@@ -66,6 +67,7 @@ class StateSet:
     simulated: tuple[str, ...]
     model: str = MODEL
     finest: float = 14.4
+    shift_error: float = 0.0
 
 
 def _sets() -> list[StateSet]:
@@ -78,7 +80,9 @@ def _sets() -> list[StateSet]:
     return [
         *found,
         StateSet("clsw05", "classify", (*PARTS, *loud, "--weights", "8,4,2,1")),
-        StateSet("hard05", "motion", (*TURN, *loud, "--angle-err", "1", "--junk", ".2")),
+        StateSet(
+            "hard05", "motion", (*TURN, *loud, "--angle-err", "1", "--junk", ".2"), shift_error=1.0
+        ),
         StateSet("groel", "classify", ("--part", APICAL, "--absent", *loud), "1MNF_groel.pdb.gz"),
         StateSet("spike", "motion", (*RECEPTOR, *loud), "6vxx.pdb"),
         StateSet("igg128", "motion", (*TURN, *large, "--num", "10000"), finest=6.0),
@@ -96,7 +100,17 @@ def simulated(s: StateSet, seed: int, data: Path, shared: Path) -> Path:
         model = shared / "data" / "models" / s.model
         made = [sys.executable, tool, model, folder, *s.simulated, "--seed", str(seed)]
         subprocess.run(made, check=True)
+        if s.shift_error:
+            _misplace(folder / "particles.star", s.shift_error, seed)
     return folder
+
+
+def _misplace(star: Path, error: float, seed: int) -> None:
+    """Errors of deviation ``error`` (Angstrom) to the shifts of a file."""
+    blocks, draw = read_star(star), np.random.default_rng(seed)
+    for name in ("rlnOriginXAngst", "rlnOriginYAngst"):
+        blocks["particles"][name] += draw.normal(0.0, error, len(blocks["particles"]))
+    write_star(star, blocks)
 
 
 def measured(s: StateSet, folder: Path, voxels: bool) -> dict[str, Any]:
