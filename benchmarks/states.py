@@ -1,13 +1,14 @@
 """Classes and motion found in simulated particles, against what was put in.
 
 usage: python -m benchmarks.states [--only NAME ...] [--seeds N ...] [--data FOLDER] [--shared FOLDER]
-           [--voxels]
+           [--voxels] [--cryodrgn PROGRAM [--epochs N]]
 Particles are made by ``tools/make_moving_particles.py`` in the folder ``--shared``, whole commands run
 on them with no option, and what they find is scored: rank correlation of coordinates, accuracy of
 classes, and the area under the FSC of each state with its truth to 14.4 Angstrom (6 for igg128), the
 map being taken at the state's mean coordinate (CryoBench, Jeon et al. 2024), beside that of one map of
 all particles.
-``--voxels`` adds voxel classes that share nothing, learned from the same sums. Writes
+``--voxels`` adds voxel classes that share nothing, learned from the same sums, and ``--cryodrgn`` the
+coordinate and maps of that program; both also to runs that are there. Writes
 benchmarks/results/states.json and the table in benchmarks/README.md, of medians; runs that are there
 stay, unless ``--again``.
 """
@@ -39,6 +40,7 @@ from cryosplat.run_folder import RunFolder
 from cryosplat.run_folder.stored_states import StoredStates
 from cryosplat.splatting import voxelize
 
+from .latent import cryodrgn
 from .machine import describe
 from .table import rewrite_states
 from .voxel_classes import voxel_classes
@@ -58,8 +60,8 @@ RECEPTOR = ("--part", "A:330-528", "--hinge", "A:329", "--turn", "60")  # of one
 class StateSet:
     """Particles: what `classify` or `motion` (``command``) looks at, and how they are simulated.
 
-    ``finest``: the resolution in Angstrom to which maps are compared with the truth; ``shift_error``: of
-    the shifts in the file, in Angstrom.
+    ``finest``: the resolution in Angstrom to which maps are compared with the truth. ``shift_error``:
+    errors of the shifts in the file, in Angstrom.
     """
 
     name: str
@@ -113,7 +115,7 @@ def _misplace(star: Path, error: float, seed: int) -> None:
     write_star(star, blocks)
 
 
-def measured(s: StateSet, folder: Path, voxels: bool) -> dict[str, Any]:
+def measured(s: StateSet, folder: Path) -> dict[str, Any]:
     """One set: what the command cost, found, and how true that is."""
     star, out = folder / "particles.star", folder / "run"
     command = [sys.executable, "-m", "cryosplat", s.command, star, "-o", out, "--overwrite"]
@@ -146,9 +148,29 @@ def measured(s: StateSet, folder: Path, voxels: bool) -> dict[str, Any]:
         compared = Compared(truths, grid, s.finest)
         result |= score(run, rows, label, compared)
         result["area_one_map"] = round(compared.area([_one_map(run)] * len(truths)), 4)
-        if voxels:
-            result["voxel_classes"] = _of_voxels(folder, label, compared, s.command)
     return result
+
+
+def beside(
+    s: StateSet, folder: Path, row: dict[str, Any], voxels: bool, program: Path | None, epochs: int
+) -> None:
+    """Add to a ``row`` what voxel classes and the other ``program`` find in the same particles."""
+    label = np.load(folder / "states.npy")
+    truths = _truths(folder)
+    if len(truths) == 1:
+        return
+    pixel_size = read_map(folder / "truth.mrc").pixel_size
+    compared = Compared(truths, Grid(len(truths[0]), pixel_size), s.finest)
+    if voxels and "voxel_classes" not in row:
+        row["voxel_classes"] = _of_voxels(folder, label, compared, s.command)
+    if program is not None and s.command == "motion":
+        star = folder / "particles.star"
+        found = cryodrgn(program, star, len(truths[0]), pixel_size, epochs, label)
+        rank = abs(float(spearmanr(found.z[label >= 0], label[label >= 0]).statistic))
+        row["cryodrgn"] = found.cost | {
+            "rank_correlation": round(rank, 4),
+            "area": round(compared.cropped(len(found.maps[0])).area(found.maps), 4),
+        }
 
 
 def _labels(run: RunFolder, folder: Path) -> tuple[NDArray[np.int64], Any]:
@@ -246,6 +268,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="of the particles")
     parser.add_argument("--again", action="store_true", help="also runs that are there")
     parser.add_argument("--voxels", action="store_true", help="voxel classes beside them")
+    parser.add_argument("--cryodrgn", type=Path, metavar="PROGRAM", help="cryoDRGN beside them")
+    parser.add_argument("--epochs", type=int, default=60, help="of cryoDRGN")
     given = parser.parse_args()
     found = json.loads(RESULT.read_text()) if RESULT.exists() else {"sets": {}}
     for seed, s in itertools.product(given.seeds, _sets()):
@@ -255,10 +279,13 @@ def main() -> None:
             s.name,
             {"command": s.command, "simulated": " ".join((s.model, *s.simulated)), "runs": {}},
         )
-        if str(seed) in row["runs"] and not given.again:
+        more = given.voxels or given.cryodrgn is not None
+        if str(seed) in row["runs"] and not given.again and not more:
             continue
         folder = simulated(s, seed, given.data, given.shared)
-        row["runs"][str(seed)] = measured(s, folder, given.voxels)
+        if str(seed) not in row["runs"] or given.again:
+            row["runs"][str(seed)] = measured(s, folder)
+        beside(s, folder, row["runs"][str(seed)], given.voxels, given.cryodrgn, given.epochs)
         found["machine"] = describe()
         RESULT.write_text(json.dumps(found, indent=1) + "\n")
         print(s.name, seed, json.dumps(row["runs"][str(seed)]), flush=True)

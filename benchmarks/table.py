@@ -171,20 +171,24 @@ def _states(result: dict[str, Any]) -> str:
         "those of the whole command.",
         "",
         "| set | seeds | found | rank correlation or accuracy | area per state | one map "
-        "| voxel classes | gain (nats an image) | half-sets agree | CPU (s) |",
-        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| voxel classes | cryoDRGN | gain (nats an image) | half-sets agree | CPU (s) |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in result["sets"].items():
         runs = list(row["runs"].values())
         score = "rank_correlation" if row["command"] == "motion" else "accuracy"
         voxels = [run["voxel_classes"] for run in runs if "voxel_classes" in run]
         beside = [_median(voxels, key) for key in ("accuracy", "area")]
+        drgn = [run["cryodrgn"] for run in runs if "cryodrgn" in run]
+        theirs = [_median(drgn, "rank_correlation"), _median(drgn, "area")]
+        if drgn:
+            theirs.append(f"{np.median([run['cpu_s'] for run in drgn]):.0f} s")
         gain = np.median([min(mean for mean, _ in run["gains"]) for run in runs])
         cells = (
             name, len(runs), _found(runs), _median(runs, score, worst=True),
             _median(runs, "area", worst=True), _median(runs, "area_one_map"),
-            " / ".join(filter(None, beside)), f"{gain:.2f}", _median(runs, "agreement", digits=2),
-            _median(runs, "cpu_s", digits=0),
+            " / ".join(filter(None, beside)), " / ".join(filter(None, theirs)), f"{gain:.2f}",
+            _median(runs, "agreement", digits=2), _median(runs, "cpu_s", digits=0),
         )  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
