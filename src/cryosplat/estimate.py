@@ -12,6 +12,7 @@ from .progress import (
     CLASSES,
     EVERYONE,
     FADING,
+    FINER,
     FINER_HALVES,
     FIT_ALL,
     FIT_HALF,
@@ -21,6 +22,7 @@ from .progress import (
     MOTION,
     ONE_MAP,
     OPTICS,
+    SHIFTED,
     SOLVENT,
     STATE_MAPS,
     SUBSTITUTE,
@@ -46,10 +48,11 @@ PER_STEP, PER_STEP_VOXEL, PER_STEP_GAUSSIAN = 3.5e-3, 50e-9, 2.3e-6  # the first
 SIDE, GAUSSIANS = 0.9, 0.015  # of the box that is fitted; of its voxels, in one member
 PER_BATCH, PER_SPLAT, PER_SPLAT_PIXEL, PER_SPLAT_GAUSSIAN = 6.5e-3, 0.05e-3, 0.056e-6, 0.35e-6
 PER_TURN_IMAGE, PER_TURN_PIXEL, TURNS = 25e-3, 0.3e-6, 1.8  # later rounds turn few images
-BATCH, PER_UNDONE_PIXEL = 1500, 2e-6
-FINER_ONCE, PER_FINER_IMAGE, PER_PLACED_IMAGE, FINER_BOX = 30.0, 27e-3, 5e-3, 64
-A_MAP, A_START, CLASS_ALL, MOTION_ALL = (1.1, 5e-3), (19.0, 8.5e-3), (1.4, 2e-3), (3.0, 7e-3)
-STATE_MAPS_ONCE, PER_STATE_PIXEL = 4.0, 0.5e-6  # states: seconds once, and of an image or its pixel
+BATCH = 1500
+FINER_CLASSES, FINER_MOTION, FINER_HALF, FINER_BOX = (11.0, 4e-3), (17.0, 11e-3), (15.0, 15e-3), 64
+A_MAP, A_START, CLASS_ALL, MOTION_ALL = (1.8, 0.6e-3), (10.5, 3.9e-3), (1.2, 0.5e-3), (2.7, 1e-3)
+PER_PLACED_IMAGE, STATE_MAPS_ONCE = 4e-3, 5.0  # states: seconds once, and of an image or its pixel
+PER_STATE_PIXEL, PER_UNDONE_PIXEL = 0.1e-6, 1e-6
 PER_JUDGED_IMAGE, PER_JUDGED_PIXEL, PER_ROUND_VOXEL = 0.5e-3, 1e-6, 1e-5
 
 REST = ""
@@ -147,19 +150,22 @@ def _stages(
 def expected_states(n: int, box_size: int, threads: int, starts: int, motion: bool) -> Cost:
     """The time to look for classes, or for a motion, of ``n`` particles in boxes of ``box_size``."""
     seen, pixels = min(n, 2 * BATCH), n * box_size**2 / threads  # of each half-set at most a batch
-    one, start, everyone = (
+    work = (min(box_size, FINER_BOX) / FINER_BOX) ** 3
+    one, start, everyone, finer, halves = (
         (once + more * seen) / threads
-        for once, more in (A_MAP, A_START, MOTION_ALL if motion else CLASS_ALL)
-    )
+        for once, more in (
+            A_MAP, A_START, MOTION_ALL if motion else CLASS_ALL,
+            FINER_MOTION if motion else FINER_CLASSES, FINER_HALF,
+        )
+    )  # fmt: skip
     stages = {
         REST: (ONCE, 1), ONE_MAP: (one, 1), MOTION if motion else CLASSES: (starts * start, 1),
-        EVERYONE: (everyone, 1), STATE_MAPS: (STATE_MAPS_ONCE + pixels * PER_STATE_PIXEL, 1),
+        FADING if motion else SHIFTED: (everyone, 1), EVERYONE: (everyone, 1),
+        FINER: (work * finer, 1), STATE_MAPS: (STATE_MAPS_ONCE + pixels * PER_STATE_PIXEL, 1),
     }  # fmt: skip
     if motion:
-        work = (min(box_size, FINER_BOX) / FINER_BOX) ** 3 / threads
-        stages[FINER_HALVES] = work * (FINER_ONCE + seen * PER_FINER_IMAGE), 1
-        stages[FADING] = everyone, 1  # as many iterations
-        stages[REST] = ONCE + work * n * PER_PLACED_IMAGE, 1
+        stages[FINER_HALVES] = work * halves, 1
+        stages[REST] = ONCE + one + work * n * PER_PLACED_IMAGE / threads, 1
         stages[UNDONE] = pixels * PER_UNDONE_PIXEL, 1
     return Cost(0.0, 0.0, stages)
 

@@ -141,7 +141,7 @@ def test_a_round_tells_of_the_next_ones() -> None:
 
 @pytest.mark.parametrize(
     ("n", "starts", "motion", "seconds"),
-    [(300, 3, False, 92.0), (300, 3, True, 91.5), (150, 2, False, 56.0)],
+    [(300, 3, False, 68.1), (300, 3, True, 107.7), (6000, 3, False, 162.8), (6000, 3, True, 245.3)],
 )
 def test_states_cost_what_was_measured(n: int, starts: int, motion: bool, seconds: float) -> None:
     expected = expected_states(n, 64, 1, starts, motion).seconds
