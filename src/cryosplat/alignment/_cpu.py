@@ -7,10 +7,10 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from ._lines import FAST, SUMS, add_row, slice_row, values_row
+from ._lines import FAST, SUMS, add_row, memory_of_point, slice_row, values_row
 from ._steps import UNKNOWNS, solved, turned_by, vector_between
 
-_MEMORY = 18  # lines of working memory of one image
+_MEMORY = 12  # lines of working memory of one image
 _LEAST_DAMPING, _MOST_DAMPING = 1e-5, 1e6
 _REACH = 1.5  # cells that one step may move the outermost point by
 
@@ -46,10 +46,10 @@ def _ramp(angle, width, out):
 
 
 @njit(error_model="numpy", fastmath=FAST)
-def _sums(cells, shape, values, stretch, radius, rotation, shift, memory, sums):
+def _sums(cells, shape, values, stretch, radius, rotation, shift, memory, near, sums):
     """The likelihood of one image and its derivatives into ``sums`` (SUMS,): see `evaluated`."""
     box, n_half = values.shape[0], values.shape[1]
-    lines, turned, ramp, taps = memory[:8], memory[8:10], memory[10:12], memory[12:18]
+    lines, turned, ramp = memory[:8], memory[8:10], memory[10:12]
     u, v = _along(rotation, stretch, 0), _along(rotation, stretch, 1)
     r = rotation
     axes = (
@@ -67,7 +67,7 @@ def _sums(cells, shape, values, stretch, radius, rotation, shift, memory, sums):
         width = _row_width(ky, radius, n_half)
         if width == 0:
             continue
-        slice_row(cells, shape, u, (ky * v[0], ky * v[1], ky * v[2]), width, taps, lines)
+        slice_row(cells, shape, u, (ky * v[0], ky * v[1], ky * v[2]), width, near, lines)
         angle = -across * shift[1] * ky
         c, s = np.float32(math.cos(angle)), np.float32(math.sin(angle))
         for kx in range(width):
@@ -91,8 +91,9 @@ def evaluated(cells, shape, values, stretch, radii, image, rotations, shifts, ou
     for j in prange(len(image)):
         i = image[j]
         memory = np.zeros((_MEMORY, max(values.shape[2], 4)), np.float32)
+        near = memory_of_point()
         _sums(
-            cells, shape, values[i], stretch[i], radii[i], rotations[j], shifts[j], memory, out[j]
+            cells, shape, values[i], stretch[i], radii[i], rotations[j], shifts[j], memory, near, out[j]
         )  # fmt: skip
 
 
@@ -140,6 +141,7 @@ def climb(
     for j in prange(len(image)):
         i = image[j]
         memory = np.zeros((_MEMORY, max(values.shape[2], 4)), np.float32)
+        near = memory_of_point()
         sums, trial = np.zeros(SUMS), np.zeros(SUMS)
         matrix, right, step = np.zeros((5, 5)), np.zeros(5), np.zeros(5)
         vector, other = np.zeros(3), np.zeros(3)
@@ -149,7 +151,7 @@ def climb(
         by_shift = (
             2.0 * math.pi / w.shape[0] * radii[i] / edge
         )  # a pixel's phase, as a turn's cells
-        _sums(cells, shape, w, b, radii[i], rotation, shift, memory, sums)
+        _sums(cells, shape, w, b, radii[i], rotation, shift, memory, near, sums)
         best = _objective(sums, rotation, shift, given[j], centres[j], precision[j], vector)
         damping, steps = 1e-2, 0
         for look in range(1, looks):
@@ -167,7 +169,7 @@ def climb(
                     step[k] *= _REACH / turn
             turned_by(step, rotation, turned)
             moved[0], moved[1] = shift[0] + step[3], shift[1] + step[4]
-            _sums(cells, shape, w, b, radii[i], turned, moved, memory, trial)
+            _sums(cells, shape, w, b, radii[i], turned, moved, memory, near, trial)
             now = _objective(trial, turned, moved, given[j], centres[j], precision[j], other)
             if now > best:
                 best, steps = now, steps + 1
@@ -196,7 +198,8 @@ def scores(
     n_moves = len(moves)
     for i in prange(n):
         memory = np.zeros((_MEMORY, max(n_half, 4)), np.float32)
-        lines, taps = memory[:2], memory[12:18]
+        near = memory_of_point()
+        lines = memory[:2]
         radius, across = radii[i], 2.0 * math.pi / box
         inner = _row_width(0, radius, n_half)
         ramps = np.zeros((n_moves, 2, inner), np.float32)
@@ -213,7 +216,7 @@ def scores(
                 width = _row_width(ky, radius, n_half)
                 if width == 0:
                     continue
-                values_row(cells, shape, u, (ky * v[0], ky * v[1], ky * v[2]), width, taps, lines)
+                values_row(cells, shape, u, (ky * v[0], ky * v[1], ky * v[2]), width, near, lines)
                 line = values[i, row]
                 subtotal = np.float32(0.0)
                 for kx in range(width):

@@ -1,7 +1,7 @@
 """Rows of slices and their derivatives, and a row's part of a likelihood: the inner loops, in numba.
 
-A point's 4 x 4 x 4 cells are read as sixteen runs of eight numbers, real and imaginary part of four
-neighbours along x, which the compiler keeps in registers.
+A point's 4 x 4 x 4 cells are read as sixteen rows of eight numbers, real and imaginary part of four
+neighbours along x.
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ import math
 import numpy as np
 from numba import njit
 
-from ..gridding import LOW, POLYNOMIALS, TAPS
+from ..gridding import LOW, TAPS
+from ..gridding.lanes import LANES, row_sum, tap_slopes, three_row_sums
 
 SUMS = 21  # the likelihood, its 5 derivatives, and 15 numbers of their symmetric matrix
 FAST = {"contract", "nsz", "arcp", "reassoc"}
-_TERMS = POLYNOMIALS.astype(np.float32)  # constants of the compiled code
-_DEGREE = len(POLYNOMIALS) - 1
+_ROWS = TAPS * TAPS
+
+
+@njit(inline="always")
+def memory_of_point():
+    """Working memory: taps and their slopes; where rows start, what they count, and their sums."""
+    return (
+        np.empty((6, TAPS), np.float32), np.empty(_ROWS, np.int64),
+        np.empty(3 * _ROWS, np.float32), np.empty(3 * LANES, np.float32),
+    )  # fmt: skip
 
 
 @njit(inline="always", error_model="numpy", fastmath=FAST)
@@ -24,26 +33,30 @@ def _taps(q, weights, slopes):
     """Weights and slopes (TAPS,) of a coordinate's taps; returns the first of their cells."""
     cell = math.floor(q)
     t = np.float32(2.0 * (q - cell) - 1.0)
-    for j in range(TAPS):
-        value, slope = _TERMS[0, j], np.float32(0.0)
-        for degree in range(1, _DEGREE + 1):
-            slope = slope * t + value
-            value = value * t + _TERMS[degree, j]
-        weights[j], slopes[j] = value, np.float32(2.0) * slope
+    tap_slopes(t, weights, slopes)  # pyright: ignore[reportCallIssue]
     return int(cell) - LOW
 
 
 @njit(inline="always", error_model="numpy", fastmath=FAST)
-def slice_row(cells, shape, u, origin, width, taps, out):
+def _across(weights, found, at):
+    """The sum along x of every second number of a row, from ``at`` on."""
+    return (
+        weights[0] * found[at] + weights[1] * found[at + 2]
+        + weights[2] * found[at + 4] + weights[3] * found[at + 6]
+    )  # fmt: skip
+
+
+@njit(inline="always", error_model="numpy", fastmath=FAST)
+def slice_row(cells, shape, u, origin, width, near, out):
     """A slice and its derivatives at ``origin + kx u``, kx < ``width``, in cells (x, y, z).
 
     ``cells``: flat, real and imaginary parts of a cube of ``shape`` (rows, columns, lead) that begins
     at ``-lead`` along z and y, and at ``-LOW`` along x. ``out`` (8, width): real and imaginary part of
-    the slice, and of its derivatives by x, y and z. ``taps`` (6, TAPS): memory.
+    the slice, and of its derivatives by x, y and z. ``near``: `memory_of_point`.
     """
     rows, columns, lead = shape
+    taps, starts, heights, found = near
     wx, wy, wz, sx, sy, sz = taps[0], taps[1], taps[2], taps[3], taps[4], taps[5]
-    zero = np.float32(0.0)
     for kx in range(width):
         x, y, z = origin[0] + kx * u[0], origin[1] + kx * u[1], origin[2] + kx * u[2]
         mirrored = x < 0.0
@@ -51,57 +64,31 @@ def slice_row(cells, shape, u, origin, width, taps, out):
             x, y, z = -x, -y, -z
         column = _taps(x, wx, sx) + LOW
         row, plane = _taps(y, wy, sy) + lead, _taps(z, wz, sz) + lead
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
-        b0 = b1 = b2 = b3 = b4 = b5 = b6 = b7 = zero
-        c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = zero
         for jz in range(TAPS):
             for jy in range(TAPS):
-                at = 2 * (((plane + jz) * rows + row + jy) * columns + column)
-                a, b, c = wz[jz] * wy[jy], wz[jz] * sy[jy], sz[jz] * wy[jy]
-                v0, v1, v2, v3 = cells[at], cells[at + 1], cells[at + 2], cells[at + 3]
-                v4, v5, v6, v7 = cells[at + 4], cells[at + 5], cells[at + 6], cells[at + 7]
-                a0 += a * v0
-                a1 += a * v1
-                a2 += a * v2
-                a3 += a * v3
-                a4 += a * v4
-                a5 += a * v5
-                a6 += a * v6
-                a7 += a * v7
-                b0 += b * v0
-                b1 += b * v1
-                b2 += b * v2
-                b3 += b * v3
-                b4 += b * v4
-                b5 += b * v5
-                b6 += b * v6
-                b7 += b * v7
-                c0 += c * v0
-                c1 += c * v1
-                c2 += c * v2
-                c3 += c * v3
-                c4 += c * v4
-                c5 += c * v5
-                c6 += c * v6
-                c7 += c * v7
+                c = TAPS * jz + jy
+                starts[c] = 2 * (((plane + jz) * rows + row + jy) * columns + column)
+                heights[c] = wz[jz] * wy[jy]
+                heights[_ROWS + c], heights[2 * _ROWS + c] = wz[jz] * sy[jy], sz[jz] * wy[jy]
+        three_row_sums(cells, starts, heights, found)  # pyright: ignore[reportCallIssue]
         # a mirrored point holds the conjugate of its mate's value, and minus that of its derivative
         sign = np.float32(-1.0) if mirrored else np.float32(1.0)
-        out[0, kx] = wx[0] * a0 + wx[1] * a2 + wx[2] * a4 + wx[3] * a6
-        out[1, kx] = sign * (wx[0] * a1 + wx[1] * a3 + wx[2] * a5 + wx[3] * a7)
-        out[2, kx] = sign * (sx[0] * a0 + sx[1] * a2 + sx[2] * a4 + sx[3] * a6)
-        out[3, kx] = sx[0] * a1 + sx[1] * a3 + sx[2] * a5 + sx[3] * a7
-        out[4, kx] = sign * (wx[0] * b0 + wx[1] * b2 + wx[2] * b4 + wx[3] * b6)
-        out[5, kx] = wx[0] * b1 + wx[1] * b3 + wx[2] * b5 + wx[3] * b7
-        out[6, kx] = sign * (wx[0] * c0 + wx[1] * c2 + wx[2] * c4 + wx[3] * c6)
-        out[7, kx] = wx[0] * c1 + wx[1] * c3 + wx[2] * c5 + wx[3] * c7
+        out[0, kx] = _across(wx, found, 0)
+        out[1, kx] = sign * _across(wx, found, 1)
+        out[2, kx] = sign * _across(sx, found, 0)
+        out[3, kx] = _across(sx, found, 1)
+        out[4, kx] = sign * _across(wx, found, 8)
+        out[5, kx] = _across(wx, found, 9)
+        out[6, kx] = sign * _across(wx, found, 16)
+        out[7, kx] = _across(wx, found, 17)
 
 
 @njit(inline="always", error_model="numpy", fastmath=FAST)
-def values_row(cells, shape, u, origin, width, taps, out):
+def values_row(cells, shape, u, origin, width, near, out):
     """The first two lines of `slice_row`: the slice alone."""
     rows, columns, lead = shape
+    taps, starts, heights, found = near
     wx, wy, wz, unused = taps[0], taps[1], taps[2], taps[3]
-    zero = np.float32(0.0)
     for kx in range(width):
         x, y, z = origin[0] + kx * u[0], origin[1] + kx * u[1], origin[2] + kx * u[2]
         mirrored = x < 0.0
@@ -109,22 +96,14 @@ def values_row(cells, shape, u, origin, width, taps, out):
             x, y, z = -x, -y, -z
         column = _taps(x, wx, unused) + LOW
         row, plane = _taps(y, wy, unused) + lead, _taps(z, wz, unused) + lead
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
         for jz in range(TAPS):
             for jy in range(TAPS):
-                at = 2 * (((plane + jz) * rows + row + jy) * columns + column)
-                a = wz[jz] * wy[jy]
-                a0 += a * cells[at]
-                a1 += a * cells[at + 1]
-                a2 += a * cells[at + 2]
-                a3 += a * cells[at + 3]
-                a4 += a * cells[at + 4]
-                a5 += a * cells[at + 5]
-                a6 += a * cells[at + 6]
-                a7 += a * cells[at + 7]
-        out[0, kx] = wx[0] * a0 + wx[1] * a2 + wx[2] * a4 + wx[3] * a6
-        im = wx[0] * a1 + wx[1] * a3 + wx[2] * a5 + wx[3] * a7
-        out[1, kx] = -im if mirrored else im
+                c = TAPS * jz + jy
+                starts[c] = 2 * (((plane + jz) * rows + row + jy) * columns + column)
+                heights[c] = wz[jz] * wy[jy]
+        row_sum(cells, starts, heights, found)  # pyright: ignore[reportCallIssue]
+        im = _across(wx, found, 1)
+        out[0, kx], out[1, kx] = _across(wx, found, 0), -im if mirrored else im
 
 
 @njit(inline="always", error_model="numpy", fastmath=FAST)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import _device
-from ._grids import polynomials, sliced, spectra_of
+from ._grids import sliced, spectra_of
 from ._kernels import compare
 from .observations import Observations
 
@@ -40,10 +40,9 @@ def products_with(
         found = _device.products(spectra, *seen.there(rows, n_points), pairs)
         return Products(*(each.cpu().double() for each in found))
     out = np.zeros((len(rows), 1 + (j if pairs else 1), j), np.float32)
-    low, table = polynomials()
     compare(
         sliced(volumes), seen.steps[rows], seen.points, seen.counts, seen.values[rows],
-        seen.precisions[rows], n_points, low, table, pairs, out,
+        seen.precisions[rows], n_points, pairs, out,
     )  # fmt: skip
     found = torch.from_numpy(out).double()
     return Products(found[:, 0], found[:, 1:] if pairs else found[:, 1])

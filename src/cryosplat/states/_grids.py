@@ -9,18 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import fourier, gridding
-from ..gridding import LOW, POLYNOMIALS
+from ..gridding.lanes import LANES
 from . import _device
 from ._kernels import MARGIN, closed, collect, n_parts, opened
-from ._lanes import LANES
 from .observations import Observations
-
-_POLYNOMIALS = np.ascontiguousarray(POLYNOMIALS, np.float32)
-
-
-def polynomials() -> tuple[int, NDArray[np.float32]]:
-    """What the kernels need to know of gridding's: `LOW` and `POLYNOMIALS`."""
-    return LOW, _POLYNOMIALS
 
 
 def _width(numbers: int) -> int:
@@ -83,10 +75,9 @@ def _spread(
         return _device.sums(s, *seen.there(rows), one, two)
     reach = s + MARGIN
     grids = np.zeros((n_parts(), 2 * reach, 2 * reach, s + 2 * MARGIN, _width(3 * j)), np.float32)
-    low, table = polynomials()
     collect(
         grids, seen.steps, seen.points, seen.counts, seen.values, seen.precisions, rows,
-        first.numpy(), second.numpy(), low, table,
+        first.numpy(), second.numpy(),
     )  # fmt: skip
     b = np.zeros((j, 2 * s, 2 * s, s + 1), np.complex64)
     k = np.zeros(b.shape, np.float32)

@@ -11,35 +11,26 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from ._lanes import gather, scatter
+from ..gridding import LOW
+from ..gridding.lanes import gather, scatter, tap_weights
 
 MARGIN = 2  # cells beyond those in which points lie
 _FAST = {"contract", "nsz", "arcp", "reassoc"}
 
 
 @njit(inline="always")
-def _taps(offset, polynomials, weights, axis):
-    t = np.float32(2.0) * offset - np.float32(1.0)
-    for j in range(4):
-        value = polynomials[0, j]
-        for row in range(1, polynomials.shape[0]):
-            value = value * t + polynomials[row, j]
-        weights[axis, j] = value
-
-
-@njit(inline="always")
-def _reach(x, y, z, low, half, polynomials, weights, cells):
+def _reach(x, y, z, half, weights, cells):
     """Weights and first cells of a point; whether its mate was taken instead."""
     mirrored = x < 0.0
     if mirrored:
         x, y, z = -x, -y, -z
     fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
-    _taps(np.float32(x - fx), polynomials, weights, 0)
-    _taps(np.float32(y - fy), polynomials, weights, 1)
-    _taps(np.float32(z - fz), polynomials, weights, 2)
-    cells[0] = int(fx) - low + MARGIN
-    cells[1] = int(fy) - low + half + MARGIN
-    cells[2] = int(fz) - low + half + MARGIN
+    tap_weights(np.float32(2.0 * (x - fx) - 1.0), weights[0])  # pyright: ignore[reportCallIssue]
+    tap_weights(np.float32(2.0 * (y - fy) - 1.0), weights[1])  # pyright: ignore[reportCallIssue]
+    tap_weights(np.float32(2.0 * (z - fz) - 1.0), weights[2])  # pyright: ignore[reportCallIssue]
+    cells[0] = int(fx) - LOW + MARGIN
+    cells[1] = int(fy) - LOW + half + MARGIN
+    cells[2] = int(fz) - LOW + half + MARGIN
     return mirrored
 
 
@@ -54,9 +45,7 @@ def _rows(weights, cells, n_rows, n_columns, lanes, starts, heights):
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def compare(
-    grid, steps, points, counts, values, precisions, n_points, low, polynomials, whole, out
-):
+def compare(grid, steps, points, counts, values, precisions, n_points, whole, out):
     """``out[i, 0]`` is Re <y, S_j> for the J maps; what follows is <S_j, S_l> under the precisions.
 
     ``grid`` holds the real parts of all maps, then the imaginary parts; ``points`` (p, 2) of which the
@@ -78,7 +67,7 @@ def compare(
                 kx * steps[i, 0, 0] + ky * steps[i, 1, 0],
                 kx * steps[i, 0, 1] + ky * steps[i, 1, 1],
                 kx * steps[i, 0, 2] + ky * steps[i, 1, 2],
-                low, half, polynomials, weights, cells,
+                half, weights, cells,
             )  # fmt: skip
             _rows(weights, cells, rows, columns, lanes, starts, heights)
             gather(flat, starts, heights, weights[0], s, lanes)  # pyright: ignore[reportCallIssue]
@@ -100,9 +89,7 @@ def compare(
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def collect(
-    grids, steps, points, counts, values, precisions, rows, linear, square, low, polynomials
-):
+def collect(grids, steps, points, counts, values, precisions, rows, linear, square):
     """Spread images along their slices into J grids, one set of ``grids`` for each thread.
 
     Lanes: J real parts and J imaginary parts of ``linear[i, j] values``, J of ``square[i, j]
@@ -126,7 +113,7 @@ def collect(
                     kx * steps[row, 0, 0] + ky * steps[row, 1, 0],
                     kx * steps[row, 0, 1] + ky * steps[row, 1, 1],
                     kx * steps[row, 0, 2] + ky * steps[row, 1, 2],
-                    low, half, polynomials, weights, cells,
+                    half, weights, cells,
                 )  # fmt: skip
                 share = np.float32(0.5) * counts[p]
                 re, im = share * values[row, p].real, share * values[row, p].imag
