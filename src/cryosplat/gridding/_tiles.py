@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from ._kernel import DEGREE, LOW, POLYNOMIALS, TAPS
+from .lanes import arguments_of, fused, in_all_lanes
 
 TILE = 32
 EDGE = TILE + TAPS - 1  # cells of a stored tile along each axis; its halo begins LOW cells below it
@@ -46,46 +47,23 @@ def balanced_order(corners: NDArray[np.int64]) -> NDArray[np.int64]:
 def _add_block(typingctx, cells, start, taps, terms):
     """``cells[start + (jz * EDGE + jy) * EDGE * 4 + l] += taps[8 + jz] taps[4 + jy] terms[l]``.
 
-    Sixteen lanes l (four cells of four floats) as one vector operation: LLVM does not find this
-    by itself because the arrays might overlap.
+    Sixteen lanes l (four cells of four floats) as one vector operation: see `lanes`.
     """
-    signature = types.void(cells, start, taps, terms)
+    vector = ir.VectorType(ir.FloatType(), 16)
 
-    def generate(context, builder, sig, arguments):
-        single = ir.FloatType()
-        vector = ir.VectorType(single, 16)
-        word = ir.IntType(64)
-
-        def data(k):
-            return context.make_array(sig.args[k])(context, builder, arguments[k]).data
-
-        def load_vector(pointer):
-            value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-            value.align = 4
-            return value
-
-        def broadcast(value):
-            undefined = ir.Constant(vector, ir.Undefined)
-            first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-            lanes = ir.Constant(ir.VectorType(ir.IntType(32), 16), [0] * 16)
-            return builder.shuffle_vector(first, undefined, lanes)
-
-        target, weights = data(0), data(2)
-        added = load_vector(data(3))
-        origin = context.cast(builder, arguments[1], sig.args[1], types.int64)
-        tap = [builder.load(builder.gep(weights, [ir.Constant(word, j)])) for j in range(4, 12)]
+    def made(context, builder, signature, given):
+        cells, start, taps, terms = arguments_of(context, builder, signature, given)
+        word = start.type
+        added = terms.vector(ir.Constant(word, 0), vector)
+        tap = [in_all_lanes(builder, taps.load(ir.Constant(word, j)), vector) for j in range(4, 12)]
         for jz in range(4):
-            plane = builder.fmul(broadcast(tap[4 + jz]), added, flags=("fast",))
+            plane = builder.fmul(tap[4 + jz], added)
             for jy in range(4):
-                offset = ir.Constant(word, (jz * EDGE + jy) * EDGE * 4)
-                pointer = builder.gep(target, [builder.add(origin, offset)])
-                term = builder.fmul(broadcast(tap[jy]), plane, flags=("fast",))
-                fused = builder.fadd(term, load_vector(pointer), flags=("fast",))
-                store = builder.store(fused, builder.bitcast(pointer, vector.as_pointer()))
-                store.align = 4
+                at = builder.add(start, ir.Constant(word, (jz * EDGE + jy) * EDGE * 4))
+                cells.store(fused(builder, tap[jy], plane, cells.vector(at, vector)), at)
         return context.get_dummy_value()
 
-    return signature, generate
+    return types.none(cells, start, taps, terms), made
 
 
 @njit(fastmath=True, inline="always")

@@ -36,7 +36,7 @@ def gather(context, cells, starts, heights, weights, out, lanes):
     """
 
     def made(context, builder, signature, given):
-        *arrays, lanes = _arrays(context, builder, signature, given)
+        *arrays, lanes = arguments_of(context, builder, signature, given)
         cells, starts, heights, weights, out = arrays
         weights = [weights.spread(j) for j in range(TAPS)]
         sums = [cgutils.alloca_once(builder, _VECTOR) for _ in range(TAPS)]
@@ -46,11 +46,11 @@ def gather(context, cells, starts, heights, weights, out, lanes):
             with cgutils.for_range(builder, starts.size) as row:
                 at, height = builder.add(starts.load(row.index), block), heights.spread(row.index)
                 for own in sums:
-                    builder.store(_fma(builder, height, cells.vector(at), builder.load(own)), own)
+                    builder.store(fused(builder, height, cells.vector(at), builder.load(own)), own)
                     at = builder.add(at, lanes)
             total = _ZERO
             for own, weight in zip(sums, weights, strict=True):
-                total = _fma(builder, weight, builder.load(own), total)
+                total = fused(builder, weight, builder.load(own), total)
             out.store(total, block)
         return context.get_dummy_value()
 
@@ -62,7 +62,7 @@ def scatter(context, cells, starts, heights, weights, values, lanes):
     """``cells[starts[c] + j lanes + lane] += heights[c] weights[j] values[lane]``; as `gather`."""
 
     def made(context, builder, signature, given):
-        *arrays, lanes = _arrays(context, builder, signature, given)
+        *arrays, lanes = arguments_of(context, builder, signature, given)
         cells, starts, heights, weights, values = arrays
         weights = [weights.spread(j) for j in range(TAPS)]
         with _blocks(builder, lanes) as block:
@@ -70,7 +70,7 @@ def scatter(context, cells, starts, heights, weights, values, lanes):
             with cgutils.for_range(builder, starts.size) as row:
                 at, height = builder.add(starts.load(row.index), block), heights.spread(row.index)
                 for part in own:
-                    cells.store(_fma(builder, height, part, cells.vector(at)), at)
+                    cells.store(fused(builder, height, part, cells.vector(at)), at)
                     at = builder.add(at, lanes)
         return context.get_dummy_value()
 
@@ -81,7 +81,7 @@ def _row_sums(n: int) -> Any:
     @intrinsic
     def row_sums(context, cells, starts, heights, out):
         def made(context, builder, signature, given):
-            cells, starts, heights, out = _arrays(context, builder, signature, given)
+            cells, starts, heights, out = arguments_of(context, builder, signature, given)
             sums = [cgutils.alloca_once(builder, _VECTOR) for _ in range(n)]
             for own in sums:
                 builder.store(_ZERO, own)
@@ -89,7 +89,7 @@ def _row_sums(n: int) -> Any:
                 values, at = cells.vector(starts.load(row.index)), row.index
                 for own in sums:
                     height = heights.spread(at)
-                    builder.store(_fma(builder, height, values, builder.load(own)), own)
+                    builder.store(fused(builder, height, values, builder.load(own)), own)
                     at = builder.add(at, starts.size)
             for i, own in enumerate(sums):
                 out.store(builder.load(own), ir.Constant(_INT, i * LANES))
@@ -110,21 +110,18 @@ row_sum, three_row_sums = _row_sums(1), _row_sums(3)
 def _taps(slopes: bool) -> Any:
     table = [ir.Constant(_TAPS, [float(np.float32(v)) for v in row]) for row in POLYNOMIALS]
 
-    def stored(builder: Any, array: Any, vector: Any) -> None:
-        place = builder.bitcast(array.data, _TAPS.as_pointer())
-        builder.store(vector, place, align=4)
-
     def made(context, builder, signature, given):
-        t, *out = _arrays(context, builder, signature, given)
-        t = _spread(builder, t, _TAPS)
+        t, *out = arguments_of(context, builder, signature, given)
+        t = in_all_lanes(builder, t, _TAPS)
         value, slope = table[0], ir.Constant(_TAPS, [0.0] * TAPS)
         for row in table[1:]:
             if slopes:
-                slope = _fma(builder, slope, t, value)
-            value = _fma(builder, value, t, row)
-        stored(builder, out[0], value)
+                slope = fused(builder, slope, t, value)
+            value = fused(builder, value, t, row)
+        first = ir.Constant(_INT, 0)
+        out[0].store(value, first)
         if slopes:  # a step of the position is two of t
-            stored(builder, out[1], builder.fadd(slope, slope))
+            out[1].store(builder.fadd(slope, slope), first)
         return context.get_dummy_value()
 
     if slopes:
@@ -147,7 +144,7 @@ tap_weights, tap_slopes = _taps(False), _taps(True)
 ``tap_slopes`` also its derivatives by the position, into another."""
 
 
-class _Array:
+class Array:
     """An array among the arguments."""
 
     def __init__(self, builder: Any, held: Any) -> None:
@@ -161,40 +158,40 @@ class _Array:
     def spread(self, at: Any) -> Any:
         """A number in all lanes."""
         number = self.load(ir.Constant(_INT, at) if isinstance(at, int) else at)
-        return _spread(self.builder, number, _VECTOR)
+        return in_all_lanes(self.builder, number, _VECTOR)
 
-    def _place(self, at: Any) -> Any:
-        return self.builder.bitcast(self.builder.gep(self.data, [at]), _VECTOR.as_pointer())
+    def _place(self, at: Any, kind: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(self.data, [at]), kind.as_pointer())
 
-    def vector(self, at: Any) -> Any:
+    def vector(self, at: Any, kind: Any = _VECTOR) -> Any:
         """The numbers from ``at`` on."""
-        return self.builder.load(self._place(at), align=4)
+        return self.builder.load(self._place(at, kind), align=4)
 
     def store(self, vector: Any, at: Any) -> None:
         """Put a vector there."""
-        self.builder.store(vector, self._place(at), align=4)
+        self.builder.store(vector, self._place(at, vector.type), align=4)
 
 
-def _arrays(context: Any, builder: Any, signature: Any, given: Any) -> list[Any]:
+def arguments_of(context: Any, builder: Any, signature: Any, given: Any) -> list[Any]:
     """The arguments: arrays, integers and single precision numbers."""
     found = []
     for kind, value in zip(signature.args, given, strict=True):
         if isinstance(kind, types.Array):
-            found.append(_Array(builder, context.make_array(kind)(context, builder, value)))
+            found.append(Array(builder, context.make_array(kind)(context, builder, value)))
         else:
             wanted = types.int64 if isinstance(kind, types.Integer) else types.float32
             found.append(context.cast(builder, value, kind, wanted))
     return found
 
 
-def _spread(builder: Any, number: Any, kind: Any) -> Any:
+def in_all_lanes(builder: Any, number: Any, kind: Any) -> Any:
     """A number in all lanes of a vector."""
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(_INT, 0))
     firsts = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
     return builder.shuffle_vector(one, one, firsts)
 
 
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """``a b + c``, in one step where the processor has one."""
     return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
 
