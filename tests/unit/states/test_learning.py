@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from pretended_device import pretended_device
 from problems import no_optics, white
 from scipy.spatial.transform import Rotation
 from scipy.stats import spearmanr
@@ -259,3 +260,34 @@ def test_what_is_no_motion_is_named(gain: float, rival: float, image: float, cau
     own, other, whole = (Gain(mean, 0.02) for mean in (gain, rival, image))
     verdict = judged((own, own), other, 0.9, 0.3, "motion", whole)
     assert verdict.found == (not cause) and cause in verdict.cause
+
+
+@pytest.mark.parametrize("kind", ["classes", "displaced", "motion"])
+def test_states_are_learned_on_another_device_as_on_the_cpu(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = _images(_turned(_molecule(), np.linspace(-0.7, 0.7, 40)), 0.25, 2)
+    one, _ = _single(seen)
+    draw = torch.Generator().manual_seed(3)
+    classes = Classes.begun(one.values, one.encoding, 2, draw)
+    model = {
+        "classes": classes,
+        "displaced": Displaced.of(classes),
+        "motion": Motion.begun(
+            one.values, one.encoding, functions_at(nodes_of(1)), 8, draw
+        ).fading(),
+    }[kind]
+    plan, even = replace(PLAN, iterations=3), Assumptions.even(model.n_states)
+
+    def learned(own: Observations) -> tuple[dict[str, torch.Tensor], Assumptions]:
+        there = model.copy()
+        given = learn(there, even, own, np.arange(40), plan, torch.Generator().manual_seed(4))
+        return there.values, given
+
+    wanted, theirs = learned(seen)
+    with pretended_device(monkeypatch) as device:
+        found, given = learned(replace(seen, device=device))
+    assert torch.allclose(given.shares, theirs.shares, atol=1e-4)
+    for name, value in wanted.items():
+        assert found[name].device.type == "cpu" and not torch.equal(value, model.values[name])
+        assert torch.allclose(found[name], value, atol=1e-3), name
