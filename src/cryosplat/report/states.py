@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..appearance import contour_level
+from ..grid import Grid
 from ..run_folder import write_text
+from ..run_folder.stored_states import StoredStates
+from ..splatting import voxelize
 from ._drawing import COLOURS, DASHES, legend, panel
 from .evidence import Evidence, Panel
 from .page import Chapter, render_page
 from .pictures import Tile, as_png, difference_tile, grey_tile, reach_of, tile
-from .surface import OBLIQUE, Surface, surface_picture
+from .surface import OBLIQUE, Painted, Surface, surface_picture
 from .wording import findings
 
 PICTURE = 420  # pixels
@@ -46,6 +49,7 @@ def write_states_page(run: Evidence) -> None:
     frames = sorted(run.folder.states.glob("frame_??.mrc")) if is_motion else []
     panels = [p for p in _panels(run, found) if p]
     headline = _headline(found)
+    film = _film(run, frames)
     render_page(
         run,
         "states.html",
@@ -56,7 +60,8 @@ def write_states_page(run: Evidence) -> None:
         reason=_reason(found),
         facts=_facts(run, found),
         findings=[finding for finding in findings(run) if finding.severity != "note"],
-        film=_film(run, frames),
+        film=film.tiles,
+        film_caption=film.caption,
         sheet_title="Voxel maps along the coordinate" if is_motion else "Classes",
         sheet=_sheet(run, parts, found),
     )
@@ -147,35 +152,59 @@ def _title(found: dict[str, Any], j: int) -> str:
 
 
 def _surface(
-    volume: Array, level: float, reach: float, pixel_size: float, caption: str
-) -> Tile | None:
+    volume: Array, level: float, reach: float, pixel_size: float, caption: str,
+    painted: Painted | None = None,
+) -> Tile | None:  # fmt: skip
     if level <= 0:
         return None
-    picture = surface_picture(Surface.of(volume, level, reach), OBLIQUE, PICTURE)
+    picture = surface_picture(Surface.of(volume, level, reach), OBLIQUE, PICTURE, painted)
     return tile(caption, as_png(Image.fromarray(picture)), 2 * reach * pixel_size)
 
 
-def _film(run: Evidence, paths: list[Path]) -> list[Tile]:
+@dataclass(frozen=True, slots=True)
+class Film:
+    """Surfaces along a coordinate, and what their colours mean."""
+
+    tiles: list[Tile]
+    caption: str = ""
+
+
+def _film(run: Evidence, paths: list[Path]) -> Film:
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, FILM).astype(int)] if paths else []
     volumes = [v for v in map(run.map, chosen) if v is not None]
     if not volumes:
-        return []
+        return Film([])
     mean = np.mean(volumes, axis=0)
     level = contour_level(volumes[len(volumes) // 2], DRAWN)
     reach = reach_of(np.maximum.reduce(volumes), level) if level > 0 else mean.shape[0] / 2
-    names = _coordinates(run, paths, chosen)
-    tiles = (
-        _surface(v, level, reach, run.pixel_size, name)
-        for v, name in zip(volumes, names, strict=True)
-    )
-    return [t for t in tiles if t is not None]
-
-
-def _coordinates(run: Evidence, paths: list[Path], chosen: list[Path]) -> Iterator[str]:
     frames = run.section("states").get("frames", [])
-    for path in chosen:
-        i = paths.index(path)
-        yield f"{frames[i][0]:+.2f}" if i < len(frames) else path.stem
+    places = [frames[paths.index(path)] for path in chosen]
+    painted = _ways(run, places, len(mean))
+    tiles = (
+        _surface(volume, level, reach, run.pixel_size, f"{at[0]:+.2f}", paint)
+        for volume, at, paint in zip(volumes, places, painted, strict=True)
+    )
+    return Film(
+        [t for t in tiles if t is not None],
+        f"Coloured by how far a part moves between these states, from nothing (blue) to "
+        f"{painted[0].high:.0f} Å (orange).",
+    )
+
+
+def _ways(run: Evidence, places: list[list[float]], box: int) -> list[Painted]:
+    """For the state at each of the ``places``, how far what is there moves between them (Angstrom)."""
+    stored, grid = StoredStates.open(run.folder), Grid(box, run.pixel_size)
+    mixtures = [stored.at(at) for at in places]
+    means = torch.stack([mixture.means for mixture in mixtures])
+    way = (means - means.mean(0)).norm(dim=2).amax(0) * 2.0
+    longest = max(float(torch.quantile(way, 0.98)), 1.0)
+    found = []
+    for mixture in mixtures:
+        mass = voxelize(mixture, grid)
+        moved = voxelize(replace(mixture, amplitudes=mixture.amplitudes * way), grid)
+        field = (moved / mass.clamp_min(1e-6 * float(mass.max()))).numpy()
+        found.append(Painted(field, 0.0, longest))
+    return found
 
 
 def _scores(run: Evidence, found: dict[str, Any]) -> Panel | None:

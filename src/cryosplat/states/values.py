@@ -73,7 +73,7 @@ class Gain:
         return self.mean / max(self.error, 1e-12)
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {self.error:.2f}"
+        return f"{round(self.mean, 2) + 0.0:.2f} ± {self.error:.2f}"  # no -0.00
 
 
 @dataclass(frozen=True, slots=True)

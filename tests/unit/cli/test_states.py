@@ -144,6 +144,7 @@ def test_motion_is_written_with_coordinates_and_maps(
     frames = sorted(run.states.glob("frame_*.mrc"))
     assert len(frames) == len(states.frames) == 20
     assert f"open {frames[0].relative_to(out)}" in run.chimerax.read_text("utf-8")
+    assert "Coloured by how far a part moves" in run.report.read_text("utf-8")
     drawn, first = tmp_path / "at.mrc", states.frames[0][0]
     assert cli("voxelize", out, f"--at={first}", "-o", drawn).code == 0
     assert np.allclose(read_map(drawn).data, read_map(frames[0]).data, atol=1e-5)
