@@ -60,6 +60,7 @@ def few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, n in (
         (classify, "SEARCH", 8), (classify, "POLISH", 2), (motion, "SEARCH", 8),
         (motion, "POLISH", 2), (_merging, "RELEARN", 2), (_preparation, "SINGLE", 4),
+        (_finer, "EVERYONE", 2), (_finer, "HALVES", 2), (_freeing, "ALONE", 2), (_freeing, "TOGETHER", 2),
     ):  # fmt: skip
         plan = dataclasses.replace(getattr(module, name), iterations=n)
         monkeypatch.setattr(module, name, plan)
@@ -69,9 +70,7 @@ def few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_states_are_refined_in_a_larger_box(
     cli: Cli, particles: Path, tmp_path: Path, few_iterations: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finer = importlib.import_module("cryosplat.states._finer")
-    monkeypatch.setattr(finer, "EVERYONE", dataclasses.replace(finer.EVERYONE, iterations=2))
-    monkeypatch.setattr(finer, "LEAST", 1.2)
+    monkeypatch.setattr(_finer, "LEAST", 1.2)
     out = tmp_path / "run"
     small = "--box", 16, *OPTIONS[2:], "--refine-box", 20, "--classes", 2
     assert cli("classify", particles, "-o", out, *small).code == 0
@@ -124,13 +123,10 @@ def test_motion_is_written_with_coordinates_and_maps(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(motion, "judged", lambda *a: Verdict(True, a[0], a[2], a[1]))
     # after so few iterations neither a gain nor an agreement is sure
-    freeing = importlib.import_module("cryosplat.states._freeing")
-    for module in (motion, freeing):
+    for module in (motion, _freeing):
         monkeypatch.setattr(module, "clear", lambda gains: True)
     monkeypatch.setattr(motion, "AGREED", -1.0)
-    finer = importlib.import_module("cryosplat.states._finer")
-    monkeypatch.setattr(finer, "HALVES", dataclasses.replace(finer.HALVES, iterations=2))
-    monkeypatch.setattr(finer, "LEAST", 1.2)
+    monkeypatch.setattr(_finer, "LEAST", 1.2)
     out = tmp_path / "run"
     done = cli("motion", particles, "-o", out, "--box", 16, *OPTIONS[2:])
     assert done.code == 0 and "The part that moves" in done.out
