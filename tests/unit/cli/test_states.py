@@ -19,7 +19,15 @@ from cryosplat.io.star import read_star, write_star
 from cryosplat.particles import read_particles
 from cryosplat.run_folder import RunFolder
 from cryosplat.simulation import SimulationSettings, simulate_particles
-from cryosplat.states import StateSettings, Verdict, _learned, _merging, _preparation
+from cryosplat.states import (
+    StateSettings,
+    Verdict,
+    _finer,
+    _freeing,
+    _learned,
+    _merging,
+    _preparation,
+)
 from cryosplat.viewer.scene import of_state, read_scene
 
 # the package's `classify` is the function
@@ -60,7 +68,8 @@ def few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, n in (
         (classify, "SEARCH", 8), (classify, "POLISH", 2), (motion, "SEARCH", 8),
         (motion, "POLISH", 2), (_merging, "RELEARN", 2), (_preparation, "SINGLE", 4),
-        (_finer, "EVERYONE", 2), (_finer, "HALVES", 2), (_freeing, "ALONE", 2), (_freeing, "TOGETHER", 2),
+        (_finer, "EVERYONE", 2), (_finer, "HALVES", 2),
+        (_freeing, "ALONE", 2), (_freeing, "TOGETHER", 2),
     ):  # fmt: skip
         plan = dataclasses.replace(getattr(module, name), iterations=n)
         monkeypatch.setattr(module, name, plan)
