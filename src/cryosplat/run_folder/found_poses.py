@@ -14,10 +14,9 @@ from .. import fourier
 from ..abinitio import FoundPoses, Snapshot
 from ..grid import Grid
 from ..io.mrc import write_map, write_stack
-from ..io.ply import write_ply
 from ..maps.fsc import resolution
 from ..maps.views import view_distribution
-from ..mixture import GaussianMixture, mean_of
+from ..mixture import mean_of
 from ..particles import Particles, write_particles
 from ..provenance import provenance
 from ..splatting import voxelize
@@ -51,7 +50,7 @@ def write_found_poses(folder: RunFolder, found: FoundPoses) -> RunFolder:
         )
         for path, gaussians, mixture in paths:
             write_map(path, voxelize(mixture, grid).numpy(), grid.pixel_size)
-            _write_gaussians(gaussians, mixture)
+            mixture.save(gaussians)
         curve = torch.full((grid.n_shells,), math.nan, dtype=torch.float64)
         n = min(len(found.fsc), len(curve))
         curve[:n] = found.fsc[:n]
@@ -67,13 +66,6 @@ def with_significance(particles: Particles, significance: Tensor) -> Particles:
     column = significance.double().numpy().round(6)
     table = particles.table.assign(rlnMaxValueProbDistribution=column)
     return replace(particles, table=table)
-
-
-def _write_gaussians(path: Any, mixture: GaussianMixture) -> None:
-    write_ply(
-        path, mixture.means.numpy(), mixture.scales.numpy(), mixture.quaternions.numpy(),
-        mixture.amplitudes.numpy(), symmetry=mixture.symmetry,
-    )  # fmt: skip
 
 
 def _projections(history: tuple[Snapshot, ...]) -> np.ndarray:
