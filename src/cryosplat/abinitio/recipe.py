@@ -13,7 +13,6 @@ from torch import Tensor
 from ..devices import device_of, device_title
 from ..errors import InputError
 from ..fitting import NOWHERE, Journal, Store
-from ..grid import Grid
 from ..maps.fsc import fourier_shell_correlation
 from ..mixture import GaussianMixture
 from ..notes import Note
@@ -150,7 +149,7 @@ def _nothing(
         f"{score.doubt:.2f} better than a round blob. No poses are written.",
         "cryosplat check PARTICLES; look at the 2-D classes; use more particles.",
     )  # fmt: skip
-    grid = Grid(_second.BOX, work.images.side / _second.BOX)
+    grid = work.grid
     return FoundPoses(
         particles, False, (best.first.mixture.to("cpu"), best.first.mixture.to("cpu")),
         torch.zeros(grid.n_shells, dtype=torch.float64), grid.box_size,
@@ -168,7 +167,7 @@ def _result(
     side, mixtures = work.images.side, branch.mixtures
     rotations = poses.rotations.double().flatten(0, 1)
     centres = poses.centres.double().flatten(0, 1)
-    grid = Grid(_second.BOX, side / _second.BOX)
+    grid = work.grid
     if settings.flip:
         rotations, mixtures = mirrored(rotations), (_mirror(mixtures[0]), _mirror(mixtures[1]))
     rotations = _proper(rotations).unflatten(0, (len(particles), -1))
@@ -215,6 +214,3 @@ def _proper(rotations: Tensor) -> Tensor:
     """The nearest rotations, in double precision."""
     u, _, v = torch.linalg.svd(rotations)
     return u @ v
-
-
-__all__ = ["find_poses", "mirrored"]

@@ -42,7 +42,7 @@ def write_found_poses(folder: RunFolder, found: FoundPoses) -> RunFolder:
     if found.found:
         write_particles(with_significance(particles, found.significance), folder.particles)
         write_places(folder, particles.poses, found.others)
-        both = mean_of(list(found.mixtures))
+        both = mean_of(found.mixtures)
         paths = (
             (folder.map, folder.gaussians, both),
             (folder.half1, folder.half1_gaussians, found.mixtures[0]),
