@@ -21,6 +21,7 @@ from ..poses import Poses
 from ..progress import Progress, SilentProgress
 from ..settings import RefinementSettings
 from ..splatting import voxelize
+from ..validation.polarity import Polarity
 from . import _second
 from ._axes import with_symmetry
 from ._centring import centred
@@ -30,7 +31,7 @@ from ._images import SmallImages, small_images
 from ._search import Hypotheses
 from ._second import SecondLevel, reached_by
 from ._work import Branch, Start, Work
-from .values import AbinitSettings, Contrast, FoundPoses, Show, unseen
+from .values import AbinitSettings, FoundPoses, Show, unseen
 
 FEWEST = 200  # particles
 HELD_OUT, MOST_HELD_OUT = 0.1, 1000  # of the particles; images
@@ -76,7 +77,7 @@ def find_poses(
     deviation = (settings.shift or max(LEAST_SHIFT, SHIFT * images.side)) / images.side
     contrast = contrast_of(images, centred(images, deviation), settings.contrast, generator)
     progress.say(f"Contrast: {contrast.used} protein.")
-    images = images.inverted() if contrast.used == "dark" else images
+    images = images.inverted() if contrast.sign < 0.0 else images
     journal = NOWHERE if checkpoint is None else _journal(checkpoint, images, settings)
     held = torch.zeros(len(images), dtype=torch.bool)
     n_held = min(max(round(HELD_OUT * len(images)), FEWEST // 4), MOST_HELD_OUT)
@@ -138,7 +139,7 @@ def _journal(store: Store, images: SmallImages, settings: AbinitSettings) -> Jou
 
 def _nothing(
     particles: Particles, work: Work, starts: list[Start], settings: AbinitSettings,
-    contrast: Contrast, timings: dict[str, float],
+    contrast: Polarity, timings: dict[str, float],
 ) -> FoundPoses:  # fmt: skip
     best = starts[0]
     score = best.score
@@ -161,7 +162,7 @@ def _nothing(
 
 def _result(
     particles: Particles, work: Work, starts: list[Start], branch: Branch,
-    poses: Hypotheses, settings: AbinitSettings, contrast: Contrast, notes: list[Note],
+    poses: Hypotheses, settings: AbinitSettings, contrast: Polarity, notes: list[Note],
     timings: dict[str, float],
 ) -> FoundPoses:  # fmt: skip
     side, mixtures = work.images.side, branch.mixtures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,7 +17,7 @@ from ..particles import Particles, split_half_sets
 from ..progress import ACCUMULATE, Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics, accumulate
-from ..validation.polarity import fitted_polarity, polarity_score
+from ..validation.polarity import Polarity, fitted_polarity, polarity_score
 
 NOISE_SAMPLE = 1000  # images
 LEAST_NOISE_SAMPLE = 50  # of each optics group
@@ -30,21 +29,6 @@ FEWEST_PARTICLES = 2  # in each half-set
 
 
 Halves = tuple[Statistics, Statistics]
-
-
-@dataclass(frozen=True, slots=True)
-class Polarity:
-    """How the protein looks in the images, "bright" or "dark": as it was ``used``, and as the data
-    have it, ``preferred`` by ``standard_deviations`` (negative where that is dark)."""
-
-    used: Literal["bright", "dark"]
-    preferred: Literal["bright", "dark"]
-    standard_deviations: float
-
-    @property
-    def sign(self) -> float:
-        """What images are multiplied by to make protein bright."""
-        return -1.0 if self.used == "dark" else 1.0
 
 
 def with_half_sets(

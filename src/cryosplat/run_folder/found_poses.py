@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -102,11 +102,7 @@ def _summary(found: FoundPoses, level: Grid) -> RunSummary:
         pixel_size=particles.pixel_size,
         n_particles=len(particles),
         n_half=n_half,
-        contrast=Contrast(
-            used=found.contrast.used,
-            preferred=found.contrast.preferred,
-            standard_deviations=found.contrast.standard_deviations,
-        ),
+        contrast=Contrast(**asdict(found.contrast)),
         notes=list(found.notes),
         timings=dict(found.timings),
         settings=settings.to_dict(),
