@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import Columns
-from ..optics import Optics, beam_tilt, image_frequencies
+from ..optics import Optics, added, beam_tilt, image_frequencies
 from .contrast import STRETCH, OpenImages, waves
 from .template import Template
 
@@ -104,11 +104,7 @@ def with_lenses(optics: Optics, changes: Tensor) -> Optics:
     """Optics whose groups have ``changes`` (g, 3) of beam tilt and of magnification's logarithm."""
     groups = []
     for group, (x, y, stretch) in zip(optics.groups, changes.tolist(), strict=True):
-        odd = group.odd
-        if x or y:
-            tilt = beam_tilt(group, x, y)
-            wide = (*odd, *(0.0,) * (len(tilt) - len(odd)))
-            odd = tuple(a + b for a, b in zip(wide, (*tilt, *(0.0,) * len(wide)), strict=False))
+        odd = added(group.odd, beam_tilt(group, x, y)) if x or y else group.odd
         a, b, c, d = (m * math.exp(stretch) for m in group.magnification)
         groups.append(replace(group, odd=odd, magnification=(a, b, c, d)))
     return replace(optics, groups=tuple(groups))

@@ -37,6 +37,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink()
 
 
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, whole or not at all; raises `OutputError` where it cannot be.
+
+    Names of files that are no UTF-8 have a "?" for each byte that is none.
+    """
+    with replacing(path) as stream:
+        stream.write(text.encode("utf-8", "replace"))
+    return path
+
+
 @contextmanager
 def replacing_together(folder: Path, names: Sequence[str]) -> Iterator[Callable[[str], Path]]:
     """Temporary paths in ``folder``, which is made, for the files ``names``.

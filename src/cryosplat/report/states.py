@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..appearance import contour_level
-from ..run_folder import write_text
+from ..io.atomic import write_text
 from ._drawing import COLOURS, DASHES, legend, panel
 from .evidence import Evidence, Panel
 from .page import Chapter, render_page

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from .folder import RunFolder, write_text
+from .folder import RunFolder
 from .schema import RunSummary
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RunFolder", "RunSummary", "read_places", "read_start", "write_found_poses", "write_run",
-    "write_text",
 ]  # fmt: skip
 
 _MODULES = {
