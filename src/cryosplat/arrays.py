@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any, Self
 
@@ -87,6 +87,13 @@ class Columns:
             joined = type(first).concatenate if isinstance(first, Columns) else torch.cat
             columns[name] = joined([getattr(part, name) for part in parts])
         return parts[0]._with(columns)
+
+
+def members(labels: Tensor) -> Iterator[tuple[Any, Tensor]]:
+    """Each value of ``labels`` (n,), ascending, and the positions that have it."""
+    values, which = labels.unique(return_inverse=True)
+    for number, value in enumerate(values.tolist()):
+        yield value, (which == number).nonzero().squeeze(1)
 
 
 def described(owner: str, *parts: str) -> str:

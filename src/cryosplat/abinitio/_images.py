@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier
+from ..arrays import members
 from ..batch import Batch
 from ..commands import pasted
 from ..errors import InputError
@@ -162,5 +163,5 @@ def _for_box(optics: Optics, number: int, box_size: int, pixel_size: float) -> O
 def _by_group(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The batches in parts of one optics group."""
     for batch in batches:
-        for number in batch.optics.group.unique().tolist():
-            yield batch.select((batch.optics.group == number).nonzero().squeeze(1))
+        for _, rows in members(batch.optics.group):
+            yield batch.select(rows)

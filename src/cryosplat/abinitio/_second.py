@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import fourier
 from ..fitting import Schedule, StatisticsTerm, density, descend, start_in_density
 from ..grid import Grid
-from ..maps.fsc import fourier_shell_correlation
+from ..maps.fsc import first_below, fourier_shell_correlation
 from ..mixture import GaussianMixture
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, Statistics
@@ -148,8 +148,7 @@ def refined(
 
 def reached_by(fsc: Tensor, worth: float) -> float:
     """The frequency below which all shells of an FSC are worth looking at."""
-    below = (fsc[1:] < worth).nonzero()
-    return float(below[0]) + 0.5 if len(below) else 0.5 * BOX
+    return min(first_below(fsc, worth) - 0.5, 0.5 * BOX)
 
 
 def believed(fsc: Tensor) -> Tensor:

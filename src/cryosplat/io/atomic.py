@@ -85,6 +85,18 @@ def replacing_together(folder: Path, names: Sequence[str]) -> Iterator[Callable[
             _remove_empty(made)
 
 
+def check_suffix(option: str, out: Path, what: str, suffixes: Sequence[str]) -> None:
+    """Raise `OutputError` where ``out`` is not named as a file of one of ``suffixes``."""
+    if out.suffix.lower() not in suffixes:
+        *others, last = suffixes
+        names = f"{', '.join(others)} or {last}" if others else last
+        raise OutputError(
+            f"{option} {out}: {what} are written as {names}, not as "
+            f"{out.suffix or 'a file without suffix'}.\n"
+            f"  Remedy: {option} {out}{suffixes[0]}"
+        )
+
+
 def check_no_input(option: str, out: Path, inputs: Iterable[Path]) -> None:
     """Raise `OutputError` where ``out``, however spelled, is one of ``inputs``."""
     try:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..arrays import members
 from ..batch import Batch
 from ..errors import InputError
 from ..grid import Grid
@@ -71,14 +72,13 @@ def _noise_samples(group: Tensor, box_sizes: Sequence[int]) -> Iterator[Tensor]:
 
     ``box_sizes``: of the images of each group.
     """
-    present = group.unique()
-    share = max(NOISE_SAMPLE // len(present), LEAST_NOISE_SAMPLE)
-    share = max(min(share, LARGEST_NOISE_SAMPLE // len(present)), 1)
-    for number in present.tolist():
-        members = (group == number).nonzero().squeeze(1)
+    groups = list(members(group))
+    share = max(NOISE_SAMPLE // len(groups), LEAST_NOISE_SAMPLE)
+    share = max(min(share, LARGEST_NOISE_SAMPLE // len(groups)), 1)
+    for number, own in groups:
         most = max(NOISE_SAMPLE_BYTES // (4 * box_sizes[number] ** 2), LEAST_NOISE_SAMPLE)
-        n = min(len(members), share, most)
-        yield members[torch.arange(n) * len(members) // n]
+        n = min(len(own), share, most)
+        yield own[torch.arange(n) * len(own) // n]
 
 
 def accumulated(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier
-from ..arrays import Columns
+from ..arrays import Columns, members
 from ..batch import Batch
 from ..formation import VolumeProjector
 from ..grid import Grid
@@ -61,10 +61,9 @@ def gather(
     for batch in batches:
         of = sides[batch.index]
         for number, projector in enumerate(projectors):
-            for group in batch.optics.group.unique():
-                rows = ((of == number) & (batch.optics.group == group)).nonzero().squeeze(1)
-                if len(rows):
-                    parts.append(_of(batch.select(rows), projector, grid, noise))
+            mine = (of == number).nonzero().squeeze(1)
+            for _, rows in members(batch.optics.group[mine]):
+                parts.append(_of(batch.select(mine[rows]), projector, grid, noise))
         on_images(len(batch))
     found = Evidence.concatenate(parts)
     return found.select(found.index.argsort())

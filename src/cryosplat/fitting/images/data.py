@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ... import fourier
-from ...arrays import Columns
+from ...arrays import Columns, members
 from ...batch import Batch
 from ...errors import ImageError, InputError
 from ...grid import Grid
@@ -142,11 +142,8 @@ def grey_level(data: ImageData) -> float:
 
 
 def _by_pixel_size(block: Observed) -> list[Observed]:
-    pixel_size = block.optics.of_group("pixel_size")
-    sizes = pixel_size.unique()
-    if len(sizes) == 1:
-        return [block]
-    return [block.select((pixel_size == s).nonzero().squeeze(1)) for s in sizes]
+    sizes = list(members(block.optics.of_group("pixel_size")))
+    return [block.select(rows) for _, rows in sizes] if len(sizes) > 1 else [block]
 
 
 @dataclass(frozen=True, slots=True)

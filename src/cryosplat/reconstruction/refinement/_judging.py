@@ -19,7 +19,7 @@ from ...alignment import (
     evaluated,
     log_evidence,
 )
-from ...maps.fsc import fourier_shell_correlation
+from ...maps.fsc import first_below, fourier_shell_correlation
 from ...maps.mask import soft_mask
 from ...poses import Poses
 from ...statistics import Statistics
@@ -162,5 +162,4 @@ def _evaluated(images: ReadyImages, index: Tensor, template: Template) -> Found:
 
 def _last_above(fsc: Tensor, threshold: float) -> int:
     """The last shell before a curve falls below a threshold."""
-    below = (fsc[1:] < threshold).nonzero()
-    return int(below[0]) if len(below) else len(fsc) - 2
+    return min(first_below(fsc, threshold) - 1, len(fsc) - 2)
