@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import InputError
-from ..io.atomic import check_no_input, check_suffix
+from ..errors import InputError, OutputError
+from ..io.atomic import check_no_input
 from ..run_folder import RunFolder
 from ._console import plain_console
 
@@ -16,12 +16,18 @@ def run_export(run: Path, out: Path) -> None:
     from ..report.evidence import Evidence
 
     folder = RunFolder(run)
-    check_suffix("-o", out, "Gaussians", tuple(WRITERS))
+    write = WRITERS.get(out.suffix.lower())
+    if write is None:
+        raise OutputError(
+            f"-o {out}: Gaussians are written as {', '.join(WRITERS)}, not as "
+            f"{out.suffix or 'a file without suffix'}.\n"
+            f"  Remedy: -o {out.with_suffix('.cif')}, for example."
+        )
     check_no_input("-o", out, [folder.gaussians, folder.half1_gaussians, folder.half2_gaussians])
     found = Ellipsoids.of(Evidence.read(folder))
     if found is None:
         raise InputError(
             f"{folder.gaussians}: holds no Gaussians.\n  Remedy: give the folder of a finished run."
         )
-    WRITERS[out.suffix.lower()](out, found)
+    write(out, found)
     plain_console().print(f"{out}: {len(found.amplitudes):,} Gaussians")
