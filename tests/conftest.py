@@ -24,6 +24,12 @@ def same_threads() -> Iterator[None]:
         torch.set_num_threads(before[1])
 
 
+@pytest.fixture
+def generator(request: pytest.FixtureRequest) -> torch.Generator:
+    """Random numbers, of the seed that the test's module says: its ``SEED``, or 0."""
+    return torch.Generator().manual_seed(getattr(request.module, "SEED", 0))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of shared data: ``$CRYOSPLAT_SHARED``, or ``shared`` beside the repository."""

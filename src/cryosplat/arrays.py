@@ -1,9 +1,10 @@
-"""Tensors of values that users construct: numpy arrays and lists become tensors, or an error."""
+"""Values made of tensors: those of n things row by row, and what users give as arrays or lists."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -48,6 +49,51 @@ def one_device(owner: str, tensors: Iterable[Tensor]) -> None:
             f"{owner}: its tensors are on {' and '.join(devices)}, expected one device.\n"
             f"  Remedy: move them with .to(device)."
         )
+
+
+class Columns:
+    """Of n things: a frozen dataclass whose tensors (n, ...) and `Columns` have a row of each.
+
+    Its other fields hold for every row.
+    """
+
+    __slots__ = ()
+
+    def _columns(self) -> dict[str, Any]:
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))  # pyright: ignore[reportArgumentType]
+        return {name: column for name, column in values if isinstance(column, Tensor | Columns)}
+
+    def _with(self, columns: dict[str, Any]) -> Self:
+        return replace(self, **columns)  # pyright: ignore[reportArgumentType, reportReturnType]
+
+    def select(self, index: Tensor | slice) -> Self:
+        """The rows ``index``."""
+        columns = self._columns().items()
+        return self._with(
+            {n: c.select(index) if isinstance(c, Columns) else c[index] for n, c in columns}
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on a device."""
+        return self._with({name: column.to(device) for name, column in self._columns().items()})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The rows of all ``parts`` in turn, at least one; other fields are those of the first."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = {}
+        for name, first in parts[0]._columns().items():
+            joined = type(first).concatenate if isinstance(first, Columns) else torch.cat
+            columns[name] = joined([getattr(part, name) for part in parts])
+        return parts[0]._with(columns)
+
+
+def members(labels: Tensor) -> Iterator[tuple[Any, Tensor]]:
+    """Each value of ``labels`` (n,), ascending, and the positions that have it."""
+    values, which = labels.unique(return_inverse=True)
+    for number, value in enumerate(values.tolist()):
+        yield value, (which == number).nonzero().squeeze(1)
 
 
 def described(owner: str, *parts: str) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from .arrays import described, real_tensor
+from .arrays import Columns, described, real_tensor
 from .errors import SettingsError
 from .optics import Optics
 from .poses import Poses
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Batch:
-    """n images of one box size, their poses and their optics.
+class Batch(Columns):
+    """n images of one box size, their poses and their optics (`Columns`).
 
     ``index`` (n,) int64: positions in the `Particles` they came from; ``images`` (n, d, d) float32,
     [y, x], as they are stored: changed by their CTF where `OpticsGroup.processing` says so.
@@ -47,33 +45,3 @@ class Batch:
     def box_size(self) -> int:
         """Side of the images in pixels."""
         return self.images.shape[-1]
-
-    def select(self, index: Tensor) -> Batch:
-        """The images ``index`` (positions in this batch)."""
-        return Batch(
-            self.index[index],
-            self.images[index],
-            self.poses.select(index),
-            self.optics.select(index),
-        )
-
-    @staticmethod
-    def concatenate(parts: Sequence[Batch]) -> Batch:
-        """Batches of one box size, and of the same particles' optics groups, as one."""
-        if len(parts) == 1:
-            return parts[0]
-        return Batch(
-            torch.cat([part.index for part in parts]),
-            torch.cat([part.images for part in parts]),
-            Poses.concatenate([part.poses for part in parts]),
-            Optics.concatenate([part.optics for part in parts]),
-        )
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same on a device."""
-        return Batch(
-            self.index.to(device),
-            self.images.to(device),
-            self.poses.to(device),
-            self.optics.to(device),
-        )

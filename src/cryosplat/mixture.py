@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .arrays import described, one_device, real_tensor, span
+from .arrays import Columns, described, one_device, real_tensor, span
 from .errors import SettingsError
 from .io.ply import read_ply, write_ply
 from .symmetry import order_of, rotations_of, symmetry_name
@@ -19,7 +19,7 @@ TENSORS = ("means", "scales", "quaternions", "amplitudes")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class GaussianMixture:
+class GaussianMixture(Columns):
     """``V(r) = sum_g A_g N(r; mu_g, Sigma_g)``, with normalised Gaussians N (CryoSplat, section 3).
 
     ``means`` (k, 3) as (x, y, z) in Angstrom from the rotation centre; ``scales`` (k, 3), standard
@@ -128,10 +128,6 @@ class GaussianMixture:
         moved = {name: getattr(self, name).to(device=device, dtype=dtype) for name in TENSORS}
         return replace(self, **moved)
 
-    def select(self, index: Tensor) -> GaussianMixture:
-        """The stored Gaussians ``index``."""
-        return replace(self, **{name: getattr(self, name)[index] for name in TENSORS})
-
     def rotated(self, rotation: Tensor) -> GaussianMixture:
         """The mixture turned by ``rotation`` (3, 3): ``mu -> R mu``, ``Sigma -> R Sigma R^T``.
 
@@ -145,7 +141,7 @@ class GaussianMixture:
         )  # fmt: skip
 
 
-def concatenate(mixtures: list[GaussianMixture]) -> GaussianMixture:
+def concatenate(mixtures: Sequence[GaussianMixture]) -> GaussianMixture:
     """All Gaussians of several mixtures of one symmetry in one.
 
     Raises `SettingsError` for mixtures of different symmetries.
@@ -156,11 +152,10 @@ def concatenate(mixtures: list[GaussianMixture]) -> GaussianMixture:
             f"concatenate: the mixtures have the symmetries {' and '.join(names)}, expected one. "
             f"Remedy: take their whole() first."
         )
-    tensors = {name: torch.cat([getattr(m, name) for m in mixtures]) for name in TENSORS}
-    return replace(mixtures[0], **tensors)
+    return GaussianMixture.concatenate(mixtures)
 
 
-def mean_of(mixtures: list[GaussianMixture]) -> GaussianMixture:
+def mean_of(mixtures: Sequence[GaussianMixture]) -> GaussianMixture:
     """The mean of several mixtures: all their Gaussians, amplitudes divided by their number."""
     merged = concatenate(mixtures)
     return replace(merged, amplitudes=merged.amplitudes / len(mixtures))

@@ -10,7 +10,6 @@ centre of its image, so that moving the image by ``+shift`` centres it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from .arrays import described, real_tensor, span
+from .arrays import Columns, described, real_tensor, span
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Poses:
-    """Poses of n particles: ``rotations`` (n, 3, 3), ``shifts`` (n, 2) as (x, y) in Angstrom."""
+class Poses(Columns):
+    """Poses of n particles: ``rotations`` (n, 3, 3), ``shifts`` (n, 2) as (x, y) in Angstrom.
+
+    As all `Columns`, some of them are chosen, and several put together.
+    """
 
     rotations: Tensor
     shifts: Tensor
@@ -41,19 +43,6 @@ class Poses:
 
     def __len__(self) -> int:
         return self.rotations.shape[0]
-
-    def select(self, index: Tensor) -> Poses:
-        """The poses of the particles ``index``."""
-        return Poses(self.rotations[index], self.shifts[index])
-
-    @staticmethod
-    def concatenate(parts: Sequence[Poses]) -> Poses:
-        """The poses of all ``parts`` in turn."""
-        return Poses(torch.cat([p.rotations for p in parts]), torch.cat([p.shifts for p in parts]))
-
-    def to(self, device: torch.device | str) -> Poses:
-        """The same on a device."""
-        return Poses(self.rotations.to(device), self.shifts.to(device))
 
 
 def rotations_from_euler(angles: ArrayLike) -> NDArray[np.float64]:

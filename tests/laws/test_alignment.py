@@ -37,17 +37,14 @@ from cryosplat.optics import OpticsGroup
 from cryosplat.poses import Poses
 from cryosplat.splatting import voxelize
 
+SEED = 11
+
 GRID = Grid(32, 1.75)
 GROUPS = (
     OpticsGroup("aberrant", 2.0, 24, 300e3, 2.7e7, 0.1, **ABERRATIONS),
     OpticsGroup("plain", 2.0, 24, 300e3, 2.7e7, 0.1),
 )
 LIMIT = 0.2  # 1/Angstrom
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(11)
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ from cryosplat.optics import (
 )
 from cryosplat.poses import random_poses
 
+SEED = 2
+
 GROUPS = (
     OpticsGroup("300 kV", 1.1, 32, 300e3, 2.7e7, 0.1),
     OpticsGroup("200 kV", 1.1, 33, 200e3, 0.01e7, 0.07),
@@ -33,11 +35,6 @@ GROUPS = (
     OpticsGroup("aberrant", 1.1, 32, 300e3, 2.7e7, 0.1, **ABERRATIONS),
 )
 PLAIN = range(3)
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(2)
 
 
 def _frequencies(box: int, pixel: float) -> Tensor:

@@ -28,10 +28,7 @@ from cryosplat.optics import Optics, OpticsGroup
 from cryosplat.poses import Poses, random_poses
 from cryosplat.splatting import voxelize
 
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(1)
+SEED = 1
 
 
 def _images(volume: Tensor, grid: Grid, poses: Poses, optics: Optics) -> Tensor:

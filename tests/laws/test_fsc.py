@@ -24,11 +24,6 @@ BOX = 48
 GRID = Grid(BOX, 2.0)
 
 
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
 def _noise(generator: torch.Generator, box_size: int = BOX) -> Tensor:
     return torch.randn((box_size,) * 3, generator=generator, dtype=torch.float64)
 

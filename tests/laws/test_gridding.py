@@ -28,12 +28,9 @@ from cryosplat.gridding._reference import slices_dense, slopes_dense, spread_den
 from cryosplat.poses import Poses, random_poses
 from cryosplat.splatting import voxelize
 
+SEED = 4
+
 IDENTITY = torch.eye(3, dtype=torch.float64)[None]
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(4)
 
 
 def _steps(n: int, box: int, period: int, generator: torch.Generator) -> Tensor:

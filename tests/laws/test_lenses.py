@@ -28,6 +28,8 @@ from cryosplat.optics import OpticsGroup
 from cryosplat.poses import Poses
 from cryosplat.splatting import voxelize
 
+SEED = 12
+
 GRID = Grid(32, 1.75)
 GROUPS = (
     OpticsGroup("plain", 2.0, 24, 300e3, 2.7e7, 0.1),
@@ -36,11 +38,6 @@ GROUPS = (
 LIMIT = 0.2  # 1/Angstrom
 STEPS = (1e-2, 1e-2, 5.0, 1e-5, 1e-5, 5e-4)
 """Of shift and defocus (Angstrom), beam tilt (radian) and logarithm of magnification."""
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(12)
 
 
 @pytest.fixture

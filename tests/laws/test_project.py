@@ -17,10 +17,7 @@ from cryosplat.optics import OpticsGroup
 from cryosplat.poses import Poses, random_poses
 from cryosplat.splatting import project, voxelize
 
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(4)
+SEED = 4
 
 
 def _relative(a: Tensor, b: Tensor) -> float:

@@ -27,6 +27,8 @@ from cryosplat.optics import (
     weigh,
 )
 
+SEED = 5
+
 GROUPS = (
     OpticsGroup("300 kV", 1.1, 32, 300e3, 2.7e7, 0.1),
     OpticsGroup("200 kV, odd box", 1.1, 33, 200e3, 0.01e7, 0.07),
@@ -38,11 +40,6 @@ GROUPS = (
     ),
 )
 N = 6
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
 
 
 def _shifts(generator: torch.Generator) -> Tensor:

@@ -16,13 +16,10 @@ from cryosplat.mixture import GaussianMixture
 from cryosplat.poses import Poses, random_poses
 from cryosplat.splatting import project, voxelize
 
+SEED = 5
+
 NARROW = 0.45  # pixels: aliases are a tenth of the signal at half the Nyquist frequency
 REACH = range(-3, 4)  # copies of the spectrum along each axis, beyond which nothing is left
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
 
 
 def _spectrum(mixture: GaussianMixture, q: Tensor) -> Tensor:

@@ -21,13 +21,10 @@ from cryosplat.solvent import VACUUM, Solvent, image_frequencies
 from cryosplat.splatting import project, voxelize
 from cryosplat.statistics import QuadraticForm
 
+SEED = 3
+
 WATER = Solvent(0.9, 900.0)
 BOX = Grid(48, 2.0)
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(3)
 
 
 def test_a_gaussian_has_a_wider_companion_of_the_opposite_sign(generator: torch.Generator) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 from cryosplat.splatting._splat_cpu import shares_of
 from cryosplat.splatting._splat_reference import splat_dense, splat_dense_adjoint
 
+SEED = 4
+
 NAMES = ("centres", "precisions", "weights")
 KINDS = {  # smaller scale from, to, and how much larger the other is at most
     "narrow": (0.4, 0.8, 1.5),
@@ -19,11 +21,6 @@ KINDS = {  # smaller scale from, to, and how much larger the other is at most
     "wide": (3.0, 6.0, 1.0),
     "needles": (0.4, 0.6, 10.0),
 }
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(4)
 
 
 def _in_pixels(

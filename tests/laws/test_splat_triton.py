@@ -28,6 +28,8 @@ from cryosplat.splatting import project
 from cryosplat.splatting._reference import voxelize_dense, voxelize_dense_adjoint
 from cryosplat.splatting._splat_reference import splat_dense, splat_dense_adjoint
 
+SEED = 3
+
 
 @needs_triton
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's process")
@@ -42,11 +44,6 @@ def _bodies(operator: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return getattr(found, operator), getattr(found, f"{operator}_adjoint")
     module = importlib.import_module(f"cryosplat.splatting._{operator}_cuda")
     return getattr(module, operator), getattr(module, f"{operator}_adjoint")
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(3)
 
 
 def _uniform(low: float, high: float, generator: torch.Generator, *shape: int) -> Tensor:

@@ -36,11 +36,6 @@ ABERRANT = OpticsGroup("aberrant", 2.0, 24, 300e3, 2.7e7, 0.1, **ABERRATIONS)
 GRID = Grid(24, 2.0)
 
 
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
 def _volume(grid: Grid, generator: torch.Generator) -> Tensor:
     """A molecule with parts of either sign, well inside the box."""
     mixture = blobs(12, 0.25 * grid.side, generator)

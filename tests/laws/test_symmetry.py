@@ -22,13 +22,10 @@ from cryosplat.splatting import project, voxelize
 from cryosplat.statistics import Accumulator, QuadraticForm, Statistics
 from cryosplat.symmetry import equivalent, order_of, rotations_of
 
+SEED = 11
+
 GRID = Grid(24, 2.0)
 GROUPS = ("C2", "C3", "D2", "D7", "T", "O", "I1", "I3")
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(11)
 
 
 def _mixture(symmetry: str, generator: torch.Generator, k: int = 3) -> GaussianMixture:

@@ -21,6 +21,8 @@ from cryosplat.optics import OpticsGroup
 from cryosplat.splatting import project, voxelize
 from cryosplat.statistics import QuadraticForm
 
+SEED = 3
+
 GRID = Grid(48, 2.0)
 GROUPS = (
     OpticsGroup("g", 2.0, 48, 300e3, 2.7e7, 0.1),
@@ -28,11 +30,6 @@ GROUPS = (
     OpticsGroup("odd", 2.2, 45, 300e3, 2.7e7, 0.1),
     OpticsGroup("aberrant", 2.05, 48, 300e3, 2.7e7, 0.1, **ABERRATIONS),
 )
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(3)
 
 
 def _single(mixture: GaussianMixture) -> GaussianMixture:

@@ -14,10 +14,7 @@ from cryosplat.poses import random_poses
 from cryosplat.splatting import voxelize
 from cryosplat.splatting._reference import voxelize_dense, voxelize_dense_adjoint
 
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(3)
+SEED = 3
 
 
 def _in_voxels(

@@ -39,16 +39,13 @@ from cryosplat.statistics import (
     weighted_images,
 )
 
+SEED = 3
+
 EVEN = OpticsGroup("even", 2.0, 24, 300e3, 2.7e7, 0.1)
 SMALLER = OpticsGroup("smaller pixels", 1.5, 30, 300e3, 0.01e7, 0.1)
 ABERRANT = OpticsGroup("aberrant", 2.0, 24, 300e3, 2.7e7, 0.1, **ABERRATIONS)
 GRID = Grid(24, 2.0)
 NOISE = noise_model((EVEN,))
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(3)
 
 
 def _volume(generator: torch.Generator) -> Tensor:

@@ -12,14 +12,11 @@ from torch import Tensor
 from cryosplat import fourier
 from cryosplat.errors import SettingsError
 
+SEED = 5
+
 ROUNDING = {"rtol": 1e-12, "atol": 1e-12}
 SHAPES = [(8, 8), (9, 9), (8, 8, 8), (7, 7, 7)]
 BOXES = [(12, 8), (12, 7), (11, 8), (11, 7)]  # larger and smaller, even and odd
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
 
 
 def _noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

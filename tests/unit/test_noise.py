@@ -38,14 +38,11 @@ from cryosplat.optics import OpticsGroup, ctf
 from cryosplat.poses import random_poses
 from cryosplat.splatting import voxelize
 
+SEED = 4
+
 BOX = 32
 N = 120
 EDGE = 3.2  # from half power to the end of an edge of five pixels
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(4)
 
 
 def _batch(images: Tensor) -> Batch:

@@ -39,11 +39,6 @@ END
 """
 
 
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
 def _mixture(generator: torch.Generator, widths: tuple[float, float]) -> GaussianMixture:
     k = 40
     low, high = widths

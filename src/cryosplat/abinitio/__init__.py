@@ -3,11 +3,10 @@
 from ._axes import poses_in_axes
 from .cost import search_cost
 from .recipe import find_poses
-from .values import AbinitSettings, Contrast, FoundPoses, Score, Snapshot
+from .values import AbinitSettings, FoundPoses, Score, Snapshot
 
 __all__ = [
     "AbinitSettings",
-    "Contrast",
     "FoundPoses",
     "Score",
     "Snapshot",

@@ -10,6 +10,8 @@ import torch
 from numba import get_num_threads, njit, prange
 from torch import Tensor
 
+from ..arrays import Columns
+
 CHUNK = 2**22  # log-likelihoods in memory at a time
 NEGLIGIBLE = 2e-3  # of the best pose of an image: less is not summed
 SHOWN = 0.5  # prior probability that an image shows the particle
@@ -17,7 +19,7 @@ F32 = np.float32
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Columns):
     """Images (n), each at s shifts, as matrices: ``moved`` (n, s, 2 m) the real, then the imaginary
     parts of their weighted values about each of their centres; ``precisions`` (n, m); ``prior`` (n, s)
     the logarithm of the probability of each shift.
@@ -30,9 +32,11 @@ class Observed:
     def __len__(self) -> int:
         return len(self.moved)
 
-    def select(self, rows: Tensor | slice) -> Observed:
-        """The images ``rows``."""
-        return Observed(self.moved[rows], self.precisions[rows], self.prior[rows])
+
+def phases(centres: Tensor, points: Tensor) -> Tensor:
+    """``exp(2 pi i k.c)`` (..., m) of centres (..., 2), in box sides, and frequencies (m, 2)."""
+    turns = 2.0 * math.pi * (centres.float() @ points.float().T)
+    return torch.polar(torch.ones_like(turns), turns)
 
 
 def observed(
@@ -42,8 +46,7 @@ def observed(
 
     A particle at ``c`` is moved to the centre by the phase ``exp(2 pi i k.c)``.
     """
-    phase = 2.0 * math.pi * torch.einsum("nsc,mc->nsm", shifts.float(), points.float())
-    moved = values[:, None] * torch.polar(torch.ones_like(phase), phase)
+    moved = values[:, None] * phases(shifts, points)
     return Observed(torch.cat([moved.real, moved.imag], -1), precisions, prior.float())
 
 

@@ -17,7 +17,6 @@ from ..progress import Progress
 from ..splatting import voxelize
 from ..symmetry import order_of
 from ._search import Hypotheses
-from ._second import BOX
 from ._work import Branch, Work
 from .values import AbinitSettings
 
@@ -41,7 +40,7 @@ def with_symmetry(
     gains nothing, as it averages what is different.
     """
     auto = settings.symmetry == "auto"
-    grid = Grid(BOX, work.images.side / BOX)
+    grid = work.grid
 
     def explain(mixture: GaussianMixture, fsc: Tensor = branch.fsc) -> Tensor:
         return work.gains_of(mixture, 2.0 * fsc / (1.0 + fsc))
@@ -61,8 +60,8 @@ def with_symmetry(
     start = _in_axes(mixtures[0], tried, grid), _in_axes(mixtures[1], tried, grid)
     grown = work.grown(branch, start, turned, settings.seed, progress)
     before, gains = (
-        explain(both(mixtures)),
-        explain(in_place(both(grown.mixtures), tried, grid), grown.fsc),
+        explain(mean_of(mixtures)),
+        explain(in_place(mean_of(grown.mixtures), tried, grid), grown.fsc),
     )
     if auto and not _refuse(before, gains):
         return found
@@ -102,8 +101,8 @@ def symmetry_of(
         return groups[0], mixtures, NO_SYMMETRY
     shown = groups[:-1][:MOST]
     pairs = [(_in_axes(mixtures[0], g, grid), _in_axes(mixtures[1], g, grid)) for g in shown]
-    gains = [explain(in_place(both(p), g, grid)) for p, g in zip(pairs, shown, strict=True)]
-    gains.append(explain(both(mixtures)))
+    gains = [explain(in_place(mean_of(p), g, grid)) for p, g in zip(pairs, shown, strict=True)]
+    gains.append(explain(mean_of(mixtures)))
     for i, (group, pair) in enumerate(zip(shown, pairs, strict=True)):
         if name is not None or not any(_refuse(gains[i], other) for other in gains[i + 1 :]):
             return group, pair, _note_on(group, gains[i], gains[-1], True, name is not None)
@@ -184,8 +183,3 @@ def _note_on(
             f"Continue with --symmetry {group.name}.",
         )  # fmt: skip
     return Note("symmetry-refused", "note", f"Symmetry {group.name} is only apparent: {told}.")
-
-
-def both(mixtures: Pair) -> GaussianMixture:
-    """The mean of two mixtures."""
-    return mean_of(list(mixtures))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from ._assignment import phases
 from ._images import SmallImages
 
 LIMIT = 6.0  # steps of frequency: coarse enough for the shape not to matter
@@ -26,9 +25,8 @@ def centred(images: SmallImages, deviation: float) -> Tensor:
     reach, device = REACH * deviation, images.device
     axis = torch.linspace(-reach, reach, STEPS, device=device)
     shifts = torch.cartesian_prod(axis, axis)
-    phases = 2.0 * math.pi * shifts @ points.float().T
     prior = -0.5 * shifts.square().sum(1) / deviation**2
-    moves = torch.polar(torch.ones_like(phases), phases)
+    moves = phases(shifts, points)
     centres = torch.zeros(len(images), 2, device=device)
     for _ in range(ROUNDS):
         profile = blob_of(images, centres, LIMIT)[shells]
@@ -47,10 +45,8 @@ def blob_of(images: SmallImages, centres: Tensor, limit: float) -> Tensor:
     that of ``|H|^2 / s^2``.
     """
     m = images.columns(limit)
-    points = images.points[:m].float()
     shells = images.radii[:m].round().long()
-    phases = 2.0 * math.pi * centres @ points.T
-    moved = (images.values[:, :m] * torch.polar(torch.ones_like(phases), phases)).real.sum(0)
+    moved = (images.values[:, :m] * phases(centres, images.points[:m])).real.sum(0)
     sums = moved.new_zeros(2, int(shells.max()) + 1)
     sums.index_add_(1, shells, torch.stack([moved, images.precisions[:, :m].sum(0)]))
     return sums[0] / sums[1].clamp_min(1e-12)

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from ..grid import Grid
 from ..statistics import QuadraticForm
-from ..validation.polarity import polarity_score
+from ..validation.polarity import Polarity, polarity_score
 from ._assignment import observed
 from ._images import SmallImages
 from ._orientations import at_random
 from ._statistics import statistics_of
-from .values import Contrast
 
 BOX, LIMIT = 16, 6.5
 IMAGES = 4000  # are enough
@@ -24,7 +23,7 @@ DOUBT = 4.0  # standard deviations below which protein is taken to be bright
 def contrast_of(
     images: SmallImages, centres: Tensor, given: Literal["bright", "dark"] | None,
     generator: torch.Generator,
-) -> Contrast:  # fmt: skip
+) -> Polarity:  # fmt: skip
     """What a round blob says, put into images at random orientations; ``given``: what to use."""
     rows = torch.randperm(len(images), generator=generator)[:IMAGES]
     m = images.columns(LIMIT)
@@ -39,4 +38,4 @@ def contrast_of(
     statistics = statistics_of(sums, rotations, points, grid, len(rows))
     score = polarity_score(QuadraticForm(statistics.to("cpu"), BOX))
     preferred = "dark" if score < -DOUBT else "bright"
-    return Contrast(given or preferred, preferred, score)
+    return Polarity(given or preferred, preferred, score)

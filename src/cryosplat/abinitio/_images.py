@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier
+from ..arrays import members
 from ..batch import Batch
 from ..commands import pasted
 from ..errors import InputError
@@ -119,7 +120,8 @@ def small_images(
             fit = fourier.crop if size >= box_size else fourier.pad
             spectra = fit(fourier.transform(fitted, 2), box_size, 2)
             ratio = size / d  # of the variance of an unnormalised transform
-            variance = _on_shells(noise.variance[number], ratio, box_size) * ratio**2
+            at = torch.arange(box_size // 2 + 1, dtype=torch.float64) / ratio
+            variance = fourier.at_radii(noise.variance[number], at) * ratio**2
             optics = _for_box(batch.optics, number, box_size, side / box_size)
             precision = (1.0 / variance).float()[None]
             radii = torch.full((len(batch),), 0.5 * min(size, box_size), dtype=torch.float64)
@@ -150,14 +152,6 @@ def _resized(images: Tensor, size: int) -> Tensor:
     return images if size == d else torch.nn.functional.pad(images, (low, high, low, high))
 
 
-def _on_shells(variance: Tensor, ratio: float, box_size: int) -> Tensor:
-    """A variance per shell at the frequencies of a box ``ratio`` times as large, (box // 2 + 1,)."""
-    at = torch.arange(box_size // 2 + 1, dtype=torch.float64) / ratio
-    low = at.floor().long().clamp(max=len(variance) - 2)
-    part = (at - low).clamp(0.0, 1.0)
-    return (1.0 - part) * variance[low] + part * variance[low + 1]
-
-
 def _for_box(optics: Optics, number: int, box_size: int, pixel_size: float) -> Optics:
     """The optics of particles of one group, in a smaller box."""
     group = replace(
@@ -169,5 +163,5 @@ def _for_box(optics: Optics, number: int, box_size: int, pixel_size: float) -> O
 def _by_group(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The batches in parts of one optics group."""
     for batch in batches:
-        for number in batch.optics.group.unique().tolist():
-            yield batch.select((batch.optics.group == number).nonzero().squeeze(1))
+        for _, rows in members(batch.optics.group):
+            yield batch.select(rows)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
-from ._assignment import explained
+from ._assignment import explained, phases
 from ._images import SmallImages
 from ._search import CROSS, Template, searched_everywhere
 from .values import Score
@@ -41,8 +40,7 @@ def of_blob(
     m = images.columns(template.limit)
     expected = profile[images.radii[:m].round().long()]
     shifts = centres[:, None] + step * CROSS.to(images.device)
-    phase = 2.0 * math.pi * torch.einsum("nsc,mc->nsm", shifts, images.points[:m].float())
-    moved = images.values[:, None, :m] * torch.polar(torch.ones_like(phase), phase)
+    moved = images.values[:, None, :m] * phases(shifts, images.points[:m])
     power = images.precisions[:, :m] @ expected.square()
     likelihoods = 2.0 * moved.real @ expected - power[:, None] + template.prior(shifts)
     return likelihoods.logsumexp(1)

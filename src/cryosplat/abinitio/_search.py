@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numba import njit, prange
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from ..arrays import Columns
 from ._assignment import CHUNK, Observed, gather, observed, posterior, shown
 from ._images import SmallImages
 from ._orientations import count_at
@@ -32,7 +33,7 @@ F32 = np.float32
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(Columns):
     """Poses of n images: ``rotations`` (n, k, 3, 3) float32, their ``weights`` (n, k), which add up
     to 1, and one centre each, ``centres`` (n, 2) in box sides.
 
@@ -54,14 +55,10 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.weights)
 
-    def select(self, rows: Tensor) -> Candidates:
-        """Those of the images ``rows``."""
-        return Candidates(*(getattr(self, name)[rows] for name in FIELDS))
-
     def put(self, rows: Tensor, found: Candidates) -> Candidates:
         """The same with those of the images ``rows`` replaced."""
         rows = rows.to(self.weights.device)
-        parts = (getattr(self, n).index_copy(0, rows, getattr(found, n)) for n in FIELDS)
+        parts = (getattr(self, n).index_copy(0, rows, getattr(found, n)) for n in self.__slots__)
         return Candidates(*parts)
 
     def likeliest(self, count: int) -> Candidates:
@@ -94,9 +91,6 @@ class Candidates:
         return replace(self, rotations=rotations, weights=weights, scores=self.scores[rows, which])
 
 
-FIELDS = tuple(field.name for field in fields(Candidates))
-
-
 @dataclass(frozen=True, slots=True)
 class Template:
     """The padded ``transform`` of a map, to be compared below the frequency ``limit``.
@@ -120,7 +114,7 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
-class Hypotheses:
+class Hypotheses(Columns):
     """Poses of n images in k places that lie apart, the likeliest first: ``rotations`` (n, k, 3, 3),
     ``centres`` (n, k, 2) in box sides, ``weights`` (n, k), which add up to 1, and ``evidence`` (n,),
     as of `Candidates`.
@@ -150,22 +144,6 @@ class Hypotheses:
             self.evidence, some, some,
         )  # fmt: skip
 
-    def select(self, rows: Tensor) -> Hypotheses:
-        """Those of the images ``rows``."""
-        parts = (self.rotations, self.centres, self.weights, self.evidence)
-        return Hypotheses(*(part[rows] for part in parts))
-
-    def to(self, device: torch.device | str) -> Hypotheses:
-        """The same on a device."""
-        parts = (self.rotations, self.centres, self.weights, self.evidence)
-        return Hypotheses(*(part.to(device) for part in parts))
-
-    @staticmethod
-    def concatenate(parts: list[Hypotheses]) -> Hypotheses:
-        """Those of the images of all ``parts`` in turn."""
-        names = ("rotations", "centres", "weights", "evidence")
-        return Hypotheses(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
-
 
 def apart(found: Candidates, angle: float, count: int) -> list[Candidates]:
     """``count`` times one of the poses of each image, the likeliest ``angle`` (radian) off the others.
@@ -191,7 +169,7 @@ def searched_everywhere(
 ) -> Candidates:  # fmt: skip
     """The likeliest of ``rotations`` (o, 3, 3) for each image, centres sought about ``centres``."""
     found = _everywhere(images, template, rotations, centres, step, cross)
-    return _joined([candidates.likeliest(kept) for _, _, _, candidates in found])
+    return Candidates.concatenate([candidates.likeliest(kept) for _, _, _, candidates in found])
 
 
 def assigned_everywhere(
@@ -209,7 +187,7 @@ def assigned_everywhere(
         weights *= found.shown[:, None, None]
         gather(weights, _seen(images, rows, m, shifts, template), sums)
         drawn.append(found.drawn(KEPT, generator))
-    return _joined(drawn), sums
+    return Candidates.concatenate(drawn), sums
 
 
 def _everywhere(
@@ -253,7 +231,7 @@ def searched_near(
     """
     if len(images) > CHUNKED:
         parts = torch.arange(len(images)).split(CHUNKED)
-        return _joined([
+        return Candidates.concatenate([
             searched_near(
                 images.select(p), template, known.select(p), angle, step, generator, kept
             ) for p in parts
@@ -352,7 +330,3 @@ def _compare(grid, axes, points, values, precisions, shifts, padding, score):
                 for j in range(m):
                     product += re[j] * moved[t, 0, j] + im[j] * moved[t, 1, j]
                 score[i, t, k] = F32(2.0) * product - power
-
-
-def _joined(parts: list[Candidates]) -> Candidates:
-    return Candidates(*(torch.cat([getattr(part, name) for part in parts]) for name in FIELDS))

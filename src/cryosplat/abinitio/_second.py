@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,10 +11,11 @@ from torch import Tensor
 from .. import fourier
 from ..fitting import Schedule, StatisticsTerm, density, descend, start_in_density
 from ..grid import Grid
-from ..maps.fsc import fourier_shell_correlation
+from ..maps.fsc import first_below, fourier_shell_correlation
 from ..mixture import GaussianMixture
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, Statistics
+from ._assignment import phases
 from ._images import SmallImages
 from ._orientations import at_random, count_at, evenly
 from ._search import (
@@ -148,8 +148,7 @@ def refined(
 
 def reached_by(fsc: Tensor, worth: float) -> float:
     """The frequency below which all shells of an FSC are worth looking at."""
-    below = (fsc[1:] < worth).nonzero()
-    return float(below[0]) + 0.5 if len(below) else 0.5 * BOX
+    return min(first_below(fsc, worth) - 0.5, 0.5 * BOX)
 
 
 def believed(fsc: Tensor) -> Tensor:
@@ -187,8 +186,7 @@ def sums_of(images: SmallImages, poses: Candidates, grid: Grid, limit: float) ->
     """The statistics of ``images`` at their likeliest poses, each with its weight."""
     m = images.columns(limit)
     points = images.points[:m]
-    phase = 2.0 * math.pi * poses.centres @ points.float().T
-    moved = images.values[:, :m] * torch.polar(torch.ones_like(phase), phase)
+    moved = images.values[:, :m] * phases(poses.centres, points)
     columns = torch.cat([moved.real, moved.imag, images.precisions[:, :m]], 1)
     image, which = (poses.weights > LEAST_WEIGHT).nonzero(as_tuple=True)
     weights = poses.weights * poses.shown[:, None]

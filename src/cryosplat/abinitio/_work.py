@@ -13,7 +13,7 @@ from torch import Tensor
 from ..fitting import Journal
 from ..grid import Grid
 from ..mixture import TENSORS, GaussianMixture, mean_of
-from ..progress import Progress
+from ..progress import Progress, Stage
 from ..splatting import voxelize
 from . import _first, _second
 from ._assignment import explained
@@ -132,48 +132,36 @@ class Work:
         )
         return Start(number, first, score, gains, tuple(history))
 
+    @property
+    def grid(self) -> Grid:
+        """Of the levels after the first."""
+        return Grid(_second.BOX, self.images.side / _second.BOX)
+
     def carry(self, start: Start, seed: int, journal: Journal, progress: Progress) -> Branch:
         """Both half-sets refined from a start, each by itself."""
         level = SecondLevel()
         centres = self.centres.clone()
         centres[~self.held] = start.first.centres
-        members = [(~self.held & (self.half_sets == h)).nonzero().squeeze(1) for h in (1, 2)]
-        parts = tuple(self.images.select(rows) for rows in members)
-        history: list[Snapshot] = []
-        grid = Grid(_second.BOX, self.images.side / _second.BOX)
         own = journal.of(f"half-sets from {start.number}")
         saved = own.load()
         title = f"{HALVES} {start.number + 1}"
         with progress.stage(title, level.rounds, "rounds") as stage:
-
-            def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
-                stage.advance()
-                both = mean_of([half.mixture for half in halves])
-                volume = voxelize(both, grid).detach().cpu()
-                history.append(Snapshot(f"round {number + 1}", volume))
-                self.show(f"{title}, round {number + 1}", volume, grid.pixel_size)
-
-            def begin(rows: Tensor) -> Half:
-                return Half(start.first.mixture, unplaced(centres[rows]))
-
             if saved is None:
-                halves, fsc = refined(
-                    (parts[0], parts[1]),
-                    (begin(members[0]), begin(members[1])), self.deviation, level,
-                    (generator_of(seed, 0, start.number), generator_of(seed, 1, start.number)),
-                    watch,
-                )  # fmt: skip
-                mixtures = halves[0].mixture, halves[1].mixture
+                begin = [Half(start.first.mixture, unplaced(centres[m])) for m in self._members()]
+                generators = [generator_of(seed, h, start.number) for h in (0, 1)]
+                mixtures, fsc, history = self._refined(
+                    begin, level, generators, stage, before=f"{title}, "
+                )
                 own.finish(packed_maps(mixtures, history) | {"fsc": fsc})
                 own.write()
             else:
                 (first, second), history = unpacked_maps(saved)
                 mixtures, fsc = (first, second), saved["fsc"]
         held = self.held.nonzero().squeeze(1)
-        both = mean_of(list(mixtures))
         found = self._poses(
-            held, both, 2.0 * fsc / (1.0 + fsc), level, generator_of(seed, 4, start.number)
-        )
+            held, mean_of(mixtures), 2.0 * fsc / (1.0 + fsc), level,
+            generator_of(seed, 4, start.number),
+        )  # fmt: skip
         score = replace(start.score, gain=float(explained(found.evidence).double().mean()))
         progress.say(f"From map {start.number + 1}: {score.gain:.2f} nats per unseen image.")
         return Branch(start, mixtures, fsc, score, tuple(history))
@@ -186,32 +174,44 @@ class Work:
 
         ``poses``: of all images in their frame, from which single poses are sought.
         """
-        device = self.images.device
-        members = [(~self.held & (self.half_sets == h)).nonzero().squeeze(1) for h in (1, 2)]
-        parts = [self.images.select(rows) for rows in members]
+        device, name = self.images.device, mixtures[0].symmetry
         begin = [
             Half(mixture.to(device), poses.select(rows).to(device).candidates())
-            for mixture, rows in zip(mixtures, members, strict=True)
+            for mixture, rows in zip(mixtures, self._members(), strict=True)
         ]
-        history: list[Snapshot] = []
-        grid = Grid(_second.BOX, self.images.side / _second.BOX)
-        name = mixtures[0].symmetry
+        generators = [generator_of(seed, number) for number in (5, 6)]
         with progress.stage(f"{GROWN} {name}", ON.rounds, "rounds") as stage:
-
-            def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
-                stage.advance()
-                both = mean_of([half.mixture for half in halves])
-                title = f"round {number + 1} in {name}"
-                volume = voxelize(both, grid).detach().cpu()
-                history.append(Snapshot(title, volume))
-                self.show(title, volume, grid.pixel_size)
-
-            halves, fsc = refined(
-                (parts[0], parts[1]), (begin[0], begin[1]), self.deviation, ON,
-                (generator_of(seed, 5), generator_of(seed, 6)), watch,
-            )  # fmt: skip
-        found = halves[0].mixture.to("cpu"), halves[1].mixture.to("cpu")
+            (first, second), fsc, history = self._refined(
+                begin, ON, generators, stage, after=f" in {name}"
+            )
+        found = first.to("cpu"), second.to("cpu")
         return replace(branch, mixtures=found, fsc=fsc, history=(*branch.history, *history))
+
+    def _members(self) -> list[Tensor]:
+        """The images of each half-set that are not held out."""
+        return [(~self.held & (self.half_sets == h)).nonzero().squeeze(1) for h in (1, 2)]
+
+    def _refined(
+        self, begin: Sequence[Half], level: SecondLevel, generators: Sequence[torch.Generator],
+        stage: Stage, before: str = "", after: str = "",
+    ) -> tuple[tuple[GaussianMixture, GaussianMixture], Tensor, list[Snapshot]]:  # fmt: skip
+        """The half-sets' mixtures, their FSC, and a snapshot of each round; what is said ``before`` a
+        round's name where its map is shown, and ``after`` it."""
+        history: list[Snapshot] = []
+
+        def watch(number: int, halves: tuple[Half, Half], fsc: Tensor) -> None:
+            stage.advance()
+            title = f"round {number + 1}{after}"
+            volume = voxelize(mean_of([half.mixture for half in halves]), self.grid).detach().cpu()
+            history.append(Snapshot(title, volume))
+            self.show(f"{before}{title}", volume, self.grid.pixel_size)
+
+        images = [self.images.select(rows) for rows in self._members()]
+        halves, fsc = refined(
+            (images[0], images[1]), (begin[0], begin[1]), self.deviation, level,
+            (generators[0], generators[1]), watch,
+        )  # fmt: skip
+        return (halves[0].mixture, halves[1].mixture), fsc, history
 
     def gains_of(self, mixture: GaussianMixture, fsc: Tensor) -> Tensor:
         """What each image kept apart gains by a map (n,), all orientations taken together.
@@ -223,8 +223,7 @@ class Work:
         level = SecondLevel()
         rows = self.held.nonzero().squeeze(1)
         limit = min(level.limits[level.everywhere], reached_by(fsc, level.worth))
-        grid = Grid(_second.BOX, self.images.side / _second.BOX)
-        volume = weighted(voxelize(mixture.to(self.images.device), grid), believed(fsc))
+        volume = weighted(voxelize(mixture.to(self.images.device), self.grid), believed(fsc))
         template = Template.of(volume, _second.PADDING, limit, self.deviation)
         rotations = evenly(count_at(level.spacing / limit))
         step = level.shift_step / limit
@@ -256,8 +255,7 @@ class Work:
 
         ``fsc``: that of the map with another of as much noise, per shell.
         """
-        grid = Grid(_second.BOX, self.images.side / _second.BOX)
-        volume = weighted(voxelize(mixture.to(self.images.device), grid), believed(fsc))
+        volume = weighted(voxelize(mixture.to(self.images.device), self.grid), believed(fsc))
         images, fine = self.images.select(rows), min(level.limits[-1], reached_by(fsc, level.worth))
         coarse = min(level.limits[level.everywhere], fine)
         template = Template.of(volume, _second.PADDING, coarse, self.deviation)

@@ -13,7 +13,6 @@ from torch import Tensor
 from ..devices import device_of, device_title
 from ..errors import InputError
 from ..fitting import NOWHERE, Journal, Store
-from ..grid import Grid
 from ..maps.fsc import fourier_shell_correlation
 from ..mixture import GaussianMixture
 from ..notes import Note
@@ -22,6 +21,7 @@ from ..poses import Poses
 from ..progress import Progress, SilentProgress
 from ..settings import RefinementSettings
 from ..splatting import voxelize
+from ..validation.polarity import Polarity
 from . import _second
 from ._axes import with_symmetry
 from ._centring import centred
@@ -31,7 +31,7 @@ from ._images import SmallImages, small_images
 from ._search import Hypotheses
 from ._second import SecondLevel, reached_by
 from ._work import Branch, Start, Work
-from .values import AbinitSettings, Contrast, FoundPoses, Show, unseen
+from .values import AbinitSettings, FoundPoses, Show, unseen
 
 FEWEST = 200  # particles
 HELD_OUT, MOST_HELD_OUT = 0.1, 1000  # of the particles; images
@@ -77,7 +77,7 @@ def find_poses(
     deviation = (settings.shift or max(LEAST_SHIFT, SHIFT * images.side)) / images.side
     contrast = contrast_of(images, centred(images, deviation), settings.contrast, generator)
     progress.say(f"Contrast: {contrast.used} protein.")
-    images = images.inverted() if contrast.used == "dark" else images
+    images = images.inverted() if contrast.sign < 0.0 else images
     journal = NOWHERE if checkpoint is None else _journal(checkpoint, images, settings)
     held = torch.zeros(len(images), dtype=torch.bool)
     n_held = min(max(round(HELD_OUT * len(images)), FEWEST // 4), MOST_HELD_OUT)
@@ -139,7 +139,7 @@ def _journal(store: Store, images: SmallImages, settings: AbinitSettings) -> Jou
 
 def _nothing(
     particles: Particles, work: Work, starts: list[Start], settings: AbinitSettings,
-    contrast: Contrast, timings: dict[str, float],
+    contrast: Polarity, timings: dict[str, float],
 ) -> FoundPoses:  # fmt: skip
     best = starts[0]
     score = best.score
@@ -150,7 +150,7 @@ def _nothing(
         f"{score.doubt:.2f} better than a round blob. No poses are written.",
         "cryosplat check PARTICLES; look at the 2-D classes; use more particles.",
     )  # fmt: skip
-    grid = Grid(_second.BOX, work.images.side / _second.BOX)
+    grid = work.grid
     return FoundPoses(
         particles, False, (best.first.mixture.to("cpu"), best.first.mixture.to("cpu")),
         torch.zeros(grid.n_shells, dtype=torch.float64), grid.box_size,
@@ -162,13 +162,13 @@ def _nothing(
 
 def _result(
     particles: Particles, work: Work, starts: list[Start], branch: Branch,
-    poses: Hypotheses, settings: AbinitSettings, contrast: Contrast, notes: list[Note],
+    poses: Hypotheses, settings: AbinitSettings, contrast: Polarity, notes: list[Note],
     timings: dict[str, float],
 ) -> FoundPoses:  # fmt: skip
     side, mixtures = work.images.side, branch.mixtures
     rotations = poses.rotations.double().flatten(0, 1)
     centres = poses.centres.double().flatten(0, 1)
-    grid = Grid(_second.BOX, side / _second.BOX)
+    grid = work.grid
     if settings.flip:
         rotations, mixtures = mirrored(rotations), (_mirror(mixtures[0]), _mirror(mixtures[1]))
     rotations = _proper(rotations).unflatten(0, (len(particles), -1))
@@ -215,6 +215,3 @@ def _proper(rotations: Tensor) -> Tensor:
     """The nearest rotations, in double precision."""
     u, _, v = torch.linalg.svd(rotations)
     return u @ v
-
-
-__all__ = ["find_poses", "mirrored"]

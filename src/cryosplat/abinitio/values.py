@@ -18,6 +18,7 @@ from ..particles import Particles
 from ..poses import Poses
 from ..settings import RefinementSettings
 from ..symmetry import symmetry_name
+from ..validation.polarity import BRIGHT, Polarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +95,6 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
-    """How protein looks in the images: as it was ``used``, and as the images have it, ``preferred``
-    by ``standard_deviations`` (negative where that is dark)."""
-
-    used: Literal["bright", "dark"]
-    preferred: Literal["bright", "dark"]
-    standard_deviations: float
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A ``map`` (d, d, d) on the way, of what and after which step."""
 
@@ -135,7 +126,7 @@ class FoundPoses:
     chosen: int
     history: tuple[Snapshot, ...]
     settings: AbinitSettings
-    contrast: Contrast = Contrast("bright", "bright", 0.0)
+    contrast: Polarity = BRIGHT
     notes: tuple[Note, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     others: tuple[Poses, ...] = ()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import gridding
+from ..arrays import Columns
 from ..kernels import triton_module
 from ._steps import UNKNOWNS
 
@@ -47,7 +48,7 @@ class Held:
 
 
 @dataclass(slots=True)
-class _Ascents:
+class _Ascents(Columns):
     """Where the ascents of some images are: `_cpu.climb`'s variables, one of each image."""
 
     rotations: Tensor
@@ -57,25 +58,18 @@ class _Ascents:
     damping: Tensor
     steps: Tensor
 
-    def at(self, rows: Tensor) -> _Ascents:
-        return _Ascents(*(getattr(self, name)[rows] for name in self.__slots__))
-
     def put(self, rows: Tensor, other: _Ascents) -> None:
         for name in self.__slots__:
             getattr(self, name)[rows] = getattr(other, name)
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class About(Columns):
     """A normal prior about ``given`` rotations and ``centres``, with ``precision`` (n, 2)."""
 
     given: Tensor
     centres: Tensor
     precision: Tensor
-
-    def at(self, rows: Tensor) -> About:
-        """That of some images."""
-        return About(self.given[rows], self.centres[rows], self.precision[rows])
 
     def away(self, rotations: Tensor, shifts: Tensor) -> Tensor:
         """Rotation vector and shift from what is given, (n, 5)."""
@@ -120,7 +114,7 @@ def climb(
     for _ in range(1, looks):
         if not len(live):
             break
-        there, prior = now.at(live), about.at(live)
+        there, prior = now.select(live), about.select(live)
         hold = there.steps < first
         step, solved = _step(there, prior, hold)
         lengths = torch.stack(

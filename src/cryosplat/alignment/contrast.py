@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier, gridding
+from ..arrays import members
 from ..batch import Batch
 from ..noise import NoiseModel
 from ..optics import Optics, image_ctf, image_frequencies, magnified
@@ -49,8 +50,7 @@ class OpenImages:
     def by_group(self) -> Iterator[tuple[Tensor, Optics, Tensor]]:
         """Of each optics group its images' positions, their optics, and its ``M k``
         (d, d // 2 + 1, 2) in 1/Angstrom."""
-        for number in self.optics.group.unique().tolist():
-            rows = (self.optics.group == number).nonzero().squeeze(1)
+        for number, rows in members(self.optics.group):
             own = self.optics.select(rows)
             frequencies = image_frequencies(own, self.ready.box_size)
             yield rows, own, magnified(self.optics.groups[number], frequencies)

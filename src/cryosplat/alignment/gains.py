@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier, gridding
+from ..arrays import Columns
 from .images import ReadyImages
 from .template import Template
 
@@ -15,7 +16,7 @@ MOST = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class ShellProducts:
+class ShellProducts(Columns):
     """``products`` and ``powers`` (n, d // 2 + 1) of images y and slices x per shell of the map:
     ``sum Re conj(x) w`` and ``sum p |x|^2``, with w and p as of `ReadyImages`; float64."""
 
@@ -45,13 +46,6 @@ class ShellProducts:
                 total[rows] = sums.index_add(1, shell, part[rows].double().flatten(1))
         products, powers = totals[:, :, :-1].cpu()
         return ShellProducts(products, powers)
-
-    @staticmethod
-    def concatenate(parts: list[ShellProducts]) -> ShellProducts:
-        """Those of the images of all ``parts`` in turn."""
-        return ShellProducts(
-            torch.cat([p.products for p in parts]), torch.cat([p.powers for p in parts])
-        )
 
     def gains(self) -> Tensor:
         """Least-squares factor of the slices per shell, (d // 2 + 1,), from 0 to `MOST`.

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..optics import Optics, beam_tilt, image_frequencies
+from ..arrays import Columns
+from ..optics import Optics, added, beam_tilt, image_frequencies
 from .contrast import STRETCH, OpenImages, waves
 from .template import Template
 
@@ -24,7 +25,7 @@ _WIDEST = (3e-3, 3e-3, 0.1)  # of the group's unknowns, a prior that only keeps 
 
 
 @dataclass(frozen=True, slots=True)
-class LensSlopes:
+class LensSlopes(Columns):
     """Of n images ``likelihood`` (n,) above that of noise alone, and its ``gradient`` (n, 6) and
     ``curvature`` (n, 6, 6) by the image's own unknowns and its group's; ``group`` (n,)."""
 
@@ -51,18 +52,6 @@ class LensSlopes:
                 curvature[:, i, j] = curvature[:, j, i] = _product(b, weighed)
         parts = likelihood, gradient, curvature, images.optics.group
         return LensSlopes(*(part.cpu() for part in parts))
-
-    @staticmethod
-    def concatenate(parts: list[LensSlopes]) -> LensSlopes:
-        """Those of the images of all ``parts`` in turn."""
-        names = "likelihood", "gradient", "curvature", "group"
-        return LensSlopes(*(torch.cat([getattr(p, name) for p in parts]) for name in names))
-
-    def select(self, index: Tensor) -> LensSlopes:
-        """Those of the images ``index``."""
-        return LensSlopes(
-            self.likelihood[index], self.gradient[index], self.curvature[index], self.group[index]
-        )
 
     def equations(self, n_groups: int, widths: tuple[float, float]) -> LensEquations:
         """What all images say of the groups, their own unknowns taken out.
@@ -115,11 +104,7 @@ def with_lenses(optics: Optics, changes: Tensor) -> Optics:
     """Optics whose groups have ``changes`` (g, 3) of beam tilt and of magnification's logarithm."""
     groups = []
     for group, (x, y, stretch) in zip(optics.groups, changes.tolist(), strict=True):
-        odd = group.odd
-        if x or y:
-            tilt = beam_tilt(group, x, y)
-            wide = (*odd, *(0.0,) * (len(tilt) - len(odd)))
-            odd = tuple(a + b for a, b in zip(wide, (*tilt, *(0.0,) * len(wide)), strict=False))
+        odd = added(group.odd, beam_tilt(group, x, y)) if x or y else group.odd
         a, b, c, d = (m * math.exp(stretch) for m in group.magnification)
         groups.append(replace(group, odd=odd, magnification=(a, b, c, d)))
     return replace(optics, groups=tuple(groups))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..arrays import Columns
 from ..poses import Poses
 from ._definition import turned
 from ._places import Places, places_of
@@ -39,7 +40,7 @@ class Prior:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Found(Columns):
     """``poses`` of n images and how likely they are.
 
     ``likelihood`` (n,): log-likelihood above that of noise alone, in nats, without the prior;
@@ -51,20 +52,6 @@ class Found:
     likelihood: Tensor
     gradient: Tensor
     curvature: Tensor
-
-    @staticmethod
-    def concatenate(parts: list[Found]) -> Found:
-        """Those of all ``parts`` in turn."""
-        columns = ((p.likelihood, p.gradient, p.curvature) for p in parts)
-        poses = Poses.concatenate([part.poses for part in parts])
-        return Found(poses, *(torch.cat(column) for column in zip(*columns, strict=True)))
-
-    def select(self, index: Tensor) -> Found:
-        """Those of the images ``index``."""
-        return Found(
-            self.poses.select(index), self.likelihood[index], self.gradient[index],
-            self.curvature[index],
-        )  # fmt: skip
 
     def put(self, rows: Tensor, found: Found) -> Found:
         """The same with those of the images ``rows`` replaced."""

@@ -42,7 +42,8 @@ class Template:
                 f"expected {(d, d, d)} and a frequency above 0."
             )
         if gains is not None:
-            volume = fourier.filter(volume, _by_radius(gains, d).to(volume.device), 3)
+            radii = fourier.squared_radii((d,) * 3).sqrt()
+            volume = fourier.filter(volume, fourier.at_radii(gains, radii).to(volume.device), 3)
         limit = min(limit, 0.5 / grid.pixel_size)
         transform = gridding.padded_transform(volume.float())
         reach = math.ceil(2.0 * limit * grid.side)
@@ -54,14 +55,6 @@ class Template:
     def within(self, limit: float) -> Template:
         """The same below a lower limit."""
         return Template(self.grid, min(limit, self.limit), self.cells, self.shape, self.transform)
-
-
-def _by_radius(gains: Tensor, d: int) -> Tensor:
-    """Gains of shells, interpolated, on the half transform of a map; the last one's in the corners."""
-    radius = fourier.squared_radii((d,) * 3).sqrt().clamp_max(len(gains) - 1.001)
-    low = radius.floor().long()
-    part = radius - low
-    return gains.double()[low] * (1.0 - part) + gains.double()[low + 1] * part
 
 
 def _cube(

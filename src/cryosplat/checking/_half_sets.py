@@ -52,7 +52,7 @@ def _missing_notes(particles: Particles) -> Iterator[Note]:
 
 
 def _split_notes(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]:
-    tilts = _on_both_sides(particles.tilt_particles, half)
+    tilts = on_both_sides(particles.tilt_particles, half)
     if tilts:
         yield Note(
             "tilt-series-split", "alarm",
@@ -60,7 +60,7 @@ def _split_notes(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]
             f"not independent.",
             "Remove the column of half-sets to have a split by particle.",
         )  # fmt: skip
-    filaments = _on_both_sides(particles.filaments, half)
+    filaments = on_both_sides(particles.filaments, half)
     if filaments:
         yield Note(
             "filaments-split", "alarm",
@@ -68,7 +68,7 @@ def _split_notes(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]
             f"overlap, so the halves share noise and their FSC is too high.",
             "Remove the column of half-sets to have a split by filament.",
         )  # fmt: skip
-    micrographs = _on_both_sides(particles.micrographs, half)
+    micrographs = on_both_sides(particles.micrographs, half)
     if micrographs and not filaments:
         yield Note(
             "micrographs-split", "note",
@@ -77,7 +77,7 @@ def _split_notes(particles: Particles, half: NDArray[np.int8]) -> Iterator[Note]
         )  # fmt: skip
 
 
-def _on_both_sides(unit: NDArray[np.int64] | None, half: NDArray[np.int8]) -> int:
+def on_both_sides(unit: NDArray[np.int64] | None, half: NDArray[np.int8]) -> int:
     """How many units have members in both half-sets."""
     if unit is None or not len(unit):
         return 0

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..commands import pasted
 from ..notes import Note
 from ..particles import Particles, StackFaults
+from ._half_sets import on_both_sides
 from .values import Item, describe_rows, shortlist
 
 PIXEL_SIZE = 0.02  # by which a header may differ from the table
@@ -184,11 +185,7 @@ def _duplicate_item(particles: Particles) -> Item:
     )
     group = key.groupby(list(key.columns), sort=False).ngroup().to_numpy()
     remedy = f"cryosplat check {particles.source} --fix OUT.star keeps the first of each."
-    shared = 0
-    if particles.has_half_sets:
-        sides = np.zeros((int(group.max()) + 1, 2), bool)
-        sides[group, particles.half_sets.numpy() - 1] = True
-        shared = int(sides.all(1).sum())
+    shared = on_both_sides(group, particles.half_sets.numpy()) if particles.has_half_sets else 0
     if shared:
         note = Note(
             "duplicates-across-half-sets", "alarm",

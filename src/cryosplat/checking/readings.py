@@ -5,14 +5,15 @@ Each is a hypothesis that the images can test, and the correction if they prefer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
-from ..optics import ISOTROPIC, Optics, ctf
+from ..optics import ISOTROPIC, ctf
 from ..particles import Particles
-from ..poses import Poses
 from . import transforms
 from .hypotheses import BOX, Hypothesis, Transform
 
@@ -44,23 +45,23 @@ class Reading:
 
 
 OVERFOCUS = Reading("defocus-negative", "defocus of the opposite sign", "defocus sign reversed",
-                    transforms.negate_defocus)  # fmt: skip
+                    transforms.scale_defocus(-1.0))  # fmt: skip
 """Applied where the images cannot decide."""
 BY_TABLE = {
     reading.code: reading
     for reading in (
         Reading("angles-radian", "angles in radian", "angles converted from radian to degrees",
-                transforms.angles_from_radian),
+                transforms.of_angles(np.rad2deg)),
         Reading("defocus-micrometre", "defocus in micrometres",
                 "defocus converted from micrometres to Angstrom",
-                transforms.defocus_from_micrometre),
+                transforms.scale_defocus(1e4)),
         OVERFOCUS,
         Reading("defocus-angle-radian", "defocus angles in radian",
                 "defocus angles converted from radian to degrees",
-                transforms.defocus_angle_from_radian),
+                transforms.from_radian("defocus_angle")),
         Reading("phase-shift-radian", "phase shifts in radian",
                 "phase shifts converted from radian to degrees",
-                transforms.phase_shift_from_radian),
+                transforms.from_radian("phase_shift")),
     )
 }  # fmt: skip
 """Faults visible in the values of the table: corrected before the trial, except the sign of the
@@ -69,9 +70,9 @@ BY_IMAGES = {
     reading.code: reading
     for reading in (
         Reading("ctf-premultiplied", "images multiplied by their CTF",
-                "images marked as multiplied by their CTF", transforms.mark_premultiplied),
+                "images marked as multiplied by their CTF", transforms.mark("premultiplied")),
         Reading("ctf-not-premultiplied", "images as recorded, not multiplied by their CTF",
-                "images marked as recorded", transforms.mark_unprocessed),
+                "images marked as recorded", transforms.mark("none")),
     )
 }  # fmt: skip
 """Faults visible in the noise of the images: corrected before the trial."""
@@ -92,19 +93,21 @@ def _of_shifts(particles: Particles) -> Iterator[Reading]:
                   transforms.negate_shifts)  # fmt: skip
     if bool((particles.poses.shifts != 0.0).any(0).all()):
         yield Reading("shifts-negated-x", "shifts in x of the opposite sign",
-                      "sign of the shifts in x reversed", transforms.negate_shift_along(0))  # fmt: skip
+                      "sign of the shifts in x reversed",
+                      transforms.scale_shifts(-1.0, 1.0))  # fmt: skip
         yield Reading("shifts-negated-y", "shifts in y of the opposite sign",
-                      "sign of the shifts in y reversed", transforms.negate_shift_along(1))  # fmt: skip
+                      "sign of the shifts in y reversed",
+                      transforms.scale_shifts(1.0, -1.0))  # fmt: skip
     yield Reading("shifts-swapped", "shifts with x and y exchanged",
-                  "shifts in x and y exchanged", transforms.swap_shifts)  # fmt: skip
+                  "shifts in x and y exchanged", transforms.of_shifts(lambda s: s.flip(1)))  # fmt: skip
     if abs(particles.pixel_size - 1.0) > SAME_PIXEL:
         yield Reading("shifts-pixels", "shifts in pixels, not Angstrom",
                       "shifts converted from pixels to Angstrom",
-                      transforms.shifts_from_pixels)  # fmt: skip
+                      transforms.shifts_in_pixels(1))  # fmt: skip
         yield Reading("shifts-angstrom", "shifts in Angstrom, not pixels",
-                      "shifts divided by the pixel size", transforms.shifts_from_angstrom)  # fmt: skip
+                      "shifts divided by the pixel size", transforms.shifts_in_pixels(-1))  # fmt: skip
     yield Reading(IGNORED, "no shifts: centred images", "shifts set to zero",
-                  transforms.ignore_shifts)  # fmt: skip
+                  transforms.of_shifts(torch.zeros_like))  # fmt: skip
 
 
 def _of_rotations(particles: Particles) -> Iterator[Reading]:
@@ -117,9 +120,9 @@ def _of_rotations(particles: Particles) -> Iterator[Reading]:
                   "poses, shifts and astigmatism changed to those of images with x and y exchanged",
                   transforms.transpose_images)  # fmt: skip
     yield Reading("psi-negated", "psi of the opposite sign", "sign of psi reversed",
-                  transforms.negate_psi)  # fmt: skip
+                  transforms.of_angles(lambda a: a * np.array([1.0, 1.0, -1.0])))  # fmt: skip
     yield Reading("rot-psi-exchanged", "rot and psi exchanged", "rot and psi exchanged",
-                  transforms.exchange_rot_and_psi)  # fmt: skip
+                  transforms.of_angles(lambda a: a[:, ::-1].copy()))  # fmt: skip
 
 
 def _of_ctf(particles: Particles) -> Iterator[Reading]:
@@ -127,23 +130,24 @@ def _of_ctf(particles: Particles) -> Iterator[Reading]:
     if not optics.defocus_u.any():
         return
     yield Reading("defocus-negated", "defocus of the opposite sign", "defocus sign reversed",
-                  transforms.negate_defocus)  # fmt: skip
+                  transforms.scale_defocus(-1.0))  # fmt: skip
     if bool(((optics.defocus_u - optics.defocus_v).abs() > 1.0).any()):
         yield Reading("defocus-angle-negated", "angle of astigmatism of the opposite sign",
                       "sign of the defocus angles reversed",
-                      transforms.negate_defocus_angle)  # fmt: skip
+                      transforms.of_optics(lambda o: {"defocus_angle": -o.defocus_angle}))  # fmt: skip
         yield Reading("defocus-exchanged", "defocus u and v exchanged",
-                      "defocus angles turned by 90 degrees", transforms.exchange_defocus)  # fmt: skip
+                      "defocus angles turned by 90 degrees", transforms.of_optics(
+                          lambda o: {"defocus_angle": o.defocus_angle + 0.5 * math.pi}))  # fmt: skip
     if _have_one_ctf(particles):
         return
     yield Reading("ctf-none", "no CTF: images already corrected for it", "",
                   transforms.remove_ctf, "--ctf none")  # fmt: skip
     if all(g.processing == "none" for g in optics.groups):
         yield Reading("ctf-phase-flipped", "phase-flipped images",
-                      "images marked as phase-flipped", transforms.mark_phase_flipped)  # fmt: skip
+                      "images marked as phase-flipped", transforms.mark("phase-flipped"))  # fmt: skip
     elif all(g.processing == "phase-flipped" for g in optics.groups):
         yield Reading("ctf-not-processed", "images as recorded, not processed by their CTF",
-                      "images marked as recorded", transforms.mark_unprocessed)  # fmt: skip
+                      "images marked as recorded", transforms.mark("none"))  # fmt: skip
 
 
 def _have_one_ctf(particles: Particles) -> bool:
@@ -162,17 +166,21 @@ def _of_aberrations(particles: Particles) -> Iterator[Reading]:
     odd, even = any(any(g.odd) for g in groups), any(any(g.even) for g in groups)
     if odd:
         yield Reading("odd-aberrations-negated", "beam tilt and odd aberrations of the opposite sign",
-                      "sign of the odd aberrations reversed", transforms.negate_odd)  # fmt: skip
+                      "sign of the odd aberrations reversed",
+                      transforms.negate_aberrations("odd"))  # fmt: skip
     if even:
         yield Reading("even-aberrations-negated", "even aberrations of the opposite sign",
-                      "sign of the even aberrations reversed", transforms.negate_even)  # fmt: skip
+                      "sign of the even aberrations reversed",
+                      transforms.negate_aberrations("even"))  # fmt: skip
     if odd or even:
         yield Reading("aberrations-removed", "no aberrations: images already corrected",
-                      "aberrations removed", transforms.remove_aberrations)  # fmt: skip
+                      "aberrations removed",
+                      transforms.of_groups(lambda _: {"odd": (), "even": ()}))  # fmt: skip
     if any(g.magnification != ISOTROPIC for g in groups):
         yield Reading("magnification-removed",
                       "no anisotropic magnification: images already corrected",
-                      "anisotropic magnification removed", transforms.remove_anisotropy)  # fmt: skip
+                      "anisotropic magnification removed",
+                      transforms.of_groups(lambda _: {"magnification": ISOTROPIC}))  # fmt: skip
 
 
 def _of_groups(particles: Particles) -> Iterator[Reading]:
@@ -183,10 +191,6 @@ def _of_groups(particles: Particles) -> Iterator[Reading]:
     # of two groups, one being dark is the same as the other being dark
     for group in candidates[1:]:
         name = optics.groups[group].name
-
-        def invert(poses: Poses, optics: Optics, group: int = group) -> tuple[Poses, Optics]:
-            sign = torch.where(optics.group == group, -1.0, 1.0).to(optics.scale)
-            return poses, replace(optics, scale=optics.scale * sign)
-
         yield Reading("group-polarity", f"optics group {name} of the opposite contrast",
-                      f"sign of the CTF of optics group {name} reversed", invert)  # fmt: skip
+                      f"sign of the CTF of optics group {name} reversed",
+                      transforms.invert_group(group))  # fmt: skip

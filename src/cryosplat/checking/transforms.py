@@ -1,73 +1,85 @@
-"""Common mistakes of programs and people, each as a transform of poses and optics."""
+"""Common mistakes of programs and people, each as a transform of poses and optics.
+
+What each of them assumes is said where it is a `readings.Reading`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ..optics import ISOTROPIC, Optics
+from ..optics import Optics, OpticsGroup
 from ..poses import Poses, euler_from_rotations, rotations_from_euler
 from .hypotheses import Hypothesis, Transform
 
 
-def _shifts(poses: Poses, shifts: torch.Tensor) -> Poses:
-    return Poses(poses.rotations, shifts)
+def of_shifts(change: Callable[[Tensor], Tensor]) -> Transform:
+    """Of shifts (n, 2) in Angstrom."""
+    return lambda poses, optics: (Poses(poses.rotations, change(poses.shifts)), optics)
 
 
-def negate_shifts(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Shifts of the opposite sign."""
-    return _shifts(poses, -poses.shifts), optics
+def of_rotations(change: Callable[[Tensor], Tensor]) -> Transform:
+    """Of rotations (n, 3, 3)."""
+    return lambda poses, optics: (Poses(change(poses.rotations), poses.shifts), optics)
 
 
-def negate_shift_along(axis: int) -> Transform:
-    """The shift along x (0) or y (1) of the opposite sign."""
-
-    def negate(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-        signs = torch.ones(2, dtype=torch.float64)
-        signs[axis] = -1.0
-        return _shifts(poses, poses.shifts * signs), optics
-
-    return negate
+def of_angles(change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Transform:
+    """Of RELION's Euler angles (n, 3) in radian."""
+    return of_rotations(
+        lambda rotations: torch.from_numpy(
+            rotations_from_euler(change(euler_from_rotations(rotations.numpy())))
+        )
+    )
 
 
-def swap_shifts(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """x for y and y for x."""
-    return _shifts(poses, poses.shifts.flip(1)), optics
+def of_optics(change: Callable[[Optics], dict[str, Any]]) -> Transform:
+    """Of columns of the optics, or their groups; ``change`` gives those that are others."""
+    return lambda poses, optics: (poses, replace(optics, **change(optics)))
 
 
-def shifts_from_pixels(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """What was read as Angstrom was written in pixels."""
-    return _shifts(poses, poses.shifts * optics.of_group("pixel_size")[:, None]), optics
+def of_groups(change: Callable[[OpticsGroup], dict[str, Any]]) -> Transform:
+    """Of values of every optics group; ``change`` gives those that are others."""
+    return of_optics(lambda o: {"groups": tuple(replace(g, **change(g)) for g in o.groups)})
 
 
-def shifts_from_angstrom(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """What was read as pixels was written in Angstrom."""
-    return _shifts(poses, poses.shifts / optics.of_group("pixel_size")[:, None]), optics
+def scale_shifts(x: float, y: float) -> Transform:
+    """Shifts multiplied by a factor along each axis."""
+    return of_shifts(lambda shifts: shifts * torch.tensor([x, y], dtype=torch.float64))
 
 
-def ignore_shifts(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """No shifts: the images are centred already."""
-    return _shifts(poses, torch.zeros_like(poses.shifts)), optics
+negate_shifts = scale_shifts(-1.0, -1.0)
 
 
-def transpose_rotations(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The inverse rotations."""
-    return Poses(poses.rotations.transpose(1, 2).contiguous(), poses.shifts), optics
+def shifts_in_pixels(power: int) -> Transform:
+    """Shifts multiplied by the pixel size, which were written in pixels (1), or divided by it (-1)."""
+
+    def scale(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+        factor = optics.of_group("pixel_size")[:, None] ** power
+        return Poses(poses.rotations, poses.shifts * factor), optics
+
+    return scale
 
 
 def shuffle_rotations(seed: int) -> Hypothesis:
     """Every image gets another's rotation: the control for whether rotations carry information."""
 
-    def shuffle(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-        order = torch.randperm(len(poses), generator=torch.Generator().manual_seed(seed))
-        return Poses(poses.rotations[order], poses.shifts), optics
+    def shuffled(rotations: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return rotations[torch.randperm(len(rotations), generator=generator)]
 
-    return Hypothesis("shuffled", (shuffle,))
+    return Hypothesis("shuffled", (of_rotations(shuffled),))
+
+
+def transpose_rotations(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
+    """The inverse rotations."""
+    return Poses(poses.rotations.transpose(1, 2).contiguous(), poses.shifts), optics
 
 
 def flip_images(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
@@ -92,108 +104,40 @@ def transpose_images(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     return Poses(turned, poses.shifts.flip(1)), replace(optics, defocus_angle=angle)
 
 
-def _with_angles(poses: Poses, change: Callable[[NDArray], NDArray]) -> Poses:
-    angles = change(euler_from_rotations(poses.rotations.numpy()))
-    return Poses(torch.from_numpy(rotations_from_euler(angles)), poses.shifts)
+def scale_defocus(factor: float) -> Transform:
+    """The defocus multiplied by a factor."""
+    return of_optics(lambda o: {n: factor * getattr(o, n) for n in ("defocus_u", "defocus_v")})
 
 
-def negate_psi(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The in-plane angle counted the other way round."""
-    return _with_angles(poses, lambda angles: angles * np.array([1.0, 1.0, -1.0])), optics
-
-
-def exchange_rot_and_psi(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The first Euler angle for the third."""
-    return _with_angles(poses, lambda angles: angles[:, ::-1].copy()), optics
-
-
-def angles_from_radian(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """What was read as degrees was written in radian."""
-    return _with_angles(poses, np.rad2deg), optics
-
-
-def _defocus(optics: Optics, factor: float) -> Optics:
-    u, v = optics.defocus_u * factor, optics.defocus_v * factor
-    return replace(optics, defocus_u=u, defocus_v=v)
-
-
-def negate_defocus(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Underfocus for overfocus."""
-    return poses, _defocus(optics, -1.0)
-
-
-def defocus_from_micrometre(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Micrometres for Angstrom."""
-    return poses, _defocus(optics, 1e4)
-
-
-def negate_defocus_angle(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The angle of astigmatism counted the other way round."""
-    return poses, replace(optics, defocus_angle=-optics.defocus_angle)
-
-
-def exchange_defocus(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Defocus u for v: the angle of astigmatism is that of the other one."""
-    return poses, replace(optics, defocus_angle=optics.defocus_angle + 0.5 * math.pi)
-
-
-def defocus_angle_from_radian(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Radian for degrees."""
-    return poses, replace(optics, defocus_angle=optics.defocus_angle * math.degrees(1.0))
-
-
-def phase_shift_from_radian(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Radian for degrees."""
-    return poses, replace(optics, phase_shift=optics.phase_shift * math.degrees(1.0))
-
-
-def _groups(optics: Optics, **changed: object) -> Optics:
-    groups = tuple(replace(g, **changed) for g in optics.groups)  # type: ignore[arg-type]
-    return replace(optics, groups=groups)
+def from_radian(column: str) -> Transform:
+    """A column of angles that was read as degrees and written in radian."""
+    return of_optics(lambda o: {column: getattr(o, column) * math.degrees(1.0)})
 
 
 def remove_ctf(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
     """The CTF is 1 everywhere: the images are corrected already."""
     zero = torch.zeros_like(optics.defocus_u)
-    plain = _groups(
-        optics, spherical_aberration=0.0, amplitude_contrast=1.0, odd=(), even=(), processing="none"
+    groups = tuple(
+        replace(
+            group, spherical_aberration=0.0, amplitude_contrast=1.0, odd=(), even=(),
+            processing="none",
+        ) for group in optics.groups
+    )  # fmt: skip
+    return poses, replace(
+        optics, groups=groups, defocus_u=zero, defocus_v=zero, phase_shift=zero, b_factor=zero
     )
-    columns = {"defocus_u": zero, "defocus_v": zero, "phase_shift": zero, "b_factor": zero}
-    return poses, replace(plain, **columns)
 
 
-def mark_phase_flipped(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The images have had the signs of their CTF corrected."""
-    return poses, _groups(optics, processing="phase-flipped")
+def invert_group(number: int) -> Transform:
+    """The images of one optics group with the opposite contrast."""
+    return of_optics(lambda o: {"scale": torch.where(o.group == number, -o.scale, o.scale)})
 
 
-def mark_premultiplied(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The images have been multiplied by their CTF."""
-    return poses, _groups(optics, processing="premultiplied")
+def mark(processing: str) -> Transform:
+    """What the images went through before they were stored, whatever the table says."""
+    return of_groups(lambda group: {"processing": processing})
 
 
-def mark_unprocessed(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """The images are as they were recorded, whatever the table says."""
-    return poses, _groups(optics, processing="none")
-
-
-def negate_odd(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Beam tilt, trefoil and other odd aberrations of the opposite sign."""
-    groups = tuple(replace(g, odd=tuple(-c for c in g.odd)) for g in optics.groups)
-    return poses, replace(optics, groups=groups)
-
-
-def negate_even(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """Even aberrations of the opposite sign."""
-    groups = tuple(replace(g, even=tuple(-c for c in g.even)) for g in optics.groups)
-    return poses, replace(optics, groups=groups)
-
-
-def remove_aberrations(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """No odd or even aberrations."""
-    return poses, _groups(optics, odd=(), even=())
-
-
-def remove_anisotropy(poses: Poses, optics: Optics) -> tuple[Poses, Optics]:
-    """No anisotropic magnification."""
-    return poses, _groups(optics, magnification=ISOTROPIC)
+def negate_aberrations(kind: str) -> Transform:
+    """The "odd" aberrations, as beam tilt and trefoil, or the "even" ones with the opposite sign."""
+    return of_groups(lambda group: {kind: tuple(-c for c in getattr(group, kind))})

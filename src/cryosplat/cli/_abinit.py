@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..run_folder import RunFolder
     from ..settings import ReconstructionSettings
 
-PANEL = "Ab initio"
+_option = partial(typer.Option, rich_help_panel="Ab initio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +28,32 @@ class AbinitOptions:
     """How poses are sought, as options."""
 
     starts: Annotated[
-        int,
-        typer.Option(
-            metavar="N", rich_help_panel=PANEL,
-            help="Maximum number of random starts; the best is continued.",
-        ),
-    ] = 3  # fmt: skip
+        int, _option(metavar="N", help="Maximum number of random starts; the best is continued.")
+    ] = 3
     shift: Annotated[
         float | None,
-        typer.Option(
-            metavar="Å", rich_help_panel=PANEL,
+        _option(
+            metavar="Å",
             help="Expected offset of particles from the centre of their images (standard deviation "
             "along each axis). Default: 8 Å, or 4 % of the box if that is more.",
         ),
-    ] = None  # fmt: skip
+    ] = None
     hand: Annotated[
         str,
-        typer.Option(
-            metavar="as-found|flip", rich_help_panel=PANEL,
+        _option(
+            metavar="as-found|flip",
             help="Handedness, which images cannot determine; 'flip' gives the mirror image.",
         ),
-    ] = "as-found"  # fmt: skip
+    ] = "as-found"
 
     symmetry: Annotated[
         str,
-        typer.Option(
-            metavar="C1|auto|D7...", rich_help_panel=PANEL,
+        _option(
+            metavar="C1|auto|D7...",
             help="'auto' searches for a point group, a name for the axes of that group; map and poses "
             "are aligned to RELION's axes.",
         ),
-    ] = "C1"  # fmt: skip
+    ] = "C1"
 
     def settings(self, seed: int, dark: bool | None, device: DeviceName | None) -> AbinitSettings:
         """The settings; raises `SettingsError`."""
@@ -66,7 +63,7 @@ class AbinitOptions:
         if self.hand not in ("as-found", "flip"):
             raise SettingsError(f"--hand {self.hand}: expected 'as-found' or 'flip'.")
         return AbinitSettings(
-            symmetry=self.symmetry, device=device.value if device else "auto",
+            symmetry=self.symmetry, device=device or "auto",
             seed=seed, starts=self.starts, carried=min(2, self.starts), shift=self.shift,
             contrast=None if dark is None else "dark" if dark else "bright", flip=self.hand == "flip",
         )  # fmt: skip

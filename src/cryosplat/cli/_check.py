@@ -22,7 +22,7 @@ from ..checking import (
 )
 from ..commands import pasted
 from ..errors import InputError, OutputError, SettingsError
-from ..io.atomic import check_no_input, replacing
+from ..io.atomic import check_no_input, write_text
 from ..particles import Particles, StackFaults
 from ._console import console_progress, duration, plain_console
 from ._outcome import ALARM, USER
@@ -116,8 +116,7 @@ def _check_inputs(outputs: Outputs, inputs: Sequence[Path]) -> None:
 def _report(report: Report, path: Path | None) -> None:
     _print(report)
     if path is not None:
-        with replacing(path) as stream:
-            stream.write(json.dumps(report.to_dict(), indent=1).encode())
+        write_text(path, json.dumps(report.to_dict(), indent=1))
 
 
 def _print(report: Report) -> None:

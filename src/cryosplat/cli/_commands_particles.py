@@ -45,8 +45,7 @@ def check(
         Path | None, typer.Option(metavar="OUT.star", help="Write a corrected file.")
     ] = None,
     drop_missing: Annotated[
-        bool,
-        typer.Option("--drop-missing", help="With --fix: drop rows without a usable image."),
+        bool, typer.Option("--drop-missing", help="With --fix: drop rows without a usable image.")
     ] = False,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the findings as JSON.")

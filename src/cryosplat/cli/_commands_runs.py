@@ -20,8 +20,7 @@ def reconstruct(
     fit: FitOptions,
     downsample: Downsample = None,
     abinit: Annotated[
-        bool,
-        typer.Option("--abinit", help="Determine the poses first, as cryosplat abinit does."),
+        bool, typer.Option("--abinit", help="Determine the poses first, as cryosplat abinit does.")
     ] = False,
     refine: Annotated[
         bool, typer.Option("--refine", help="Refine the poses first, as cryosplat refine does.")
@@ -124,4 +123,4 @@ def demo(
     """Simulate particles of a made-up protein, reconstruct them, and compare with the truth."""
     from ._demo import run_demo
 
-    run_demo(out, seed, device.value if device else "auto", threads)
+    run_demo(out, seed, device or "auto", threads)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import OutputError, SettingsError
+from ..errors import SettingsError
 from ..grid import Grid
-from ..io.atomic import check_no_input
+from ..io.atomic import check_no_input, check_suffix
 from ..io.mrc import write_map
 from ..mixture import GaussianMixture
 from ..run_folder import RunFolder
@@ -16,6 +16,7 @@ from ._console import plain_console
 from ._outcome import trusting
 
 NARROWEST = 0.39  # pixels: a little below the floor of a fit
+MAP_SUFFIXES = (".mrc", ".map")
 
 
 def run_voxelize(
@@ -25,7 +26,7 @@ def run_voxelize(
 
     Gaussians too narrow for the pixels are band-limited instead of sampled, so nothing aliases.
     """
-    check_map_name("-o", out)
+    check_suffix("-o", out, "maps", MAP_SUFFIXES)
     check_no_input("-o", out, [source])
     if at is not None:
         mixture, own = _state(source, at)
@@ -60,13 +61,3 @@ def _state(run: Path, at: str) -> tuple[GaussianMixture, Grid]:
     summary = folder.read_summary()
     with trusting(run):
         return StoredStates.open(folder).at(place), Grid(summary.box_size, summary.pixel_size)
-
-
-def check_map_name(option: str, out: Path) -> None:
-    """Raise `OutputError` where ``out`` is not named as a map."""
-    if out.suffix.lower() not in (".mrc", ".map"):
-        raise OutputError(
-            f"{option} {out}: maps are written as .mrc or .map, not as "
-            f"{out.suffix or 'a file without suffix'}.\n"
-            f"  Remedy: {option} {out}.mrc"
-        )

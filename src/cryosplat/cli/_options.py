@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ..errors import InputError
 
-
-class DeviceName(StrEnum):
-    """What statistics and fits are computed on."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
+DeviceName = Literal["auto", "cpu", "cuda"]
 Seed = Annotated[int, typer.Option(metavar="N", help="Random seed.")]
 Threads = Annotated[
     int | None, typer.Option(metavar="N", help="Number of threads. Default: all cores.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ..particles import Particles, StackFaults
 
 PANEL = "Particles"
+_option = partial(typer.Option, rich_help_panel=PANEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,65 +33,60 @@ class ParticleFiles:
     ]
     datadir: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", rich_help_panel=PANEL, parser=existing,
-            help="Also search for image stacks here.",
-        ),
-    ] = None  # fmt: skip
+        _option(metavar="FOLDER", parser=existing, help="Also search for image stacks here."),
+    ] = None
     poses: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="FILE", rich_help_panel=PANEL, parser=existing,
+        _option(
+            metavar="FILE",
+            parser=existing,
             help="Poses: a cryoDRGN .pkl; for a .cs file, another .cs file.",
         ),
-    ] = None  # fmt: skip
+    ] = None
     ctf: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", rich_help_panel=PANEL, parser=existing_or_none,
+        _option(
+            metavar="FILE",
+            parser=existing_or_none,
             help="CTF parameters: a cryoDRGN .pkl; for a .cs file, another .cs file; 'none' for "
             "images without a CTF.",
         ),
-    ] = None  # fmt: skip
+    ] = None
     pixel_size: Annotated[
         float | None,
-        typer.Option(
-            metavar="Å", rich_help_panel=PANEL,
+        _option(
+            metavar="Å",
             help="Pixel size, where the file has none or a wrong one. Shifts stay in pixels.",
         ),
-    ] = None  # fmt: skip
-    first: Annotated[
-        int | None,
-        typer.Option(metavar="N", rich_help_panel=PANEL, help="Use only the first N particles."),
     ] = None
+    first: Annotated[int | None, _option(metavar="N", help="Use only the first N particles.")] = (
+        None
+    )
     indices: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", rich_help_panel=PANEL, parser=existing,
+        _option(
+            metavar="FILE",
+            parser=existing,
             help="Use only these particles, counted from 0 (.pkl, .npy or .txt).",
         ),
-    ] = None  # fmt: skip
+    ] = None
     selection: Annotated[
         str | None,
-        typer.Option(
-            metavar="EXPR", rich_help_panel=PANEL,
+        _option(
+            metavar="EXPR",
             help="Use only particles for which this holds, e.g. 'rlnDefocusU < 20000'.",
         ),
-    ] = None  # fmt: skip
+    ] = None
     classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K,K", rich_help_panel=PANEL,
-            help="Use only these classes, numbered as in the file.",
-        ),
-    ] = None  # fmt: skip
+        str | None, _option(metavar="K,K", help="Use only these classes, numbered as in the file.")
+    ] = None
     alignment_class: Annotated[
         int | None,
-        typer.Option(
-            metavar="K", rich_help_panel=PANEL,
+        _option(
+            metavar="K",
             help="Class whose poses are used, where a .cs file has several per particle.",
         ),
-    ] = None  # fmt: skip
+    ] = None
 
     def read(self, faults: StackFaults | None = None) -> Particles:
         """The particles that are selected; no pixel is read. ``faults`` as `read_particles`."""

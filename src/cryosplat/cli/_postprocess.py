@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError, OutputError, SettingsError
 from ..grid import Grid
-from ..io.atomic import check_no_input
+from ..io.atomic import check_no_input, check_suffix
 from ..io.mrc import MapFile, read_map, write_map
 from ..maps.fsc import MaskedFsc, masked_fscs, resolution
 from ..maps.mask_checks import (
@@ -31,7 +31,7 @@ from ..run_folder import RunFolder, RunSummary
 from ..run_folder.curves import of_mask
 from ..run_folder.measured import Guinier
 from ._console import plain_console
-from ._maps import check_map_name
+from ._maps import MAP_SUFFIXES
 from ._outcome import trusting
 from ._report import draw_report
 
@@ -118,14 +118,10 @@ def _check_wanted(folder: RunFolder, wanted: Wanted) -> None:
             f"{LARGEST_B_FACTOR:g}.\n  Remedy: leave it out to have it measured."
         )
     if wanted.out is not None:
-        check_map_name("-o", wanted.out)
+        check_suffix("-o", wanted.out, "maps", MAP_SUFFIXES)
         _check_not_of_run("-o", wanted.out, folder)
     if wanted.gaussians is not None:
-        if wanted.gaussians.suffix.lower() != ".ply":
-            raise OutputError(
-                f"--gaussians {wanted.gaussians}: Gaussians are written as .ply.\n"
-                f"  Remedy: --gaussians {wanted.gaussians}.ply"
-            )
+        check_suffix("--gaussians", wanted.gaussians, "Gaussians", (".ply",))
         _check_not_of_run("--gaussians", wanted.gaussians, folder)
     if wanted.mask is not None:
         check_no_input("-o", wanted.out or folder.sharpened, [wanted.mask])

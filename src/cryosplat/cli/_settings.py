@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,29 +16,9 @@ from ._options import Device, Invert, existing
 if TYPE_CHECKING:
     from ..settings import ReconstructionSettings
 
-IMAGES = "Image solver (with --solver images)"
+_image_option = partial(typer.Option, rich_help_panel="Image solver (with --solver images)")
 OPTIONS = {"batch_size": "--batch", "shape": "--isotropic", "particle_weights": "--weights"}
 """Options of the image solver that are not called as their setting."""
-
-
-class Solver(StrEnum):
-    """What a fit descends on."""
-
-    STATISTICS = "statistics"
-    IMAGES = "images"
-
-
-class Weights(StrEnum):
-    """How much single particles count."""
-
-    AUTO = "auto"
-    EQUAL = "equal"
-
-
-class Preset(StrEnum):
-    """Settings that belong together."""
-
-    PAPER = "paper"
 
 
 AUTO = "auto"  # the point group, found with the poses
@@ -85,8 +65,7 @@ class FitOptions:
         ),
     ] = None
     steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Steps per fit. Default: until convergence."),
+        int | None, typer.Option(metavar="N", help="Steps per fit. Default: until convergence.")
     ] = None
     mask: Annotated[
         Path | None,
@@ -117,13 +96,13 @@ class FitOptions:
         typer.Option("--quick", help="Skip noise substitution, the control that repeats all fits."),
     ] = False
     solver: Annotated[
-        Solver | None,
+        Literal["statistics", "images"] | None,
         typer.Option(
             help="Fit to the statistics of all particles (default) or to batches of images."
         ),
     ] = None
     weights: Annotated[
-        Weights | None,
+        Literal["auto", "equal"] | None,
         typer.Option(
             help="Weight and scale particles by their half-set's map if that improves the half-map "
             "FSC (default), or weight all equally."
@@ -132,35 +111,27 @@ class FitOptions:
     seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed. Default: 0.")] = None
     device: Device = None
     preset: Annotated[
-        Preset | None,
-        typer.Option(help="Settings of the CryoSplat paper.", rich_help_panel=IMAGES),
+        Literal["paper"] | None, _image_option(help="Settings of the CryoSplat paper.")
     ] = None
-    epochs: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Passes over the images.", rich_help_panel=IMAGES),
-    ] = None
+    epochs: Annotated[int | None, _image_option(metavar="N", help="Passes over the images.")] = None
     batch_size: Annotated[
-        int | None,
-        typer.Option("--batch", metavar="N", help="Images per step.", rich_help_panel=IMAGES),
+        int | None, _image_option("--batch", metavar="N", help="Images per step.")
     ] = None
     rate: Annotated[
         float | None,
-        typer.Option(
-            metavar="X", rich_help_panel=IMAGES,
-            help="Learning rate for batches of one image, in units of the box side.",
+        _image_option(
+            metavar="X", help="Learning rate for batches of one image, in units of the box side."
         ),
-    ] = None  # fmt: skip
-    isotropic: Annotated[
-        bool,
-        typer.Option("--isotropic", help="Use isotropic Gaussians.", rich_help_panel=IMAGES),
-    ] = False
+    ] = None
+    isotropic: Annotated[bool, _image_option("--isotropic", help="Use isotropic Gaussians.")] = (
+        False
+    )
     split_after: Annotated[
         list[int] | None,
-        typer.Option(
-            metavar="EPOCH", rich_help_panel=IMAGES,
-            help="Split every Gaussian in two after this epoch; may be repeated.",
+        _image_option(
+            metavar="EPOCH", help="Split every Gaussian in two after this epoch; may be repeated."
         ),
-    ] = None  # fmt: skip
+    ] = None
 
     def resolved(self) -> ReconstructionSettings:
         """The settings; raises `SettingsError`."""
@@ -172,17 +143,17 @@ class FitOptions:
             )
         return settings_from(
             self.settings,
-            self.preset and self.preset.value,
+            self.preset,
             {
                 "gaussians": self.gaussians, "start": self.start, "steps": self.steps,
                 "seed": self.seed, "mask": self.mask and str(self.mask),
                 "particle_diameter": self.particle_diameter,
                 "model": self.model and str(self.model), "quick": self.quick or None,
                 "contrast": None if self.invert is None else "dark" if self.invert else "bright",
-                "solver": self.solver and self.solver.value, "symmetry": self.symmetry,
+                "solver": self.solver, "symmetry": self.symmetry,
                 "solvent": None if self.solvent is None else "auto" if self.solvent else "none",
-                "device": self.device and self.device.value,
-                "particle_weights": self.weights and self.weights.value,
+                "device": self.device,
+                "particle_weights": self.weights,
             },
             {
                 "epochs": self.epochs, "batch_size": self.batch_size, "rate": self.rate,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,30 +15,8 @@ if TYPE_CHECKING:
     from ..grid import Grid
     from ..simulation import SimulationSettings
 
-OPTICS = "Imperfect optics"
+_optics_option = partial(typer.Option, rich_help_panel="Imperfect optics")
 PHASE_HELP = "Phase at the Nyquist frequency and its angle, in degrees."
-
-
-class Noise(StrEnum):
-    """Spectrum of simulated noise."""
-
-    WHITE = "white"
-    COLOURED = "coloured"
-
-
-class Contrast(StrEnum):
-    """How the molecule looks in simulated images."""
-
-    BRIGHT = "bright"
-    DARK = "dark"
-
-
-class Processing(StrEnum):
-    """What simulated images went through before they were stored."""
-
-    NONE = "none"
-    PHASE_FLIPPED = "phase-flipped"
-    PREMULTIPLIED = "premultiplied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +28,10 @@ class SimulationOptions:
         float, typer.Option(metavar="X", help="Variance of the signal over that of the noise.")
     ] = 0.05
     box: Annotated[
-        int | None,
-        typer.Option(metavar="PX", help="Box size; a map has its own. Default: 128."),
+        int | None, typer.Option(metavar="PX", help="Box size; a map has its own. Default: 128.")
     ] = None
     pixel_size: Annotated[
-        float | None,
-        typer.Option(metavar="Å", help="Pixel size; a map has its own. Default: 1.5."),
+        float | None, typer.Option(metavar="Å", help="Pixel size; a map has its own. Default: 1.5.")
     ] = None
     b_factor: Annotated[float, typer.Option(metavar="Å²", help="B-factor of the atoms.")] = 80.0
     shift: Annotated[float, typer.Option(metavar="Å", help="Largest shift in x and in y.")] = 3.0
@@ -76,48 +52,41 @@ class SimulationOptions:
             metavar="KV", help="Voltage; repeat it for several optics groups. Default: 300."
         ),
     ] = None
-    noise: Annotated[Noise, typer.Option(help="Spectrum of the noise.")] = Noise.WHITE
-    contrast: Annotated[Contrast, typer.Option(help="Contrast of the protein.")] = Contrast.BRIGHT
-    beam_tilt: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y", help="Beam tilt in mrad.", rich_help_panel=OPTICS),
-    ] = None
-    trefoil: Annotated[
-        str | None,
-        typer.Option(metavar="PHASE,ANGLE", help=PHASE_HELP, rich_help_panel=OPTICS),
-    ] = None
-    tetrafoil: Annotated[
-        str | None,
-        typer.Option(metavar="PHASE,ANGLE", help=PHASE_HELP, rich_help_panel=OPTICS),
-    ] = None
+    noise: Annotated[Literal["white", "coloured"], typer.Option(help="Spectrum of the noise.")] = (
+        "white"
+    )
+    contrast: Annotated[
+        Literal["bright", "dark"], typer.Option(help="Contrast of the protein.")
+    ] = "bright"
+    beam_tilt: Annotated[str | None, _optics_option(metavar="X,Y", help="Beam tilt in mrad.")] = (
+        None
+    )
+    trefoil: Annotated[str | None, _optics_option(metavar="PHASE,ANGLE", help=PHASE_HELP)] = None
+    tetrafoil: Annotated[str | None, _optics_option(metavar="PHASE,ANGLE", help=PHASE_HELP)] = None
     magnification_anisotropy: Annotated[
         str | None,
-        typer.Option(
-            metavar="PERCENT,ANGLE", rich_help_panel=OPTICS,
+        _optics_option(
+            metavar="PERCENT,ANGLE",
             help="Anisotropic magnification in percent and its angle in degrees.",
         ),
-    ] = None  # fmt: skip
+    ] = None
     pixel_sizes: Annotated[
         str | None,
-        typer.Option(
-            metavar="Å,Å", rich_help_panel=OPTICS,
-            help="Pixel sizes of the images, one optics group and one stack each.",
+        _optics_option(
+            metavar="Å,Å", help="Pixel sizes of the images, one optics group and one stack each."
         ),
-    ] = None  # fmt: skip
+    ] = None
     boxes: Annotated[
         str | None,
-        typer.Option(
-            metavar="PX,PX", rich_help_panel=OPTICS,
+        _optics_option(
+            metavar="PX,PX",
             help="Box sizes, with --pixel-sizes. Default: the same field of view for all.",
         ),
-    ] = None  # fmt: skip
+    ] = None
     processing: Annotated[
-        Processing,
-        typer.Option(
-            help="CTF processing of the stored images.",
-            rich_help_panel=OPTICS,
-        ),
-    ] = Processing.NONE
+        Literal["none", "phase-flipped", "premultiplied"],
+        _optics_option(help="CTF processing of the stored images."),
+    ] = "none"
 
     def on(self, grid: Grid) -> SimulationSettings:
         """The settings in Angstrom and radian; phases are those at ``grid``'s Nyquist frequency.
@@ -129,8 +98,8 @@ class SimulationOptions:
         settings = SimulationSettings(
             self.n, self.snr, shift=self.shift, angle_error=math.radians(self.angle_error_deg),
             shift_error=self.shift_error, defocus=self.defocus,
-            voltages=tuple(v * 1e3 for v in self.voltage_kv or (300.0,)), noise=self.noise.value,
-            contrast=self.contrast.value, processing=self.processing.value,
+            voltages=tuple(v * 1e3 for v in self.voltage_kv or (300.0,)), noise=self.noise,
+            contrast=self.contrast, processing=self.processing,
         )  # fmt: skip
         changes: dict[str, object] = {}
         if self.beam_tilt:

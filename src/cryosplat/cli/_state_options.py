@@ -65,5 +65,5 @@ class StateOptions:
             contrast,
             self.seed,
             self.refine_box,
-            self.device.value if self.device else "auto",
+            self.device or "auto",
         )

@@ -37,6 +37,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink()
 
 
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, whole or not at all; raises `OutputError` where it cannot be.
+
+    Names of files that are no UTF-8 have a "?" for each byte that is none.
+    """
+    with replacing(path) as stream:
+        stream.write(text.encode("utf-8", "replace"))
+    return path
+
+
 @contextmanager
 def replacing_together(folder: Path, names: Sequence[str]) -> Iterator[Callable[[str], Path]]:
     """Temporary paths in ``folder``, which is made, for the files ``names``.
@@ -73,6 +83,18 @@ def replacing_together(folder: Path, names: Sequence[str]) -> Iterator[Callable[
                 staged(name).unlink()
         if not done:
             _remove_empty(made)
+
+
+def check_suffix(option: str, out: Path, what: str, suffixes: Sequence[str]) -> None:
+    """Raise `OutputError` where ``out`` is not named as a file of one of ``suffixes``."""
+    if out.suffix.lower() not in suffixes:
+        *others, last = suffixes
+        names = f"{', '.join(others)} or {last}" if others else last
+        raise OutputError(
+            f"{option} {out}: {what} are written as {names}, not as "
+            f"{out.suffix or 'a file without suffix'}.\n"
+            f"  Remedy: {option} {out}{suffixes[0]}"
+        )
 
 
 def check_no_input(option: str, out: Path, inputs: Iterable[Path]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from ..errors import InputError
-from .atomic import replacing
+from .atomic import write_text
 
 PathLike = str | os.PathLike[str]
 
@@ -35,7 +35,7 @@ def write_fsc_csv(
         values = (float(curve[shell]) for curve in curves.values())
         cells = ("" if math.isnan(value) else f"{value:.6f}" for value in values)
         writer.writerow([shell, f"{frequency:.8f}", resolution, *cells])
-    return _write(path, text.getvalue())
+    return write_text(Path(path), text.getvalue())
 
 
 def read_fsc_csv(path: PathLike) -> tuple[list[float], dict[str, list[float]]]:
@@ -85,10 +85,4 @@ def write_fsc_xml(
         if not math.isnan(y)
     )
     axes = 'xaxis="Resolution (A-1)" yaxis="Correlation Coefficient"'
-    return _write(path, f"<fsc title={quoteattr(title)} {axes}>\n{rows}</fsc>\n")
-
-
-def _write(path: PathLike, text: str) -> Path:
-    with replacing(Path(path)) as stream:
-        stream.write(text.encode("utf-8"))
-    return Path(path)
+    return write_text(Path(path), f"<fsc title={quoteattr(title)} {axes}>\n{rows}</fsc>\n")

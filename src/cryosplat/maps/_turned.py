@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ..grid import Grid
-from .fsc import fourier_shell_correlation
+from .fsc import first_below, fourier_shell_correlation
 from .mask import spherical_mask
 
 Array = NDArray[Any]
@@ -73,9 +73,8 @@ class Turned:
         # what turns into the corners of the box, or out of them, is no molecule
         ball = spherical_mask(Grid(d, 1.0), 0.4 * d, 0.1 * d)
         half1, half2 = half1 * ball, half2 * ball
-        fsc = fourier_shell_correlation(half1, half2).numpy()
-        below = np.flatnonzero(fsc[1:] < WORTH)
-        last = int(min(below[0] if len(below) else d // 2, d // 2 - 1, LAST_SHELL))
+        fsc = fourier_shell_correlation(half1, half2)
+        last = min(first_below(fsc, WORTH) - 1, d // 2 - 1, LAST_SHELL)
         axis = np.arange(-last, last + 1)
         k = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)[:, ::-1]
         shells = np.rint(np.sqrt((k**2).sum(1))).astype(np.int64)
@@ -84,7 +83,7 @@ class Turned:
         points, shells = k[kept][order].astype(float), shells[kept][order]
         padded = _padded(half2)
         values = _padded(half1)[tuple(2 * k[kept][order][:, ::-1].T + d)]
-        reference = fsc[FIRST_SHELL : last + 1]
+        reference = fsc[FIRST_SHELL : last + 1].numpy()
         middle = _centre_of_mass(half1 + half2)
         return Turned(points, shells, values, padded, d, last, reference, middle)
 

@@ -123,20 +123,26 @@ def resolution(fsc: Tensor, grid: Grid, threshold: float = 0.143) -> Resolution:
             f"resolution: the FSC has shape {tuple(fsc.shape)}, expected ({grid.n_shells},), one "
             f"value per shell of a box of {grid.box_size} pixels."
         )
-    values = [float(v) for v in fsc]
-    drop = next((i for i in range(1, len(values)) if not values[i] >= threshold), None)
-    last = len(values) - 1 if drop is None else drop - 1
+    fsc = fsc.double()
+    drop = first_below(fsc, threshold)
+    last = drop - 1
     shell = float(last)
-    if drop is not None and last > 0 and not math.isnan(values[drop]):
-        shell += (values[last] - threshold) / (values[last] - values[drop])
+    if drop < len(fsc) and last > 0 and not math.isnan(fsc[drop]):
+        shell += float((fsc[last] - threshold) / (fsc[last] - fsc[drop]))
     return Resolution(
         threshold=threshold,
         shell=last,
         frequency=last / grid.side,
         angstrom=grid.side / last if last else math.inf,
         crossing=shell / grid.side,
-        at_nyquist=drop is None,
+        at_nyquist=drop == len(fsc),
     )
+
+
+def first_below(fsc: Tensor, threshold: float) -> int:
+    """The first shell from shell 1 on with an FSC below ``threshold``, or NaN; else their number."""
+    below = (~(fsc[1:] >= threshold)).nonzero()
+    return int(below[0]) + 1 if len(below) else len(fsc)
 
 
 def truth_from_halves(fsc: Tensor) -> Tensor:
@@ -173,8 +179,7 @@ def masked_fscs(
     box_size = a.shape[-1]
     transforms = _transform(a), _transform(b)
     unmasked = correlation_of_transforms(*transforms)
-    below = (unmasked[1:] < RANDOMISE_BELOW).nonzero()
-    first = int(below[0]) + 1 if len(below) else len(unmasked)
+    first = first_below(unmasked, RANDOMISE_BELOW)
     noise = [_randomise(t, first, box_size, generator) for t in transforms if first < len(unmasked)]
     curves = {}
     for name, mask in masks.items():

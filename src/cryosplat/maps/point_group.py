@@ -21,6 +21,7 @@ from torch import Tensor
 from .. import fourier
 from ..symmetry import order_of, rotations_of, symmetry_name
 from ._turned import FIRST_SHELL, Proof, Turned
+from .views import half_sphere
 
 Array = NDArray[Any]
 FOLDS = tuple(range(2, 13))
@@ -161,7 +162,7 @@ def _operators(name: str) -> Array:
 
 def _cyclic(turned: Turned, name: str, nearly: float) -> _Fit | None:
     """The best axis of a cyclic group; None where a coarse search shows less than ``nearly``."""
-    frames = [_frame_to(axis) for axis in _directions(AXES)]
+    frames = [_frame_to(axis) for axis in half_sphere(AXES).numpy()]
     return _best(turned, name, frames, nearly)
 
 
@@ -234,14 +235,6 @@ def _frame_to(axis: Array) -> Array:
     x = np.cross(axis, np.eye(3)[int(np.argmin(np.abs(axis)))])
     x /= np.linalg.norm(x)
     return np.stack([x, np.cross(axis, x), axis])
-
-
-def _directions(n: int) -> Array:
-    """Directions on a half sphere, evenly on a spiral, (n, 3)."""
-    z = (np.arange(n) + 0.5) / n
-    angle = np.arange(n) * math.pi * (3.0 - math.sqrt(5.0))
-    r = np.sqrt(1.0 - z**2)
-    return np.stack([r * np.cos(angle), r * np.sin(angle), z], 1)
 
 
 def symmetrised(volume: Tensor, group: PointGroup) -> Tensor:

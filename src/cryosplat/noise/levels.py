@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ..arrays import members
 from ..notes import Note
 from ._outlying import NORMAL
 from .preparing import Prepared
@@ -59,8 +60,7 @@ class Levels:
     def uneven(self) -> Tensor:
         """Which backgrounds are at another level than the others of their group, (n,) bool."""
         found = torch.zeros(len(self.index), dtype=torch.bool)
-        for number in self.group.unique().tolist():
-            own = (self.group == number).nonzero().squeeze(1)
+        for _, own in members(self.group):
             deviation = self.deviation[own].clamp_min(1e-30)
             middle, width = usual(deviation.log())
             mean = self.mean[own] - self.mean[own].median()

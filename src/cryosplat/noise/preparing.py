@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..arrays import members
 from ..batch import Batch
 from ..optics import image_ctf
 from ._outlying import without_outlying
@@ -46,8 +47,7 @@ def prepare(batch: Batch, circles: Sequence[float] = ()) -> Prepared:
     n, device = len(batch), images.device
     mean, deviation = torch.zeros(n, device=device), torch.ones(n, device=device)
     slope = torch.zeros(n, 2, device=device)
-    for number in batch.optics.group.unique().tolist():
-        rows = (batch.optics.group == number).nonzero().squeeze(1)
+    for number, rows in members(batch.optics.group):
         own = images if len(rows) == n else images[rows]
         found = fitted_background(own, circles[number] if circles else 0.0)
         deviation[rows] = found.deviation

@@ -1,6 +1,7 @@
 """The optics of a microscope: contrast transfer, aberrations, dose, and what they do to images."""
 
 from .aberrations import (
+    added,
     beam_tilt,
     even_phase,
     magnified,
@@ -22,6 +23,7 @@ __all__ = [
     "OpticsGroup",
     "Processing",
     "Weighed",
+    "added",
     "beam_tilt",
     "ctf",
     "dose_exponent",

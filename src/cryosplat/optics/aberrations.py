@@ -7,6 +7,8 @@ unnormalised, of the frequency in 1/Angstrom after the magnification matrix.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -25,6 +27,12 @@ def zernike(index: int, odd: bool) -> tuple[int, int]:
         index -= n + 1
         n += 2
     return n, 2 * index - n
+
+
+def added(first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]:
+    """The sum of two lists of coefficients of any length; () where all are zero."""
+    total = tuple(a + b for a, b in zip_longest(first, second, fillvalue=0.0))
+    return total if any(total) else ()
 
 
 def beam_tilt(group: OpticsGroup, x: float, y: float) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..arrays import members
 from . import _cpu, _reference
 from ._columns import Columns, columns
 from .ctf import ctf
@@ -130,8 +131,8 @@ def _fused(transforms: Tensor, shifts: Tensor, optics: Optics) -> bool:
 def _parts(transforms: Tensor, optics: Optics) -> Iterator[Tensor]:
     """Positions of images of one optics group, as many as intermediate values have room."""
     size = max(1, PART_BYTES // (_INTERMEDIATE * transforms[0].numel())) if len(transforms) else 1
-    for group in optics.group.unique():
-        yield from (optics.group == group).nonzero().squeeze(1).split(size)
+    for _, rows in members(optics.group):
+        yield from rows.split(size)
 
 
 class _Form(torch.autograd.Function):

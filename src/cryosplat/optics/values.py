@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..arrays import described, span
+from ..arrays import Columns, described, span
 from ..errors import SettingsError
 
 ISOTROPIC = (1.0, 0.0, 0.0, 1.0)
@@ -70,8 +69,8 @@ class OpticsGroup:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Optics:
-    """The optics of n particles: their groups, and what differs from particle to particle.
+class Optics(Columns):
+    """The optics of n particles (`Columns`): their groups, and what differs between particles.
 
     ``group`` (n,) indexes ``groups``. ``defocus_u``, ``defocus_v`` in Angstrom, underfocus positive;
     ``defocus_angle`` from the image's x axis to u, and ``phase_shift``, in radian; ``b_factor`` in
@@ -109,23 +108,6 @@ class Optics:
             "Optics", f"{len(self):,} particles", f"{n} group{'s' if n != 1 else ''}",
             f"defocus {defocus} µm" if defocus else "",
         )  # fmt: skip
-
-    def select(self, index: Tensor) -> Optics:
-        """The optics of the particles ``index``; the table of groups stays whole."""
-        columns = (getattr(self, f.name)[index] for f in fields(self) if f.name != "groups")
-        return Optics(self.groups, *columns)
-
-    @staticmethod
-    def concatenate(parts: Sequence[Optics]) -> Optics:
-        """The particles of all ``parts`` in turn, which have one table of groups."""
-        names = [f.name for f in fields(Optics) if f.name != "groups"]
-        columns = (torch.cat([getattr(part, name) for part in parts]) for name in names)
-        return Optics(parts[0].groups, *columns)
-
-    def to(self, device: torch.device | str) -> Optics:
-        """The same on a device."""
-        columns = (getattr(self, f.name).to(device) for f in fields(self) if f.name != "groups")
-        return Optics(self.groups, *columns)
 
     def present(self) -> tuple[list[OpticsGroup], Tensor]:
         """The groups that have particles here, and the one of each particle (n,) among them."""

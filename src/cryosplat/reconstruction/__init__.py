@@ -1,7 +1,7 @@
 """The recipe: from particles to maps and what is known of them, as values."""
 
+from ..validation.polarity import Polarity
 from ._controls import Controls
-from ._data import Polarity
 from ._examples import Examples
 from ._fits import Fitted
 from ._maps import Maps

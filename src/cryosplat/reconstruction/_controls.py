@@ -116,7 +116,9 @@ def control(
         unseen_share(views.rotations),
         min(int((half_sets == half).sum()) for half in (1, 2)),
         _left_over(subject, progress),
-        _cut_off(subject, comparison.headline.angstrom),
+        share_cut_off(
+            subject.support, subject.grid, subject.particles.optics, comparison.headline.angstrom
+        ),
         independent_coefficients(subject.mask),
         fitted.histories[1] if fitted.histories and settings.steps is not None else (),
         fitted.plans[1].gaussians if fitted.plans else None,
@@ -124,7 +126,7 @@ def control(
         on_mask,
         symmetry,
         _first_compared(subject),
-        cross_fsc(subject.mixtures, subject.voxels, subject.mask),
+        cross_fsc(subject.mixtures[1:], subject.voxels[1:], subject.mask),
         fitted.images_shown,
     )
     notes = diagnose(evidence)
@@ -193,10 +195,6 @@ def _substitute_noise(
         maps = subject.residual.added(maps, halves, subject.support)
     fsc = fourier_shell_correlation(maps[0] * subject.mask, maps[1] * subject.mask)
     return Substitution(shell, fsc)
-
-
-def _cut_off(subject: Subject, detail: float) -> float:
-    return share_cut_off(subject.support, subject.grid, subject.particles.optics, detail)
 
 
 def _sample(subject: Subject, generator: torch.Generator) -> Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ..arrays import members
 from ..batch import Batch
 from ..errors import InputError
 from ..grid import Grid
@@ -18,7 +18,7 @@ from ..particles import Particles, split_half_sets
 from ..progress import ACCUMULATE, Progress
 from ..settings import ReconstructionSettings
 from ..statistics import QuadraticForm, Statistics, accumulate
-from ..validation.polarity import fitted_polarity, polarity_score
+from ..validation.polarity import Polarity, fitted_polarity, polarity_score
 
 NOISE_SAMPLE = 1000  # images
 LEAST_NOISE_SAMPLE = 50  # of each optics group
@@ -30,21 +30,6 @@ FEWEST_PARTICLES = 2  # in each half-set
 
 
 Halves = tuple[Statistics, Statistics]
-
-
-@dataclass(frozen=True, slots=True)
-class Polarity:
-    """How the protein looks in the images, "bright" or "dark": as it was ``used``, and as the data
-    have it, ``preferred`` by ``standard_deviations`` (negative where that is dark)."""
-
-    used: Literal["bright", "dark"]
-    preferred: Literal["bright", "dark"]
-    standard_deviations: float
-
-    @property
-    def sign(self) -> float:
-        """What images are multiplied by to make protein bright."""
-        return -1.0 if self.used == "dark" else 1.0
 
 
 def with_half_sets(
@@ -87,14 +72,13 @@ def _noise_samples(group: Tensor, box_sizes: Sequence[int]) -> Iterator[Tensor]:
 
     ``box_sizes``: of the images of each group.
     """
-    present = group.unique()
-    share = max(NOISE_SAMPLE // len(present), LEAST_NOISE_SAMPLE)
-    share = max(min(share, LARGEST_NOISE_SAMPLE // len(present)), 1)
-    for number in present.tolist():
-        members = (group == number).nonzero().squeeze(1)
+    groups = list(members(group))
+    share = max(NOISE_SAMPLE // len(groups), LEAST_NOISE_SAMPLE)
+    share = max(min(share, LARGEST_NOISE_SAMPLE // len(groups)), 1)
+    for number, own in groups:
         most = max(NOISE_SAMPLE_BYTES // (4 * box_sizes[number] ** 2), LEAST_NOISE_SAMPLE)
-        n = min(len(members), share, most)
-        yield members[torch.arange(n) * len(members) // n]
+        n = min(len(own), share, most)
+        yield own[torch.arange(n) * len(own) // n]
 
 
 def accumulated(

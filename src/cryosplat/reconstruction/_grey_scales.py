@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier
+from ..arrays import members
 from ..grid import Grid
 from ..noise import NoiseModel
 from ..notes import Note
@@ -39,7 +40,7 @@ def matched(
     particles keeps its scale.
     """
     pixels = particles.optics.of_group("pixel_size")
-    sizes = pixels.unique().tolist()
+    sizes = dict(members(pixels))
     if len(sizes) == 1:
         return None
     box = min(grid.box_size, 2 * int(0.5 * grid.side / max(sizes)))
@@ -47,9 +48,8 @@ def matched(
     scale = (box / grid.box_size) ** 3  # values are kept, not sums
     low, high = (fourier.resample(half, box, 3) * scale for half in halves)
     gains = {}
-    for size in sizes:
-        members = (pixels == size).nonzero().squeeze(1)
-        sample = members[:: max(1, len(members) // SAMPLE)][:SAMPLE]
+    for size, own in sizes.items():
+        sample = own[:: max(1, len(own) // SAMPLE)][:SAMPLE]
         generator = torch.Generator().manual_seed(0)
         found = particle_agreement(
             particles.batches(sample), particles.half_sets, (low, high), shared, noise, generator

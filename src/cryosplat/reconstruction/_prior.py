@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import fourier
 from ..grid import Grid
-from ..maps.fsc import fourier_shell_correlation
+from ..maps.fsc import first_below, fourier_shell_correlation
 from ..statistics import QuadraticForm, shell_means
 from ._maps import Maps
 
@@ -47,8 +47,7 @@ class Prior:
     @property
     def detail(self) -> float:
         """The finest detail, in Angstrom, before the FSC falls below a half."""
-        below = (self.fsc[1:] < 0.5).nonzero()
-        return self.grid.side / max(int(below[0]) if len(below) else len(self.fsc) - 1, 1)
+        return self.grid.side / max(first_below(self.fsc, 0.5) - 1, 1)
 
     @property
     def box_size(self) -> int:

@@ -13,7 +13,8 @@ from ..particles import Particles
 from ..settings import ReconstructionSettings
 from ..solvent import Solvent
 from ..validation.independence import Fingerprints
-from ._data import Halves, Polarity
+from ..validation.polarity import Polarity
+from ._data import Halves
 from ._maps import Maps
 from ._residual import Residual
 

@@ -26,12 +26,12 @@ from ..validation.comparison import compare
 from ..validation.findings import HARDLY_SEEN
 from ..validation.independence import Fingerprints
 from ..validation.noise_substitution import already_normalised
+from ..validation.polarity import Polarity
 from ._checkpoint import journal_in
 from ._clock import Clock, peak_memory
 from ._controls import control, notes_on_mask
 from ._data import (
     Halves,
-    Polarity,
     accumulated,
     measured_noise,
     polarity_of,

@@ -14,8 +14,9 @@ from ..notes import Note
 from ..particles import Particles
 from ..settings import ReconstructionSettings
 from ..validation.comparison import Comparison
+from ..validation.polarity import Polarity
 from ._controls import Controls
-from ._data import Halves, Polarity
+from ._data import Halves
 from ._examples import Examples
 from ._fits import Fitted
 from ._maps import Maps

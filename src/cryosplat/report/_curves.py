@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -64,10 +63,16 @@ SUBSTITUTION = (
 NICE_ANGSTROM = (50, 20, 10, 5, 3, 2, 7, 4, 15, 2.5, 1.5, 30, 1)
 
 
-def fsc_panel(run: Evidence, name: str, curves: tuple[str, ...], title: str, caption: str) -> Panel:
-    """Those of ``curves`` that the run has, with thresholds, headline and Nyquist."""
+def fsc_panel(
+    run: Evidence, name: str, curves: tuple[str, ...], needed: tuple[str, ...], title: str,
+    caption: str,
+) -> Panel | None:  # fmt: skip
+    """Those of ``curves`` that the run has, with thresholds, headline and Nyquist; None without one
+    of those that are ``needed``."""
     shown = [curve for curve in curves if curve in run.curves]
-    path: Path = run.figure(name)
+    if not shown or not all(curve in shown for curve in needed):
+        return None
+    path = run.figure(name)
     with panel(path, 2.3, rows=len(shown)) as (drawing, axes):
         axes.set_position(_lower(axes, 0.2 / drawing.get_figheight()))
         frame(axes, run)

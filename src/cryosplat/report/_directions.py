@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from ..appearance import BLUE
 from ._curves import frame
-from ._drawing import COLUMN, QUIET, SMALL, save, style
+from ._drawing import COLUMN, QUIET, sheet
 from .evidence import Evidence, Panel
 
 COUNTS = LinearSegmentedColormap.from_list("counts", ("#eef3f6", "#7fb2d6", "#0d4f8b", "#08263f"))
@@ -33,7 +30,7 @@ def views_panel(run: Evidence) -> Panel | None:
     counts = np.asarray(views["counts"], float)
     mean = counts.mean()
     path = run.figure("viewing_directions")
-    with _sphere_figure(path) as drawing:
+    with sheet(path, COLUMN, SPHERE) as drawing:
         label = "particles per cell ÷ mean"
         _sphere(drawing, views["axes"], counts / max(mean, 1e-9), COUNTS, (0.0, None), label)
     empty = float((counts == 0).mean())
@@ -50,13 +47,14 @@ def views_panel(run: Evidence) -> Panel | None:
 def directional_panel(run: Evidence) -> Panel | None:
     """The area below the FSC along each direction, and the band of the FSC curves of all cones."""
     found = run.section("directional")
-    areas = _numbers(found.get("areas") or [])
+    areas = np.array(found.get("areas") or [], float)
     if not np.isfinite(areas).any() or not np.nanmax(areas) > 0.0:
         return None
     axes, shares = np.asarray(found["axes"], float), areas / np.nanmax(areas)
     path = run.figure("directions")
     both = np.concatenate([axes, -axes]), np.concatenate([shares, shares])
-    with _sphere_figure(path, 1.75 if found.get("cone_fsc_mean") else 0.0) as drawing:
+    below = 1.75 if found.get("cone_fsc_mean") else 0.0
+    with sheet(path, COLUMN, SPHERE + below) as drawing:
         low = min(0.9, np.floor(20 * np.nanmin(shares)) / 20)
         _sphere(drawing, *both, COUNTS, (low, 1.0), "area below the FSC ÷ largest")
         if found.get("cone_fsc_mean"):
@@ -73,7 +71,7 @@ def directional_panel(run: Evidence) -> Panel | None:
 
 def _range(found: dict[str, Any]) -> str:
     """Best and worst resolution of any cone; empty where none is known."""
-    values = _numbers(found.get("resolutions") or [])
+    values = np.array(found.get("resolutions") or [], float)
     known = values[np.isfinite(values)]
     if not len(known):
         return ""
@@ -92,25 +90,11 @@ def _cones(drawing: Figure, run: Evidence) -> None:
     frame(axes, run)
     axes.set_ylim(-0.05, 1.03)
     x, low, mean, high = (
-        _numbers(found[key])
+        np.array(found[key], float)
         for key in ("frequencies", "cone_fsc_min", "cone_fsc_mean", "cone_fsc_max")
     )
     axes.fill_between(x, low, high, color=BLUE, alpha=0.2, lw=0)
     axes.plot(x, mean, color=BLUE, lw=1.8)
-
-
-def _numbers(values: list[float | None]) -> NDArray[np.float64]:
-    return np.array([np.nan if v is None else v for v in values], float)
-
-
-@contextmanager
-def _sphere_figure(path: Path, below: float = 0.0) -> Iterator[Figure]:
-    """A figure for `_sphere`, with room of ``below`` inches under it; written as .svg and .png."""
-    with style(SMALL):
-        drawing = Figure(figsize=(COLUMN, SPHERE + below), facecolor="none")
-        yield drawing
-        for suffix in (".svg", ".png"):
-            save(drawing, path.with_name(path.name + suffix))
 
 
 def _sphere(

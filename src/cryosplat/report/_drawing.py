@@ -25,6 +25,9 @@ FORMATS = (".png", ".svg", ".pdf")
 COLUMN = 3.0
 """Width of a `panel` in inches: a phone's screen, or a third of a desktop's page."""
 LEGEND_ROW = 0.163
+BAR_LENGTHS = (5, 10, 20, 50, 100, 200, 500)  # Angstrom
+PLANES = ((0, "xy"), (1, "xz"), (2, "yz"))
+"""Axis of [z, y, x] that is cut or summed, and what then runs to the right and upwards."""
 MARGIN = 0.02  # inches beside the labels of a panel
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -86,6 +89,16 @@ def figure(path: str | os.PathLike[str], width: float, height: float) -> Iterato
 
 
 @contextmanager
+def sheet(path: Path, width: float, height: float, **layout: Any) -> Iterator[Figure]:
+    """A figure of the page, ``width`` by ``height`` inches; written as ``path``.svg and .png."""
+    with style(SMALL):
+        drawing = Figure(figsize=(width, height), facecolor="none", **layout)
+        yield drawing
+        for suffix in (".svg", ".png"):
+            save(drawing, path.with_name(path.name + suffix))
+
+
+@contextmanager
 def panel(path: Path, height: float = 2.0, rows: int = 0) -> Iterator[tuple[Figure, Axes]]:
     """A small figure for a column of the page, and its axes; written as ``path``.svg and .png.
 
@@ -93,15 +106,12 @@ def panel(path: Path, height: float = 2.0, rows: int = 0) -> Iterator[tuple[Figu
     """
     height += rows * LEGEND_ROW
     foot = 0.40 + rows * LEGEND_ROW
-    with style(SMALL):
-        drawing = Figure(figsize=(COLUMN, height), facecolor="none")
+    with sheet(path, COLUMN, height) as drawing:
         rectangle = (0.47 / COLUMN, foot / height, 1 - 0.60 / COLUMN, 1 - (foot + 0.09) / height)
         axes = drawing.add_axes(rectangle)
         axes.spines[["top", "right"]].set_visible(False)
         yield drawing, axes
         _keep_labels_inside(drawing)
-        for suffix in (".svg", ".png"):
-            save(drawing, path.with_name(path.name + suffix))
 
 
 def _keep_labels_inside(drawing: Figure) -> None:
@@ -134,6 +144,11 @@ def save(drawing: Figure, path: Path) -> None:
     drawing.savefig(buffer, format=suffix[1:], dpi=160, metadata=metadata)
     with replacing(path) as stream:
         stream.write(buffer.getbuffer())
+
+
+def bar_length(side: float) -> int:
+    """Of the scale bar of a picture that is ``side`` Angstrom wide."""
+    return max((n for n in BAR_LENGTHS if n <= 0.3 * side), default=BAR_LENGTHS[0])
 
 
 def spread(heights: list[float], sizes: list[float], low: float, high: float) -> list[float]:

@@ -18,7 +18,7 @@ SHOWN = 0.4
 
 def unseen_panel(run: Evidence) -> Panel | None:
     """Likelihood of the particles of the other half-set against steps."""
-    trials = [_table(trial) for trial in run.summary.get("trials") or []]
+    trials = [np.array(t, float).reshape(-1, 3) for t in run.summary.get("trials") or []]
     trials = [t[np.isfinite(t[:, 2])] for t in trials]
     if not any(len(t) for t in trials):
         return None
@@ -150,9 +150,3 @@ def uncertainty_panel(run: Evidence) -> Panel | None:
         path, "Uncertainty of the Gaussians",
         f"Median positional error {np.median(sigma):.2f} Å{told}, from the half-maps.{share}",
     )  # fmt: skip
-
-
-def _table(rows: object) -> NDArray[np.float64]:
-    """Rows of three numbers, None as NaN."""
-    values = [[np.nan if v is None else v for v in row] for row in rows or []]  # pyright: ignore
-    return np.array(values, float).reshape(-1, 3)

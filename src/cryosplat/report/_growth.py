@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..io.mrc import StackFile
-from ._drawing import COLUMN, QUIET, SMALL, save, style
+from ._drawing import COLUMN, QUIET, sheet
 from .evidence import Evidence, Panel
 
 SHOWN, COLUMNS = 8, 4  # pictures; of them in a row
@@ -26,10 +26,7 @@ def growth_panel(run: Evidence) -> Panel | None:
     size = COLUMN / COLUMNS
     path = run.figure("growth")
     height = rows * (size + HEAD)
-    with style(SMALL):
-        from matplotlib.figure import Figure
-
-        drawing = Figure(figsize=(COLUMN, height), facecolor="none")
+    with sheet(path, COLUMN, height) as drawing:
         for place, number in enumerate(some):
             row, column = divmod(place, COLUMNS)
             bottom = height - (row + 1) * (size + HEAD)
@@ -42,8 +39,6 @@ def growth_panel(run: Evidence) -> Panel | None:
                 column / COLUMNS, (bottom + size + 0.02) / height, titles[number], fontsize=7.0,
                 color=QUIET,
             )  # fmt: skip
-        for suffix in (".svg", ".png"):
-            save(drawing, path.with_name(path.name + suffix))
     return Panel(path, "The growing map", _caption(found))
 
 

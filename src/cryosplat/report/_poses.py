@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ..appearance import BLUE, VERMILION
 from ..errors import InputError
 from ._curves import fsc_panel
-from ._drawing import COLUMN, SMALL, save, style
+from ._drawing import COLUMN, sheet
 from .evidence import Evidence, Floats, Panel
 
 CURVES = "cross, given poses", "cross, refined poses"
@@ -28,16 +27,14 @@ MOST_NAMED = 6  # optics groups in a caption
 def pose_panels(run: Evidence) -> list[Panel]:
     """Histograms of what moved, and FSC curves, where poses were refined."""
     found = run.section("refinement")
-    panels = list(_changes_of(run)) if found and run.folder.poses.exists() else []
-    if found and all(name in run.curves for name in CURVES):
-        panels.append(
-            fsc_panel(
-                run, "poses_fsc", CURVES, "FSC before and after",
-                "Gaussians of one half-set against voxels of the other, with the poses as given and as "
-                "refined. Both are quick fits, made during refinement.",
-            )
-        )  # fmt: skip
-    return panels
+    if not found:
+        return []
+    curves = fsc_panel(
+        run, "poses_fsc", CURVES, CURVES, "FSC before and after",
+        "Gaussians of one half-set against voxels of the other, with the poses as given and as "
+        "refined. Both are quick fits, made during refinement.",
+    )  # fmt: skip
+    return [*(_changes_of(run) if run.folder.poses.exists() else ()), *([curves] if curves else ())]
 
 
 def pose_fact(run: Evidence) -> str:
@@ -134,8 +131,7 @@ def _micrograph_panel(run: Evidence, degrees: Floats, micrograph: Floats) -> Pan
     parts = [np.quantile(degrees[micrograph == i], (0.25, 0.5, 0.75)) for i in numbers]
     low, middle, high = np.array(parts).T
     path = run.figure("poses_by_micrograph")
-    with style(SMALL):
-        drawing = Figure(figsize=(COLUMN, HEIGHT), layout="constrained", facecolor="none")
+    with sheet(path, COLUMN, HEIGHT, layout="constrained") as drawing:
         axes = drawing.subplots()
         axes.fill_between(numbers, low, high, color=BLUE, alpha=0.25, linewidth=0.0)
         axes.plot(numbers, middle, ".", color=BLUE, markersize=3.0)
@@ -143,7 +139,6 @@ def _micrograph_panel(run: Evidence, degrees: Floats, micrograph: Floats) -> Pan
         axes.set_xlabel("micrograph")
         axes.set_ylabel("change of orientation (°)")
         axes.spines[["top", "right"]].set_visible(False)
-        _saved(drawing, path)
     worst = int(middle.argmax())
     return Panel(
         path, "Orientations by micrograph",
@@ -186,12 +181,10 @@ def optics_rows(run: Evidence) -> list[tuple[str, str]]:
 def _drawn(run: Evidence, name: str, columns: dict[str, Floats], symmetric: bool = False) -> Path:
     """Histograms side by side, of 99.5 % of the values."""
     path = run.figure(name)
-    with style(SMALL):
-        drawing = Figure(figsize=(COLUMN, HEIGHT), layout="constrained", facecolor="none")
+    with sheet(path, COLUMN, HEIGHT, layout="constrained") as drawing:
         panes = np.atleast_1d(np.array(drawing.subplots(1, len(columns))))
         for axes, (label, values) in zip(panes, columns.items(), strict=True):
             _histogram(axes, values[np.isfinite(values)], label, symmetric)
-        _saved(drawing, path)
     return path
 
 
@@ -204,8 +197,3 @@ def _histogram(axes: Axes, values: Floats, label: str, symmetric: bool) -> None:
     axes.set_xlabel(label)
     axes.set_yticks([])
     axes.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _saved(drawing: Figure, path: Path) -> None:
-    for suffix in (".svg", ".png"):
-        save(drawing, path.with_name(path.name + suffix))

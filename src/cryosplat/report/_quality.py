@@ -22,7 +22,7 @@ def guinier_panel(run: Evidence) -> Panel | None:
     if not found.get("frequencies_squared"):
         return None
     x, plain, weighted = (
-        np.array([np.nan if v is None else v for v in found.get(key) or []], float)
+        np.array(found.get(key) or [], float)
         for key in ("frequencies_squared", "log_amplitude", "log_amplitude_weighted")
     )
     path = run.figure("guinier")
@@ -102,12 +102,11 @@ def local_panel(run: Evidence) -> Panel | None:
 
 def model_panel(run: Evidence) -> Panel | None:
     """FSC of map and model."""
-    if "map with model" not in run.curves:
-        return None
     half = run.number("model", "resolution_0.5")
     told = f"0.5 is crossed at {half:.2f} Å. " if math.isfinite(half) else ""
     return fsc_panel(
-        run, "model_fsc", ("map with model", "map with truth, from half-maps"), "Map with model",
+        run, "model_fsc", ("map with model", "map with truth, from half-maps"), ("map with model",),
+        "Map with model",
         f"{told}A correct model agrees with the map as far as the half-maps predict.",
     )  # fmt: skip
 

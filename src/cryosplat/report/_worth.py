@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..appearance import BLUE, VERMILION
 from ..io.mrc import StackFile
-from ._drawing import QUIET, SMALL, panel, save, style
+from ._drawing import QUIET, panel, sheet
 from .evidence import Evidence, Panel
 
 ROWS = "image", "projection", "residual"
@@ -59,8 +58,7 @@ def examples_panel(run: Evidence) -> Panel | None:
     stack = StackFile(run.folder.examples)
     pictures = stack.read(np.arange(3 * len(names))).reshape(len(names), 3, *stack.shape)
     path = run.figure("examples")
-    with style(SMALL):
-        drawing = Figure(figsize=(9.0, 2.75), facecolor="none")
+    with sheet(path, 9.0, 2.75) as drawing:
         spaces = drawing.add_gridspec(1, len(GROUPS), wspace=0.0)
         for group, title in enumerate(GROUPS):
             part = drawing.add_subfigure(spaces[0, group], facecolor="none")
@@ -74,8 +72,6 @@ def examples_panel(run: Evidence) -> Panel | None:
                 _draw_example(grid[:, column], pictures, names, group * each + column)
             for axes, row in zip(grid[:, 0], ROWS, strict=True):
                 axes.set_ylabel(row, fontsize=7.0)
-        for suffix in (".svg", ".png"):
-            save(drawing, path.with_name(path.name + suffix))
     return Panel(
         path, "Particles: best, random, worst",
         "Sorted by agreement with the map of their own half-set, low-passed: image, projection of the "

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..appearance import SCALE, SURFACES, contour_level, level_like
-from ..run_folder import write_text
+from ..io.atomic import write_text
 from ._quality import local_resolution
 from .ellipsoids import Ellipsoids, write_bild, write_cif
 from .evidence import Evidence

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..appearance import contour_level, level_like
-from ..io.atomic import replacing
+from ..io.atomic import replacing, write_text
 from ..io.fsc import write_fsc_xml
 from ..io.mrc import read_map, write_map
-from ..run_folder import RunFolder, write_text
+from ..run_folder import RunFolder
 from ..run_folder.headline import headline_of
 from .pictures import as_png, reach_of
 from .surface import OBLIQUE, Surface, surface_picture

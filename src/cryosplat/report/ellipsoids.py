@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from ..appearance import on_scale
-from ..io.atomic import replacing
+from ..io.atomic import replacing, write_text
 from ..io.ply import read_ply
-from ..run_folder import write_text
 from ..symmetry import order_of
 from ._quality import local_resolution
 from .evidence import Evidence

@@ -15,13 +15,10 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
-from ._drawing import COLOURS, DASHES, QUIET, figure, spread
+from ._drawing import COLOURS, DASHES, PLANES, QUIET, bar_length, figure, spread
 
 NICE_ANGSTROM = (100, 50, 20, 10, 5, 4, 3, 2, 8, 6, 30, 15, 3.5, 2.5, 12, 7, 9, 1.8, 1.5, 1.2, 1)
 """Ticks of the resolution axis, the most welcome first."""
-BAR_LENGTHS = (5, 10, 20, 50, 100, 200, 500)
-PLANES = ((0, "x", "y"), (1, "x", "z"), (2, "y", "z"))
-"""Axis of [z, y, x] that is cut or summed, and what then runs to the right and upwards."""
 
 
 def fsc_figure(
@@ -150,11 +147,11 @@ def slices_figure(
             bottom = height - (row + 1) * (panel + head)
             top = bottom + panel
             drawing.text(left / width, (top + 0.26) / height, title, fontsize=10, fontweight="bold")
-            images = [np.take(volume[crop], [half], axis).squeeze(axis) for axis, _, _ in PLANES]
+            images = [np.take(volume[crop], [half], axis).squeeze(axis) for axis, _ in PLANES]
             sums = [
-                np.sum(volume, axis, keepdims=True).squeeze(axis)[crop[:2]] for axis, _, _ in PLANES
+                np.sum(volume, axis, keepdims=True).squeeze(axis)[crop[:2]] for axis, _ in PLANES
             ]
-            names = [f"{what} {a}{b}" for what in ("slice", "projection") for _, a, b in PLANES]
+            names = [f"{what} {plane}" for what in ("slice", "projection") for _, plane in PLANES]
             for column, image in enumerate(images + sums):
                 x = left + column * panel + (gap if column > 2 else 0.0)
                 size = panel - 0.05
@@ -190,7 +187,7 @@ def _show(axes: Axes, image: NDArray[np.float32], alike: list[NDArray[np.float32
 
 def _scale_bar(axes: Axes, pixels: int, pixel_size: float) -> None:
     side = pixels * pixel_size
-    length = max((n for n in BAR_LENGTHS if n <= 0.3 * side), default=BAR_LENGTHS[0])
+    length = bar_length(side)
     x, y = 0.05, 0.06
     box = {"transform": axes.transAxes, "zorder": 5}
     axes.plot([x, x + length / side], [y, y], color="white", lw=2.2, solid_capstyle="butt", **box)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..run_folder import write_text
+from ..io.atomic import write_text
 from . import wording
 from ._quality import local_resolution
 from .evidence import Evidence, Panel

@@ -12,15 +12,13 @@ from PIL import Image
 from scipy import ndimage
 
 from ..appearance import contour_level, on_scale
+from ._drawing import PLANES, bar_length
 from ._quality import local_resolution
 from .evidence import Evidence
 from .surface import OBLIQUE, VIEWS, Painted, Surface, surface_picture
 
 Array = NDArray[np.float32]
 LARGE, SMALL, TILE = 720, 440, 300  # pixels
-PLANES = ((0, "xy"), (1, "xz"), (2, "yz"))
-"""Axis of [z, y, x] that is cut or summed, and what then runs to the right and upwards."""
-BAR_LENGTHS = (5, 10, 20, 50, 100, 200, 500)  # Angstrom
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def local_sections(run: Evidence) -> list[Tile]:
 
 def tile(caption: str, png: bytes, side: float) -> Tile:
     """A picture with its scale bar; ``side``: its width in Angstrom."""
-    length = max((n for n in BAR_LENGTHS if n <= 0.3 * side), default=BAR_LENGTHS[0])
+    length = bar_length(side)
     return Tile(caption, png, length, length / side)
 
 

@@ -56,44 +56,31 @@ def write_report(folder: RunFolder) -> None:
 
 def _chapters(run: Evidence) -> list[Chapter]:
     """What the run can show, in the order of the page."""
-    resolution, controls = [], []
-    if any(curve in run.curves for curve in RESOLUTION):
-        resolution.append(
-            fsc_panel(
-                run, "fsc", RESOLUTION, "Half-map FSC",
-                "Two maps, fitted independently to the two half-sets. The vertical line is the "
-                "headline; the right edge is Nyquist.",
-            )
-        )  # fmt: skip
-    if "cross, masked" in run.curves:
-        controls.append(
-            fsc_panel(
-                run, "cross_fsc", CROSS, "Cross-FSC",
-                "Voxel maps are free of the Gaussian model. Gaussians of one half-set against voxels "
-                "of the other, corrected for the noise of the voxels, predict the FSC with the truth.",
-            )
-        )  # fmt: skip
-    if "noise substitution, half-maps" in run.curves:
-        controls.append(
-            fsc_panel(
-                run, "noise_substitution", SUBSTITUTION, "Noise substitution",
-                _substituted(run),
-            )
-        )  # fmt: skip
-    if "map with truth, measured" in run.curves:
-        resolution.append(
-            fsc_panel(
-                run, "truth", TRUTH, "Against the truth",
-                "These particles are simulated: the FSC with the truth as the half-maps predict it, "
-                "and as measured.",
-            )
-        )  # fmt: skip
+    half_maps = fsc_panel(
+        run, "fsc", RESOLUTION, (), "Half-map FSC",
+        "Two maps, fitted independently to the two half-sets. The vertical line is the headline; the "
+        "right edge is Nyquist.",
+    )  # fmt: skip
+    cross = fsc_panel(
+        run, "cross_fsc", CROSS, ("cross, masked",), "Cross-FSC",
+        "Voxel maps are free of the Gaussian model. Gaussians of one half-set against voxels of the "
+        "other, corrected for the noise of the voxels, predict the FSC with the truth.",
+    )  # fmt: skip
+    substitution = fsc_panel(
+        run, "noise_substitution", SUBSTITUTION, ("noise substitution, half-maps",),
+        "Noise substitution", _substituted(run),
+    )  # fmt: skip
+    truth = fsc_panel(
+        run, "truth", TRUTH, ("map with truth, measured",), "Against the truth",
+        "These particles are simulated: the FSC with the truth as the half-maps predict it, and as "
+        "measured.",
+    )  # fmt: skip
     return [
         Chapter("Ab initio poses", _present(growth_panel(run))),
-        Chapter("Resolution", resolution),
+        Chapter("Resolution", _present(half_maps, truth)),
         Chapter("Particles", _present(weights_panel(run), examples_panel(run))),
         Chapter("Poses", pose_panels(run)),
-        Chapter("Controls", _present(*controls, unseen_panel(run))),
+        Chapter("Controls", _present(cross, substitution, unseen_panel(run))),
         Chapter(
             "Local and directional resolution",
             _present(local_panel(run), views_panel(run), directional_panel(run)),

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..appearance import contour_level
 from ..grid import Grid
-from ..run_folder import write_text
+from ..io.atomic import write_text
 from ..run_folder.stored_states import StoredStates
 from ..splatting import voxelize
 from ._drawing import COLOURS, DASHES, legend, panel

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
+from ..notes import Note, by_severity
 from ._poses import optics_rows, pose_fact
 from .evidence import Evidence
 
-RANK = {"alarm": 0, "warning": 1, "note": 2}
 ROWS = (
     ("corrected", "auto, corrected", "half-maps, corrected", "voxels, corrected"),
     ("auto mask", "auto", "half-maps, masked", "voxels, masked"),
@@ -24,25 +23,14 @@ ROWS = (
 """Title of the table's row, mask, curve of the Gaussians, curve of the voxel baseline."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """``severity``: alarm, warning or note."""
-
-    severity: str
-    text: str
-    remedy: str = ""
-
-
-def findings(run: Evidence) -> list[Finding]:
+def findings(run: Evidence) -> list[Note]:
     """What the controls found and what was warned of during the run, alarms first."""
-    found = [Finding(n["severity"], n["text"], n["remedy"]) for n in run.summary.get("notes", [])]
-    return sorted(found, key=lambda f: RANK.get(f.severity, 1))
+    return by_severity(Note.from_dict(plain) for plain in run.summary.get("notes", []))
 
 
-def verdict(run: Evidence, found: list[Finding]) -> str:
+def verdict(run: Evidence, found: list[Note]) -> str:
     """One line above the findings."""
-    alarms = sum(f.severity == "alarm" for f in found)
-    warnings = sum(f.severity == "warning" for f in found)
+    alarms, warnings = (sum(f.severity == s for f in found) for s in ("alarm", "warning"))
     if alarms:
         return f"{_times(alarms, 'alarm')}: do not trust this map before you have looked into it."
     if warnings:

@@ -6,9 +6,10 @@ and `read_places` are imported when first used.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
-from .folder import RunFolder, write_text
+from .folder import RunFolder
 from .schema import RunSummary
 
 if TYPE_CHECKING:
@@ -19,25 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RunFolder", "RunSummary", "read_places", "read_start", "write_found_poses", "write_run",
-    "write_text",
 ]  # fmt: skip
+
+_MODULES = {
+    "read_places": "places", "read_start": "reading", "write_found_poses": "found_poses",
+    "write_run": "writing",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
-    if name == "write_run":
-        from .writing import write_run
-
-        return write_run
-    if name == "write_found_poses":
-        from .found_poses import write_found_poses
-
-        return write_found_poses
-    if name == "read_start":
-        from .reading import read_start
-
-        return read_start
-    if name == "read_places":
-        from .places import read_places
-
-        return read_places
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)

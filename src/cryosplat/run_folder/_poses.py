@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..io.atomic import write_text
 from ..particles import Particles
 from ..reconstruction import Refinement
-from .folder import RunFolder, write_text
+from .folder import RunFolder
 
 HEADER = (
     "image", "half_set", "degrees", "shift_x_angstrom", "shift_y_angstrom", "defocus_angstrom",

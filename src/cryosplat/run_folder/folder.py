@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from ..commands import pasted
 from ..errors import InputError, OutputError
 from ..io import fsc as fsc_files
-from ..io.atomic import replacing
+from ..io.atomic import write_text
 from ..io.mrc import write_map
 from ..io.staging import begin_folder, hidden, named_after, own_no_more
 from ..signals import held_back
@@ -325,16 +325,6 @@ def _keep_foreign(replaced: Path, target: Path) -> None:
         for entry in replaced.iterdir():
             if entry.name not in _NAMES and not (target / entry.name).exists():
                 entry.rename(target / entry.name)
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file of a run, whole or not at all; raises `OutputError` where it cannot be.
-
-    Names of files that are no UTF-8 have a "?" for each byte that is none.
-    """
-    with replacing(path) as stream:
-        stream.write(text.encode("utf-8", "replace"))
-    return path
 
 
 def _read_text(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,9 @@ from .. import fourier
 from ..abinitio import FoundPoses, Snapshot
 from ..grid import Grid
 from ..io.mrc import write_map, write_stack
-from ..io.ply import write_ply
 from ..maps.fsc import resolution
 from ..maps.views import view_distribution
-from ..mixture import GaussianMixture, mean_of
+from ..mixture import mean_of
 from ..particles import Particles, write_particles
 from ..provenance import provenance
 from ..splatting import voxelize
@@ -43,7 +42,7 @@ def write_found_poses(folder: RunFolder, found: FoundPoses) -> RunFolder:
     if found.found:
         write_particles(with_significance(particles, found.significance), folder.particles)
         write_places(folder, particles.poses, found.others)
-        both = mean_of(list(found.mixtures))
+        both = mean_of(found.mixtures)
         paths = (
             (folder.map, folder.gaussians, both),
             (folder.half1, folder.half1_gaussians, found.mixtures[0]),
@@ -51,7 +50,7 @@ def write_found_poses(folder: RunFolder, found: FoundPoses) -> RunFolder:
         )
         for path, gaussians, mixture in paths:
             write_map(path, voxelize(mixture, grid).numpy(), grid.pixel_size)
-            _write_gaussians(gaussians, mixture)
+            mixture.save(gaussians)
         curve = torch.full((grid.n_shells,), math.nan, dtype=torch.float64)
         n = min(len(found.fsc), len(curve))
         curve[:n] = found.fsc[:n]
@@ -67,13 +66,6 @@ def with_significance(particles: Particles, significance: Tensor) -> Particles:
     column = significance.double().numpy().round(6)
     table = particles.table.assign(rlnMaxValueProbDistribution=column)
     return replace(particles, table=table)
-
-
-def _write_gaussians(path: Any, mixture: GaussianMixture) -> None:
-    write_ply(
-        path, mixture.means.numpy(), mixture.scales.numpy(), mixture.quaternions.numpy(),
-        mixture.amplitudes.numpy(), symmetry=mixture.symmetry,
-    )  # fmt: skip
 
 
 def _projections(history: tuple[Snapshot, ...]) -> np.ndarray:
@@ -110,11 +102,7 @@ def _summary(found: FoundPoses, level: Grid) -> RunSummary:
         pixel_size=particles.pixel_size,
         n_particles=len(particles),
         n_half=n_half,
-        contrast=Contrast(
-            used=found.contrast.used,
-            preferred=found.contrast.preferred,
-            standard_deviations=found.contrast.standard_deviations,
-        ),
+        contrast=Contrast(**asdict(found.contrast)),
         notes=list(found.notes),
         timings=dict(found.timings),
         settings=settings.to_dict(),

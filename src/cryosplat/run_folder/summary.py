@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -33,7 +34,7 @@ def summary_of(
 ) -> RunSummary:
     """The numbers of ``result``, whose FSC curves are ``curves``, and how it was made."""
     comparison, mixtures, grid = result.comparison, result.mixtures, result.grid
-    headline, polarity = comparison.headline, result.polarity
+    headline = comparison.headline
     floor = Schedule().floor * grid.pixel_size
     return RunSummary(
         particles=str(result.particles.source.absolute()),
@@ -43,11 +44,7 @@ def summary_of(
         n_half=[half.n_images for half in result.halves],
         half_sets=result.half_sets,
         symmetry=result.settings.symmetry,
-        contrast=Contrast(
-            used=polarity.used,
-            preferred=polarity.preferred,
-            standard_deviations=polarity.standard_deviations,
-        ),
+        contrast=Contrast(**asdict(result.polarity)),
         solvent=_solvent(result.solvent),
         normalised=result.noise.normalise,
         resolution=headline.angstrom,

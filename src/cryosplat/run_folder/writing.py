@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
+from ..io.atomic import write_text
 from ..io.mrc import write_map, write_stack
 from ..maps.fsc import fourier_shell_correlation
 from ..maps.model_fit import ResidueFit
@@ -16,7 +17,7 @@ from ..particles import write_particles
 from ..reconstruction import Reconstruction, Refinement
 from ._poses import pose_curves, write_poses
 from .curves import DEPOSITED, MEASURED, curves_of
-from .folder import RunFolder, write_text
+from .folder import RunFolder
 from .summary import summary_of
 
 

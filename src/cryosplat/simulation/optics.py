@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import zip_longest
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..grid import Grid
-from ..optics import ISOTROPIC, Optics, OpticsGroup, beam_tilt, zernike
+from ..optics import ISOTROPIC, Optics, OpticsGroup, added, beam_tilt, zernike
 from .settings import SimulationSettings
 
 
@@ -86,8 +85,7 @@ def _group(settings: SimulationSettings, name: str, voltage: float, grid: Grid) 
         even=settings.even, magnification=settings.magnification, processing=settings.processing,
     )  # fmt: skip
     tilt = beam_tilt(group, *settings.beam_tilt) if any(settings.beam_tilt) else ()
-    odd = tuple(a + b for a, b in zip_longest(settings.odd, tilt, fillvalue=0.0))
-    return replace(group, odd=odd)
+    return replace(group, odd=added(settings.odd, tilt))
 
 
 def unprocessed(optics: Optics) -> Optics:

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from .. import fourier
+from ..arrays import members
 from ..commands import pasted
 from ..errors import OutputError, SettingsError
 from ..formation import Projector, VolumeProjector, form_images
@@ -177,8 +178,7 @@ def _plan(settings: SimulationSettings, grid: Grid, optics: Optics) -> tuple[_Pa
     names = ["particles.mrcs"] if len(grids) == 1 else [
         f"particles{i}.mrcs" for i in range(1, len(grids) + 1)
     ]  # fmt: skip
-    members = [(mine == i).nonzero()[:, 0] for i in range(len(grids))]
-    return tuple(_Part(*part) for part in zip(grids, names, members, strict=True) if len(part[2]))
+    return tuple(_Part(grids[i], names[i], own) for i, own in members(mine))
 
 
 def _batches(members: Tensor, grid: Grid) -> tuple[Tensor, ...]:
@@ -188,8 +188,7 @@ def _batches(members: Tensor, grid: Grid) -> tuple[Tensor, ...]:
 def _form(projector: Projector, box_size: int, poses: Poses, optics: Optics) -> Tensor:
     """Images of any optics groups, all of one box size, in the order of the poses."""
     images = torch.empty(len(poses), box_size, box_size)
-    for group in optics.group.unique():
-        index = (optics.group == group).nonzero()[:, 0]
+    for _, index in members(optics.group):
         formed = form_images(projector, poses.select(index), optics.select(index), box_size)
         images[index] = formed.to(images)
     return images

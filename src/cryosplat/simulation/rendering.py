@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier
+from ..arrays import members
 from ..errors import SettingsError
 from ..grid import Grid
 from ..mixture import GaussianMixture
@@ -77,10 +78,9 @@ def _blocks(
     """
     widest = covariances.diagonal(dim1=1, dim2=2).amax(1).sqrt()
     half_widths = torch.ceil(REACH * widest).long()
-    for half in half_widths.unique().tolist():
+    for half, alike in members(half_widths):
         offsets = torch.arange(-half, half + 1)
-        members = (half_widths == half).nonzero()[:, 0]
-        for chunk in members.split(max(1, POINTS_AT_ONCE // len(offsets) ** 3)):
+        for chunk in alike.split(max(1, POINTS_AT_ONCE // len(offsets) ** 3)):
             yield _block(centres[chunk], covariances[chunk], amplitudes[chunk], offsets, box_size)
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..arrays import Columns
 from ..errors import SettingsError
 from ..poses import Poses
 
 
 @dataclass(frozen=True, slots=True)
-class Assignments:
+class Assignments(Columns):
     """m triples (image, pose, weight): an image may enter several times, or not at all.
 
     ``particle`` (m,) int64: the position ``Batch.index`` of the image; ``poses`` (m); ``weights``
@@ -38,10 +39,6 @@ class Assignments:
 
     def __len__(self) -> int:
         return len(self.poses)
-
-    def select(self, index: Tensor) -> Assignments:
-        """The triples ``index``."""
-        return Assignments(self.particle[index], self.poses.select(index), self.weights[index])
 
 
 def checked_weights(weights: Tensor, n: int) -> Tensor:

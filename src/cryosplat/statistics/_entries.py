@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..arrays import Columns
 from ..batch import Batch
 from ..errors import SettingsError
 from ..poses import Poses
@@ -14,7 +15,7 @@ from ._assignments import Assignments, Lookup, checked_weights
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(Columns):
     """m entries of the images of a batch: position ``image`` in it, pose, weight, and set."""
 
     image: Tensor
@@ -24,12 +25,6 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self.image)
-
-    def select(self, index: Tensor) -> Entries:
-        """The entries ``index``."""
-        return Entries(
-            self.image[index], self.poses.select(index), self.weights[index], self.sets[index]
-        )
 
     def counting(self, n_sets: int) -> Entries:
         """Those with a weight above 0 in one of the sets 0 .. n_sets - 1."""

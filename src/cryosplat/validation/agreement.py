@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier
+from ..arrays import members
 from ..batch import Batch
 from ..formation import VolumeProjector
 from ..grid import Grid
@@ -107,18 +108,15 @@ def particle_agreement(
         images = weighed(batch, noise)
         order = torch.randperm(len(batch), generator=generator)
         dealt = Poses(batch.poses.rotations[order], batch.poses.shifts)
-        for half in (1, 2):
-            for group in batch.optics.group.unique():
-                members = (half_sets[batch.index] == half) & (batch.optics.group == group)
-                chosen = members.nonzero().squeeze(1)
-                if len(chosen):
-                    own = batch.select(chosen)
-                    pairs = own.poses, dealt.select(chosen)
-                    scores = [
-                        products(projectors[2 - half], poses, own.optics, images[chosen])
-                        for poses in pairs
-                    ]
-                    parts.append(_scores(*scores))
+        for half, mine in members(half_sets[batch.index]):
+            for _, rows in members(batch.optics.group[mine]):
+                chosen = mine[rows]
+                own = batch.select(chosen)
+                scores = [
+                    products(projectors[2 - half], poses, own.optics, images[chosen])
+                    for poses in (own.poses, dealt.select(chosen))
+                ]
+                parts.append(_scores(*scores))
     empty = torch.zeros(0, dtype=torch.float64)
     columns = [torch.cat(column) for column in zip(*parts, strict=True)] or [empty] * 3
     return Agreement(*columns)

@@ -36,7 +36,7 @@ from torch import Tensor
 from .. import fourier
 from ..errors import InputError
 from ..grid import Grid
-from ..maps.fsc import shell_products
+from ..maps.fsc import shell_products, truth_from_halves
 
 GAIN_BEND = 0.1  # second difference of g from shell to shell, standard deviation
 REGRESSION_BEND = 0.05  # of the logarithm of the model's regression on the truth
@@ -69,8 +69,7 @@ class Calibration:
         Exact where twice as many particles are worth a doubled signal-to-noise ratio, with the
         same settings of the fit.
         """
-        squared = self.with_truth.square()
-        return (2.0 * squared / (1.0 + squared)).sqrt()
+        return truth_from_halves(self.with_truth.square())
 
 
 def calibrate(

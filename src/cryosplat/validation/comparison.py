@@ -106,7 +106,7 @@ def compare(
     """
     ours = masked_fsc(maps[1], maps[2], mask, generator)
     base = masked_fsc(voxels[1], voxels[2], mask, generator)
-    cross = cross_fsc(maps, voxels, mask)
+    cross = cross_fsc(maps[1:], voxels[1:], mask)
     found, closer = _calibrated(maps, voxels, grid)
     covered = torch.ones(2, grid.n_shells, dtype=torch.float64)
     if form is not None:
@@ -131,11 +131,11 @@ def compare(
     return _with_headline(first, grid)
 
 
-def cross_fsc(maps: Sequence[Tensor], voxels: Sequence[Tensor], mask: Tensor) -> Tensor:
-    """FSC of maps [full, half 1, half 2] with the voxels of the other half, mean of both ways."""
+def cross_fsc(halves: Sequence[Tensor], voxels: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """FSC of half-maps with the voxels of the other half-set, mean of both ways."""
     return 0.5 * (
-        fourier_shell_correlation(maps[1] * mask, voxels[2] * mask)
-        + fourier_shell_correlation(maps[2] * mask, voxels[1] * mask)
+        fourier_shell_correlation(halves[0] * mask, voxels[1] * mask)
+        + fourier_shell_correlation(halves[1] * mask, voxels[0] * mask)
     )
 
 

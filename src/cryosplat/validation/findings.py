@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..grid import Grid
-from ..maps.fsc import resolution, truth_from_halves
+from ..maps.fsc import first_below, resolution, truth_from_halves
 from ..notes import Note, by_severity
 from ..settings import PAPER_IMAGES
 from .agreement import AGAINST, Agreement
@@ -317,8 +317,7 @@ def _behind_voxels(
 ) -> tuple[float, int]:
     """The worst mean over three shells, from ``first`` on, of cross-FSC minus the voxels' own and of
     what chance may do, and its middle shell."""
-    lost = (voxels[1:] < WHERE_CLEAR).nonzero()
-    last = int(lost[0]) + 1 if len(lost) else len(voxels)
+    last = first_below(voxels, WHERE_CLEAR)
     difference = (cross - voxels)[first:last]
     if len(difference) < 3:
         return 0.0, 0

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from .. import fourier
+from ..arrays import members
 from ..batch import Batch
 from ..formation import VolumeProjector
 from ..grid import Grid
@@ -84,12 +85,9 @@ def left_over(
     radius = float(inside.max()) * grid.pixel_size if len(inside) else 0.0
     parts = []
     for batch in batches:
-        for half in (1, 2):
-            for group in batch.optics.group.unique():
-                members = (half_sets[batch.index] == half) & (batch.optics.group == group)
-                chosen = members.nonzero().squeeze(1)
-                if len(chosen):
-                    parts.append(_of(batch.select(chosen), projectors[2 - half], radius, noise))
+        for half, mine in members(half_sets[batch.index]):
+            for _, rows in members(batch.optics.group[mine]):
+                parts.append(_of(batch.select(mine[rows]), projectors[2 - half], radius, noise))
     empty = torch.zeros(0, dtype=torch.float64)
     return Leftovers(*([torch.cat(c) for c in zip(*parts, strict=True)] or [empty] * 4))
 

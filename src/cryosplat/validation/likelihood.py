@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arrays import members
 from ..batch import Batch
 from ..formation import VolumeProjector
 from ..noise import NoiseModel
@@ -20,8 +21,8 @@ def log_likelihoods(projector: VolumeProjector, batch: Batch, noise: NoiseModel)
     hold several optics groups.
     """
     found = torch.zeros(len(batch), dtype=torch.float64)
-    for group in batch.optics.group.unique():
-        for rows in (batch.optics.group == group).nonzero().squeeze(1).split(AT_ONCE):
+    for _, own in members(batch.optics.group):
+        for rows in own.split(AT_ONCE):
             part = batch.select(rows)
             product, power = products(projector, part.poses, part.optics, weighed(part, noise))
             found[rows] = product - 0.5 * power

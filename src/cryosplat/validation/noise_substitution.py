@@ -17,6 +17,7 @@ from torch import Tensor
 from .. import fourier
 from ..batch import Batch
 from ..grid import Grid
+from ..maps.fsc import first_below
 from ..noise import NoiseModel
 
 BASELINE_BELOW = 0.5
@@ -29,8 +30,7 @@ FIRST = 2
 
 def substitution_shell(baseline: Tensor, grid: Grid) -> int:
     """The first shell whose phases are replaced, from the baseline's half-map FSC (n_shells,)."""
-    below = (~(baseline[1:] >= BASELINE_BELOW)).nonzero()
-    first = int(below[0]) + 1 if len(below) else grid.n_shells
+    first = first_below(baseline, BASELINE_BELOW)
     return max(FIRST, min(first, round(LATEST * (grid.n_shells - 1))))
 
 

@@ -7,6 +7,8 @@ a dark one. Gaussians that cannot be negative fit images of the right sign alone
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -16,6 +18,23 @@ from ..solvent import VACUUM, Solvent
 from ..splatting import voxelize
 from ..statistics import QuadraticForm, Statistics
 
+
+@dataclass(frozen=True, slots=True)
+class Polarity:
+    """How the protein looks in the images, "bright" or "dark": as it was ``used``, and as the data
+    have it, ``preferred`` by ``standard_deviations`` (negative where that is dark)."""
+
+    used: Literal["bright", "dark"]
+    preferred: Literal["bright", "dark"]
+    standard_deviations: float
+
+    @property
+    def sign(self) -> float:
+        """What images are multiplied by to make protein bright."""
+        return -1.0 if self.used == "dark" else 1.0
+
+
+BRIGHT = Polarity("bright", "bright", 0.0)
 WIDTHS = (0.05, 0.08, 0.12, 0.17, 0.22)  # of the box side: the molecule's standard deviation
 SURROUNDINGS = VACUUM, Solvent(0.93, 2000.0)
 STEPS, GAUSSIANS, VOXELS_PER_GAUSSIAN = 30, 400, 8

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..batch import Batch
 from ..formation import VolumeProjector
 from ..grid import Grid
-from ..maps.fsc import fourier_shell_correlation
+from ..maps.fsc import first_below, fourier_shell_correlation
 from ..noise import NoiseModel
 from ..statistics import Statistics, accumulate
 from ..symmetry import subgroups
@@ -126,9 +126,7 @@ def check_symmetry(
 def _clear_box(halves: list[Statistics]) -> int:
     """Box in voxels, even, that ends where the half-maps' FSC does."""
     fsc = fourier_shell_correlation(*voxel_maps((halves[0], halves[1]))[1:])
-    below = (fsc[1:] < CLEAR).nonzero()
-    shells = int(below[0]) if len(below) else len(fsc) - 1
-    return min(2 * max(shells, FEWEST_SHELLS), halves[0].grid.box_size)
+    return min(2 * max(first_below(fsc, CLEAR) - 1, FEWEST_SHELLS), halves[0].grid.box_size)
 
 
 def _maps(halves: list[Statistics], box: int) -> list[VolumeProjector]:

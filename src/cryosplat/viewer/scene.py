@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from .. import fourier
 from ..appearance import SURFACES, contour_level, on_scale, painted_range, rgb
@@ -103,13 +104,8 @@ class ShownGaussians:
 
     def covariances(self) -> Array:
         """(k, 3, 3) in square Angstrom."""
-        w, x, y, z = self.quaternions.T.astype(float)
-        turn = np.stack(
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-             2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-             2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1
-        ).reshape(-1, 3, 3)  # fmt: skip
-        half = turn * self.scales[:, None, :]
+        turns = Rotation.from_quat(self.quaternions.astype(float), scalar_first=True)
+        half = turns.as_matrix() * self.scales[:, None, :]
         return (half @ half.transpose(0, 2, 1)).astype(np.float32)
 
     def opacities(self) -> Array:

@@ -8,12 +8,13 @@ comes later is arithmetic on these, without images.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .. import fourier
+from ..arrays import Columns, members
 from ..batch import Batch
 from ..formation import VolumeProjector
 from ..grid import Grid
@@ -24,7 +25,7 @@ MOST_BANDS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Columns):
     """n images beside the projections of a map, in b bands; (n, b) float32 but for ``index`` (n,).
 
     ``images``: ``|y|^2``; ``products``: ``<y, x>``; ``projections``: ``|x|^2``; ``passed``: sum of
@@ -40,18 +41,6 @@ class Evidence:
 
     def __len__(self) -> int:
         return len(self.index)
-
-    @staticmethod
-    def concatenate(parts: Sequence[Evidence]) -> Evidence:
-        """All of them, in the order of their positions."""
-        order = torch.cat([part.index for part in parts]).argsort()
-        return Evidence(
-            *(torch.cat([getattr(part, f.name) for part in parts])[order] for f in fields(Evidence))
-        )
-
-    def select(self, chosen: Tensor) -> Evidence:
-        """Some of the images."""
-        return Evidence(*(getattr(self, f.name)[chosen] for f in fields(Evidence)))
 
 
 def gather(
@@ -72,12 +61,12 @@ def gather(
     for batch in batches:
         of = sides[batch.index]
         for number, projector in enumerate(projectors):
-            for group in batch.optics.group.unique():
-                rows = ((of == number) & (batch.optics.group == group)).nonzero().squeeze(1)
-                if len(rows):
-                    parts.append(_of(batch.select(rows), projector, grid, noise))
+            mine = (of == number).nonzero().squeeze(1)
+            for _, rows in members(batch.optics.group[mine]):
+                parts.append(_of(batch.select(mine[rows]), projector, grid, noise))
         on_images(len(batch))
-    return Evidence.concatenate(parts)
+    found = Evidence.concatenate(parts)
+    return found.select(found.index.argsort())
 
 
 def _of(batch: Batch, projector: VolumeProjector, grid: Grid, noise: NoiseModel) -> Evidence:

@@ -16,15 +16,12 @@ from cryosplat.maps.directional import FEWEST_VOXELS, directional_fsc
 from cryosplat.maps.fsc import fourier_shell_correlation
 from cryosplat.maps.views import half_sphere
 
+SEED = 2
+
 BOX = 64
 GRID = Grid(BOX, 1.5)
 FULL_MASK = torch.ones((BOX,) * 3)
 AXIS = torch.tensor([0.48, 0.6, 0.64], dtype=torch.float64)
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(2)
 
 
 def _white(generator: torch.Generator) -> Tensor:

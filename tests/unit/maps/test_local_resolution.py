@@ -13,14 +13,11 @@ from cryosplat.grid import Grid
 from cryosplat.maps.local_resolution import LocalResolution, local_resolution
 from cryosplat.maps.mask import spherical_mask
 
+SEED = 5
+
 BOX, PIXEL, WINDOW = 72, 2.0, 25.0
 GRID = Grid(BOX, PIXEL)
 COARSE, FINE = 12.0, 6.0  # Angstrom, in the left and right half of the box (x)
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
 
 
 def _white(generator: torch.Generator) -> Tensor:

@@ -23,11 +23,6 @@ MODELS = {  # file, box size, pixel size
 }
 
 
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
 def _positions(path: Path) -> Tensor:
     structure = gemmi.read_structure(str(path))
     structure.remove_waters()

@@ -25,13 +25,10 @@ from cryosplat.maps.mask_checks import (
 from cryosplat.mixture import GaussianMixture
 from cryosplat.splatting import voxelize
 
+SEED = 5
+
 GRID = Grid(48, 3.0)
 SIZE = (48, 48, 48)
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
 
 
 @pytest.fixture

@@ -19,11 +19,6 @@ from cryosplat.maps.fsc import (
 GRID = Grid(16, 2.0)  # nine shells; shell i is 32 / i Angstrom
 
 
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
 def _curve(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 

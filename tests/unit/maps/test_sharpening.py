@@ -22,14 +22,11 @@ from cryosplat.maps.sharpening import (
 from cryosplat.mixture import GaussianMixture
 from cryosplat.splatting import voxelize
 
+SEED = 2
+
 GRID = Grid(48, 1.5)  # shell i is 72 / i Angstrom: the line starts at shell 8
 SIZE = (48, 48, 48)
 PERFECT = torch.ones(25, dtype=torch.float64)
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(2)
 
 
 def _blurred_noise(b_factor: float, generator: torch.Generator) -> Tensor:

@@ -17,12 +17,9 @@ from cryosplat.maps.uncertainty import Uncertainty, mixture_uncertainty
 from cryosplat.mixture import TENSORS, GaussianMixture, mean_of
 from cryosplat.splatting import voxelize
 
+SEED = 4
+
 GRID = Grid(48, 2.0)
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(4)
 
 
 @pytest.fixture

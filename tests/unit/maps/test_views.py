@@ -12,10 +12,7 @@ from cryosplat.errors import SettingsError
 from cryosplat.maps.views import sampling_score, unseen_share, view_distribution
 from cryosplat.poses import Poses, random_poses, rotations_from_euler
 
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(1)
+SEED = 1
 
 
 def _looking_along(directions: Tensor) -> Tensor:

@@ -220,12 +220,9 @@ def _of_half_set_1(halves: HalfSets) -> list[Tensor]:
     def profile(images: OpenImages, index: Tensor) -> Tensor:
         return DefocusSums.of(images, template).profile()
 
-    parts, order = halves.over(particles.poses, rows, better, quiet.advance)
-    poses = Found.concatenate(parts).select(order).poses
-    profiles, order = halves.over(
-        particles.poses, rows, profile, quiet.advance, OpenImages.of
-    )  # fmt: skip
-    defocus = posterior_of(torch.cat(profiles)[order], 300.0)[0]
+    poses = halves.each(particles.poses, rows, better, quiet.advance).poses
+    profiles = halves.each(particles.poses, rows, profile, quiet.advance, OpenImages.of)
+    defocus = posterior_of(profiles, 300.0)[0]
     return [volume, poses.rotations, poses.shifts, defocus]
 
 

@@ -13,7 +13,7 @@ from browser import browser
 from full_runs import change_summary, fill_run, plain_run, write_summary
 
 from cryosplat import InputError, RunFolder
-from cryosplat.report import _directions, _drawing, pictures
+from cryosplat.report import _drawing, pictures
 from cryosplat.report.evidence import Evidence
 from cryosplat.report.glossary import Glossary
 from cryosplat.report.run import write_report
@@ -50,8 +50,7 @@ def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     def save(drawing: object, path: Path) -> None:
         path.write_text("<?xml version='1.0'?><svg viewBox='0 0 1 1'></svg>")
 
-    for module in (_drawing, _directions):
-        monkeypatch.setattr(module, "save", save)
+    monkeypatch.setattr(_drawing, "save", save)
 
 
 @pytest.fixture(scope="module")

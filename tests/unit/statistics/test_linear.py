@@ -29,13 +29,10 @@ from cryosplat.splatting import voxelize
 from cryosplat.statistics import QuadraticForm, Statistics, penalty_from_fsc, shell_means, solve
 from cryosplat.statistics._linear import LEAST_PENALTY
 
+SEED = 5
+
 GRID = Grid(24, 2.0)
 GROUPS = (OpticsGroup("g", 2.0, 24, 300e3, 2.7e7, 0.1),)
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
 
 
 @pytest.fixture

@@ -19,14 +19,11 @@ from cryosplat.poses import random_poses
 from cryosplat.splatting import voxelize
 from cryosplat.weighting import Evidence, gather, judge
 
+SEED = 3
+
 BOX, PIXEL = 24, 3.0
 GROUP = OpticsGroup("g", PIXEL, BOX, 300e3, 2.7e7, 0.1)
 BANDS, COUNTS = 10, 60.0
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(3)
 
 
 @pytest.mark.parametrize("processing", ["none", "phase-flipped"])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ... import fourier
+from ...arrays import Columns, members
 from ...batch import Batch
 from ...errors import ImageError, InputError
 from ...grid import Grid
@@ -61,7 +62,7 @@ class ImageData:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Columns):
     """n images of one pixel and box size, transformed.
 
     ``index`` (n,): their positions; ``transforms`` (n, d, d // 2 + 1) complex64: ``rfft2`` of the
@@ -81,32 +82,6 @@ class Observed:
     def grid(self) -> Grid:
         """The grid of the images."""
         return Grid(self.transforms.shape[1], float(self.optics.of_group("pixel_size")[0]))
-
-    def select(self, index: Tensor) -> Observed:
-        """The images ``index`` (positions among these)."""
-        return Observed(
-            self.index[index], self.transforms[index], self.poses.select(index),
-            self.optics.select(index),
-        )  # fmt: skip
-
-    def to(self, device: torch.device) -> Observed:
-        """The same on ``device``."""
-        return Observed(
-            self.index.to(device), self.transforms.to(device), self.poses.to(device),
-            self.optics.to(device),
-        )  # fmt: skip
-
-    @staticmethod
-    def concatenate(parts: Sequence[Observed]) -> Observed:
-        """Images of one pixel and box size as one."""
-        if len(parts) == 1:
-            return parts[0]
-        return Observed(
-            torch.cat([part.index for part in parts]),
-            torch.cat([part.transforms for part in parts]),
-            Poses.concatenate([part.poses for part in parts]),
-            Optics.concatenate([part.optics for part in parts]),
-        )
 
 
 def observe(batch: Batch, data: ImageData) -> Observed:
@@ -167,11 +142,8 @@ def grey_level(data: ImageData) -> float:
 
 
 def _by_pixel_size(block: Observed) -> list[Observed]:
-    pixel_size = block.optics.of_group("pixel_size")
-    sizes = pixel_size.unique()
-    if len(sizes) == 1:
-        return [block]
-    return [block.select((pixel_size == s).nonzero().squeeze(1)) for s in sizes]
+    sizes = list(members(block.optics.of_group("pixel_size")))
+    return [block.select(rows) for _, rows in sizes] if len(sizes) > 1 else [block]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ...errors import StarError
-from ...optics import ISOTROPIC, OpticsGroup, Processing, beam_tilt, pure_beam_tilt
-from ..tables import Aberration, Effects, Matrix, added, numbers, with_effects
+from ...optics import ISOTROPIC, OpticsGroup, Processing, added, beam_tilt, pure_beam_tilt
+from ..tables import Aberration, Effects, Matrix, numbers, with_effects
 
 _TILT = ("rlnBeamTiltX", "rlnBeamTiltY")
 _ZERNIKE = ("rlnOddZernike", "rlnEvenZernike")

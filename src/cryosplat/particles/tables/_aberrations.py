@@ -11,7 +11,7 @@ import torch
 
 from ...errors import InputError, SettingsError
 from ...notes import Note
-from ...optics import ISOTROPIC, OpticsGroup, Processing, even_phase, odd_phase
+from ...optics import ISOTROPIC, OpticsGroup, Processing, added, even_phase, odd_phase
 
 MOST_GROUPS = 500
 _MOST_TURN = 1e6  # radian at Nyquist; what microscopes do stays below a thousandth of it
@@ -43,14 +43,6 @@ class Effects:
     magnification: Matrix = ISOTROPIC
     processing: Processing = "none"
     stretch: str = "rlnMagMat"
-
-
-def added(first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]:
-    """The sum of two lists of coefficients of any length; () where all are zero."""
-    total = np.zeros(max(len(first), len(second)))
-    total[: len(first)] += first
-    total[: len(second)] += second
-    return tuple(total.tolist()) if total.any() else ()
 
 
 def with_effects(

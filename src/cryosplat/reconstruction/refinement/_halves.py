@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...alignment import ReadyImages
+from ...arrays import Columns
 from ...batch import Batch
 from ...devices import device_of
 from ...fitting import Journal, Schedule, density, effective_voxels, fit, start_in_density
@@ -34,6 +35,8 @@ DEVICE_BYTES = 2**27  # of images that another device works on together
 STRIDE = 99_991  # between the seeds of the half-sets
 R = TypeVar("R")
 T = TypeVar("T")
+EachT = TypeVar("EachT", bound=Tensor | Columns)
+"""With a row of each image."""
 
 
 class Keepable(Protocol):
@@ -153,22 +156,32 @@ class HalfSets:
         self, poses: Poses, rows: Tensor, work: Callable[[R, Tensor], T],
         on_batch: Callable[[int], None],
         ready: Callable[[Batch, NoiseModel, torch.device], R] = ReadyImages.of,
-    ) -> tuple[list[T], Tensor]:  # fmt: skip
-        """``work`` on every block of the images ``rows``, which it is told the positions of.
+    ) -> Iterator[tuple[T, Tensor]]:  # fmt: skip
+        """What ``work`` makes of every block of the images ``rows``, and the block's positions.
 
-        ``ready`` prepares a block.
-
-        Returns its results, and the order (n,) that brings their images into that of ``rows``.
+        ``ready`` prepares a block; ``work`` is told its positions too.
         """
-        results, seen, device = [], [], self.device
+        device = self.device
         noise = self.noise.to(device)
         for batch in self.batches(poses, rows):
-            results.append(work(ready(batch, noise, device), batch.index))
-            seen.append(batch.index)
+            yield work(ready(batch, noise, device), batch.index), batch.index
             on_batch(len(batch))
+
+    def each(
+        self, poses: Poses, rows: Tensor, work: Callable[[R, Tensor], EachT],
+        on_batch: Callable[[int], None],
+        ready: Callable[[Batch, NoiseModel, torch.device], R] = ReadyImages.of,
+    ) -> EachT:  # fmt: skip
+        """What ``work`` makes of each of the images ``rows``, as `over`, in their order."""
+        results, seen = zip(*self.over(poses, rows, work, on_batch, ready), strict=True)
         place = torch.empty(len(self.particles), dtype=torch.int64)
         place[torch.cat(seen)] = torch.arange(len(rows))
-        return results, place[rows]
+        whole: Any  # as the results are
+        if isinstance(results[0], Columns):
+            whole = type(results[0]).concatenate(results).select(place[rows])
+        else:
+            whole = torch.cat(results)[place[rows]]
+        return whole
 
 
 def sample(rows: Tensor, most: int) -> Tensor:

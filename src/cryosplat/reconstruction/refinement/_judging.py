@@ -19,11 +19,12 @@ from ...alignment import (
     evaluated,
     log_evidence,
 )
-from ...maps.fsc import fourier_shell_correlation
+from ...maps.fsc import first_below, fourier_shell_correlation
 from ...maps.mask import soft_mask
 from ...poses import Poses
 from ...statistics import Statistics
 from ...validation.baseline import voxel_maps
+from ...validation.comparison import cross_fsc
 from ._halves import HalfSets, sample
 
 SAMPLE = 1500  # images of each half-set that are held against the other's map
@@ -91,21 +92,19 @@ def judged(
         there = sign * maps[half].to(halves.device)
         bare = Template.of(there, grid, limit)
         rows = sample(halves.members(1 - half), SAMPLE)
-        blocks, _ = halves.over(poses, rows, partial(_products, template=bare), on_batch)
-        products.append(ShellProducts.concatenate(blocks))
+        products.append(halves.each(poses, rows, partial(_products, template=bare), on_batch))
         templates.append(Template.of(there, grid, limit, products[-1].gains()))
-        results, order = halves.over(
-            poses, rows, partial(_evaluated, template=templates[-1]), on_batch
-        )
-        found = Found.concatenate(results).select(order)
+        found = halves.each(poses, rows, partial(_evaluated, template=templates[-1]), on_batch)
         parts.append(log_evidence(found, about.select(rows), prior))
         frames.append(Frame.between(found))
         held.append((rows, templates[-1]))
+    voxels = voxel_maps((statistics[0], statistics[1]))
+    cross = cross_fsc(maps, voxels[1:], soft_mask(voxels[0], grid))
     power = sum(float(each.powers.sum()) for each in products)
     score = sum(float(each.products.sum()) for each in products) / max(power, 1e-30) ** 0.5
     return Judgement(
         (templates[0], templates[1]), torch.cat(parts), last,
-        frames[0].minus(frames[1]).scaled(0.5), score, cross_fsc(statistics, maps),
+        frames[0].minus(frames[1]).scaled(0.5), score, cross,
         tuple(held),
     )  # fmt: skip
 
@@ -120,10 +119,7 @@ def gain_of(
     for rows, template in judgement.held:
         rows = rows[halves.kept(rows)]
         work = partial(_evaluated, template=template)
-        new, old = (
-            Found.concatenate(results).select(order)
-            for results, order in (halves.over(p, rows, work, on_batch) for p in (poses, given))
-        )
+        new, old = (halves.each(p, rows, work, on_batch) for p in (poses, given))
         gains.append(log_evidence(new, given.select(rows), prior) - old.likelihood)
     return mean_of(torch.cat(gains))
 
@@ -143,13 +139,8 @@ def orientations_tell(
         rotations = poses.rotations.clone()
         rotations[rows] = rotations[rows[torch.randperm(len(rows), generator=generator)]]
         work = partial(_evaluated, template=template)
-        own, other = (
-            Found.concatenate(results).select(order)
-            for results, order in (
-                halves.over(p, rows, work, on_batch)
-                for p in (poses, Poses(rotations, poses.shifts))
-            )
-        )
+        pair = poses, Poses(rotations, poses.shifts)
+        own, other = (halves.each(p, rows, work, on_batch) for p in pair)
         gains.append(own.likelihood - other.likelihood)
     return mean_of(torch.cat(gains))
 
@@ -169,17 +160,6 @@ def _evaluated(images: ReadyImages, index: Tensor, template: Template) -> Found:
     return evaluated(images, template)
 
 
-def cross_fsc(statistics: list[Statistics], maps: list[Tensor]) -> Tensor:
-    """Mixtures of one half-set against voxels of the other, which know no prior; mean of both."""
-    voxels = voxel_maps((statistics[0], statistics[1]))
-    mask = soft_mask(voxels[0], statistics[0].grid)
-    curves = [
-        fourier_shell_correlation(maps[half] * mask, voxels[2 - half] * mask) for half in (0, 1)
-    ]
-    return 0.5 * (curves[0] + curves[1])
-
-
 def _last_above(fsc: Tensor, threshold: float) -> int:
     """The last shell before a curve falls below a threshold."""
-    below = (fsc[1:] < threshold).nonzero()
-    return int(below[0]) if len(below) else len(fsc) - 2
+    return min(first_below(fsc, threshold) - 1, len(fsc) - 2)

@@ -56,15 +56,22 @@ class Looks:
     def over(
         self, changes: OpticsChanges, rows: Tensor, half: int,
         work: Callable[[OpenImages, Template], T],
-    ) -> tuple[list[T], Tensor]:  # fmt: skip
-        """``work`` on the images ``rows`` and the map of ``half``, with changed optics."""
-        template = self.judgement.templates[half]
+    ) -> list[T]:  # fmt: skip
+        """``work`` on blocks of the images ``rows`` and the map of ``half``, with changed optics."""
+        template, changed = self.judgement.templates[half], self.halves.through(changes)
+        parts = changed.over(
+            self.poses, rows, lambda images, _: work(images, template), self.on_batch, OpenImages.of
+        )
+        return [found for found, _ in parts]
 
-        def look(images: OpenImages, index: Tensor) -> T:
-            return work(images, template)
-
-        return self.halves.through(changes).over(
-            self.poses, rows, look, self.on_batch, OpenImages.of
+    def each(
+        self, changes: OpticsChanges, rows: Tensor, half: int,
+        work: Callable[[OpenImages, Template], Tensor],
+    ) -> Tensor:  # fmt: skip
+        """The same of each of the images ``rows``, in their order."""
+        template, changed = self.judgement.templates[half], self.halves.through(changes)
+        return changed.each(
+            self.poses, rows, lambda images, _: work(images, template), self.on_batch, OpenImages.of
         )
 
     def known(self, rows: Tensor) -> Tensor:
@@ -96,8 +103,7 @@ def with_defocus(looks: Looks, before: OpticsChanges, how: RefinementSettings) -
         rows = sample(looks.known(looks.halves.members(1 - half)), SAMPLE)
         if len(rows) < FEWEST:
             return bare
-        parts, order = looks.over(lenses, rows, half, _profile)
-        profiles.append(torch.cat(parts)[order])
+        profiles.append(looks.each(lenses, rows, half, _profile))
     profile = torch.cat(profiles)
     width = estimated_width(profile)
     gain, error = mean_of(log_evidence_of(profile, width) - log_evidence_of(profile, 0.0))
@@ -110,8 +116,7 @@ def with_defocus(looks: Looks, before: OpticsChanges, how: RefinementSettings) -
         rows = rows[have_open_ctf(looks.halves.particles.optics)[rows]]
         if not len(rows):
             continue
-        means, order = looks.over(lenses, rows, half, partial(_posterior_means, width=width))
-        changes[rows] = torch.cat(means)[order]
+        changes[rows] = looks.each(lenses, rows, half, partial(_posterior_means, width=width))
     return replace(before, defocus=changes, width=width, gains=told)
 
 
@@ -132,8 +137,7 @@ def integrated(
         return log_evidence_of(sums.profile(), changes.width) - there
 
     lenses = halves.through(changes.without_defocus())
-    parts, order = lenses.over(poses, rows[seen], work, on_batch, OpenImages.of)
-    differences[seen] = torch.cat(parts)[order]
+    differences[seen] = lenses.each(poses, rows[seen], work, on_batch, OpenImages.of)
     return differences
 
 
@@ -153,7 +157,7 @@ def with_lenses_refined(
     for half in (0, 1):
         rows = looks.known(looks.halves.members(half))
         work = partial(_equations, n_groups=n, widths=widths)
-        parts, _ = looks.over(before, rows, half, work)
+        parts = looks.over(before, rows, half, work)
         if not parts:
             return before
         total = parts[0]
@@ -230,11 +234,12 @@ def _gains(
         rows = sample(looks.known(looks.halves.members(1 - half)), SAMPLE)
         lenses = before.lenses.clone()
         lenses[:, columns] += own[half].step()[0][:, columns]
-        pair = []
-        for changes in (before, replace(before, lenses=lenses)):
-            parts, order = looks.over(changes, rows, half, partial(_evidence, widths=widths))
-            pair.append(torch.cat(parts)[order])
-        differences.append(pair[1] - pair[0])
+        work = partial(_evidence, widths=widths)
+        old, new = (
+            looks.each(changes, rows, half, work)
+            for changes in (before, replace(before, lenses=lenses))
+        )
+        differences.append(new - old)
         groups.append(looks.halves.particles.optics.group[rows])
     return torch.cat(differences), torch.cat(groups)
 

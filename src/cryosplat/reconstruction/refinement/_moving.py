@@ -117,8 +117,8 @@ def first_prior(
         def search(images: ReadyImages, index: Tensor, template: Template = template) -> Found:
             return searched(images, template, radius, wide, reach=reach)
 
-        found, order = _joined(halves, given, rows, search, on_batch)
-        priors.append(_prior_of(found.select(order), given, rows, halves))
+        found = halves.each(given, rows, search, on_batch)
+        priors.append(_prior_of(found, given, rows, halves))
     return _mean(priors)
 
 
@@ -137,8 +137,7 @@ def moved(
     parts, orders = [], []
     for half in (0, 1):
         rows, work = halves.members(half), partial(tries.found, template=judgement.templates[half])
-        found, order = _joined(halves, poses, rows, work, on_batch)
-        parts.append(found.select(order))
+        parts.append(halves.each(poses, rows, work, on_batch))
         orders.append(rows)
     prior, about = tries.prior, tries.about
     if tries.kind == "given":
@@ -180,14 +179,6 @@ def _prior_of(found: Found, given: Poses, rows: Tensor, halves: HalfSets) -> Pri
     """The errors of the ``given`` poses of the particles ``rows``, by those that are no junk."""
     kept = halves.kept(rows).nonzero().squeeze(1)
     return estimated_prior(found.select(kept), given.select(rows[kept]))
-
-
-def _joined(
-    halves: HalfSets, poses: Poses, rows: Tensor, work: Callable[[ReadyImages, Tensor], Found],
-    on_batch: Callable[[int], None],
-) -> tuple[Found, Tensor]:  # fmt: skip
-    results, order = halves.over(poses, rows, work, on_batch)
-    return Found.concatenate(results), order
 
 
 def _coarse(template: Template, radius: float) -> Template:

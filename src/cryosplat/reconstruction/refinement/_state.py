@@ -34,7 +34,8 @@ class State:
     ``columns`` (n, 3) of ``poses`` and ``kept_columns``: likelihood, and `significance`; ``start``
     (m,): log-likelihoods of the sampled images with the given poses, ``top`` with the best; ``weights``
     and ``scales`` (n,) that the next maps are made with; ``optics`` belong to ``poses``,
-    ``kept_optics`` to ``kept``.
+    ``kept_optics`` to ``kept``; ``prior``: the errors that the given poses are thought to have;
+    ``sign`` of the images, ``side`` of the fitted cube.
     """
 
     poses: Poses
@@ -90,27 +91,13 @@ class State:
         pairs |= {name: getattr(self, name).to_dict() for name in ("optics", "kept_optics")}
         return {**plain, **pairs, "prior": [self.prior.angle, self.prior.shift], "rounds": rounds}
 
-    def begun(self, sign: float, side: int) -> State:
-        """With the images' sign, and the side of the fitted cube."""
-        return replace(self, sign=sign, side=side)
-
-    def expecting(self, prior: Prior) -> State:
-        """With the errors that the given poses are thought to have."""
-        return replace(self, prior=prior)
-
-    def weighed(self, weights: Tensor, scales: Tensor) -> State:
-        """With the worth of the particles."""
-        return replace(self, weights=weights, scales=scales)
-
-    def seen_through(self, changes: OpticsChanges) -> State:
-        """With new optics, to be judged."""
-        return replace(self, optics=changes)
-
-    def moved(self, to: Moved, columns: Tensor) -> State:
-        """With new poses, to be judged."""
+    def moved(self, to: Moved, columns: Tensor, optics: OpticsChanges) -> State:
+        """With new poses and optics, to be judged."""
         angles = changes(to.poses, self.poses)[0].norm(dim=1)
-        change = math.degrees(float(angles.median()))
-        return replace(self, poses=to.poses, columns=columns, prior=to.prior, change=change)
+        return replace(
+            self, poses=to.poses, columns=columns, prior=to.prior, optics=optics,
+            change=math.degrees(float(angles.median())),
+        )  # fmt: skip
 
     def stays(self, given: Poses) -> bool:
         """Whether the poses are the given ones."""

@@ -94,7 +94,7 @@ def _begun(
     reach = int(((mask > 0.0).nonzero() - grid.centre).abs().max()) + 2
     side = min(fast_box_size(2 * reach), grid.box_size)
     progress.say(f"Contrast: {'bright' if sign > 0.0 else 'dark'} protein.")
-    return state.begun(sign, side)
+    return replace(state, sign=sign, side=side)
 
 
 def _sign(whole: Statistics, settings: ReconstructionSettings) -> float:
@@ -143,12 +143,12 @@ def _after_a_round(
     progress.say(state.told())
     if state.done:
         return state
-    state = state.weighed(*seen.worth(state.poses, state.sign, maps, progress))
-    seen = seen.weighed(state.weights, state.scales)
+    weights, scales = seen.worth(state.poses, state.sign, maps, progress)
+    state, seen = replace(state, weights=weights, scales=scales), seen.weighed(weights, scales)
     with progress.stage(f"{ROUND} {number}: {TURN}", None, "images") as stage:
         heeded = halves.heeding(stage, journal, begin)
         if number == 0 and how.prior == "given":
-            state = state.expecting(first_prior(seen, given, judgement, how, heeded))
+            state = replace(state, prior=first_prior(seen, given, judgement, how, heeded))
         tries = Tries(about, state.prior, how.prior, number < SEARCHES, others)
         found = moved(seen, state.poses, tries, judgement, heeded)
         gains: dict[str, tuple[float, float]] = {}
@@ -163,4 +163,4 @@ def _after_a_round(
         changes = with_lenses_refined(looks, state.optics, found.prior.shift, how)
         changes = with_defocus(looks, changes, how)
         changes = replace(changes, gains={**changes.gains, **gains})
-    return state.moved(found, columns_of(found, judgement)).seen_through(changes)
+    return state.moved(found, columns_of(found, judgement), changes)
