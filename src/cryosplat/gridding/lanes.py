@@ -2,7 +2,8 @@
 
 Numba leaves short loops over neighbouring numbers as they are (LLVM's SLP vectoriser is off), so these
 are written in vectors. ``starts`` (c,) int64: where rows of four cells begin in a flat array ``cells``
-of float32; ``heights`` (c,) float32: what rows count.
+of float32; ``heights`` (c,) float32: what rows count. Numba's cache knows a kernel by its own file:
+after a change here, remove the ``__pycache__`` beside it.
 """
 
 # LLVM's own types
