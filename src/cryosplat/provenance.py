@@ -26,13 +26,13 @@ def provenance() -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command that runs this process, as it can be pasted."""
+    """The command that runs this process, as it can be pasted; anew, where it resumes a run."""
     import shlex
 
     program = Path(sys.argv[0] if sys.argv else "python")
     # `python -m PACKAGE` names a file of the package's folder
     name = program.parent.name if program.name == "__main__.py" else program.name
-    return shlex.join([name, *sys.argv[1:]])
+    return shlex.join([name, *(each for each in sys.argv[1:] if each != "--resume")])
 
 
 def available_cores() -> int:

@@ -19,3 +19,5 @@ def test_the_command_is_named_however_it_was_started(
 ) -> None:
     monkeypatch.setattr("sys.argv", [program, "motion", "my particles.star", "-o", "run"])
     assert command_line() == f"{name} motion 'my particles.star' -o run"
+    monkeypatch.setattr("sys.argv", [program, "motion", "a.star", "--resume", "-o", "run"])
+    assert command_line() == f"{name} motion a.star -o run"

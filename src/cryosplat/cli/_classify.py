@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ..errors import SettingsError
 from ..grid import Grid
+from ..report.wording import reached_by
 from ..run_folder import RunFolder
 from ..run_folder.states import write_classes
 from ..states import (
@@ -61,13 +62,15 @@ def _classes(number: str) -> int | None:
 def _print(run: RunFolder) -> None:
     states = run.read_summary().states
     assert states is not None
-    print_verdict(run, f"{states.n} classes" if states.n > 1 else "1 class")
+    print_verdict(
+        run, "One class, as asked for" if states.n == 1 and states.found else f"{states.n} classes"
+    )
     console, table = plain_console(), Table(box=None, pad_edge=False)
-    for title in ("class", "particles", "share", "Å at FSC 0.143"):
+    for title in ("class", "particles", "share", "FSC 0.143"):
         table.add_column(title, justify="right")
     rows = zip(states.counts, states.shares, states.resolutions, strict=True)
     for j, (count, share, reached) in enumerate(rows):
-        told = "none" if reached is None else f"{reached:.1f}"
+        told = reached_by(reached, run.read_summary().pixel_size)
         table.add_row(str(j + 1), f"{count:,}", f"{100 * (share or 0.0):.1f} %", told)
     console.print(table)
     if states.further:

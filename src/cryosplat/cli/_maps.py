@@ -31,6 +31,11 @@ def run_voxelize(
     if at is not None:
         mixture, own = _state(source, at)
         box, pixel_size = box or own.box_size, pixel_size or own.side / (box or own.box_size)
+    elif source.is_dir():
+        raise SettingsError(
+            f"voxelize: --at is needed for {source}, the folder of a run.\n"
+            f"  Remedy: --at 1 (a class) or --at 0.3 (a coordinate)."
+        )
     elif box is None or pixel_size is None:
         raise SettingsError(
             "voxelize: --box and --pixel-size are needed for a file of Gaussians.\n"

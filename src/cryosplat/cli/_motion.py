@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..grid import Grid
+from ..report.wording import reached_by
 from ..run_folder import RunFolder
 from ..run_folder.states import write_motion
 from ..states import (
@@ -78,8 +79,14 @@ def _print(run: RunFolder) -> None:
     print_verdict(run, f"motion along {n} coordinate{'s' if n > 1 else ''}")
     console = plain_console()
     if states.moving:
-        told = ", ".join(f"{name} {_angstrom(at)}" for name, at in states.moving.items())
-        console.print(f"The part that moves, against the other half-set: {told}.")
+        pixel_size = run.read_summary().pixel_size
+        told = ", ".join(
+            f"{name} {reached_by(at, pixel_size)}" for name, at in states.moving.items()
+        )
+        console.print(
+            f"The part that moves, against the other half-set's particles in the middle fifth (this "
+            f"state): {told}."
+        )
     if states.further:
         console.print(states.further)
     console.print(f"\nMaps       {run.states}")
@@ -87,7 +94,3 @@ def _print(run: RunFolder) -> None:
     console.print(f"Any state  cryosplat voxelize {run.path} --at 0.3 -o map.mrc")
     console.print(f"Report     {run.report}")
     console.print(f"ChimeraX   chimerax {run.chimerax}")
-
-
-def _angstrom(resolution: float | None) -> str:
-    return "no resolution" if resolution is None else f"{resolution:.1f} Å"

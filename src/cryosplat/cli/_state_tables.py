@@ -17,8 +17,8 @@ def print_verdict(run: RunFolder, what: str) -> None:
     console.print(title, style="bold")
     (first, first_error), (second, second_error) = states.gains
     console.print(
-        f"Nats an image over one map, on images of the other half-set: {first:.2f} ± "
-        f"{first_error:.2f} and {second:.2f} ± {second_error:.2f}; the half-sets agree by "
+        f"Gain over one map, on images of the other half-set: {first:.2f} ± {first_error:.2f} and "
+        f"{second:.2f} ± {second_error:.2f} nats per image; agreement of the half-sets: "
         f"{states.agreement:.2f}."
     )
     for note in summary.notes or []:

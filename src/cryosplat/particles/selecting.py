@@ -112,7 +112,7 @@ def select_classes(particles: Particles, classes: Sequence[int]) -> Particles:
     if label is None:
         raise InputError(
             f"{particles.source}: no column of classes ({', '.join(CLASS_COLUMNS)}).\n"
-            f"  Remedy: leave --classes out, or give the file of the classification."
+            f"  Remedy: leave --from-classes out, or give the file of the classification."
         )
     column = table[label].to_numpy()
     absent = [k for k in classes if not np.any(column == k)]

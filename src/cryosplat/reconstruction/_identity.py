@@ -6,9 +6,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import fields
 
+import torch
 from torch import Tensor
 
 from ..particles import Particles
+
+LOOKED_AT = 4  # images
 
 
 def digest_of_half_sets(particles: Particles) -> str:
@@ -32,7 +35,13 @@ def digests(particles: Particles) -> dict[str, str]:
         "poses": _digest(map(_bytes, (particles.poses.rotations, particles.poses.shifts))),
         "optics": _digest([repr(optics.groups).encode(), *map(_bytes, columns)]),
         "half-sets": _digest([_bytes(particles.half_sets)]),
+        "images": _digest(_bytes(batch.images) for batch in particles.batches(_some(particles))),
     }
+
+
+def _some(particles: Particles) -> Tensor:
+    """Rows of a few images: others may have the same names."""
+    return torch.linspace(0, len(particles) - 1, min(LOOKED_AT, len(particles))).long()
 
 
 def _digest(parts: Iterable[bytes]) -> str:

@@ -22,7 +22,7 @@ from .evidence import Evidence, Panel
 from .page import Chapter, render_page
 from .pictures import Tile, as_png, difference_tile, grey_tile, reach_of, tile
 from .surface import OBLIQUE, Painted, Surface, surface_picture
-from .wording import findings
+from .wording import findings, reached_by
 
 PICTURE = 420  # pixels
 FILM = 8  # pictures of the filmstrip
@@ -82,7 +82,7 @@ def _headline(found: dict[str, Any]) -> str:
     if found["kind"] == "motion":
         n = found["coordinates"]
         return f"{n} coordinate{'s' if n > 1 else ''} of motion"
-    return f"{found['n']} classes"
+    return f"{found['n']} classes" if found["n"] > 1 else "One class, as asked for"
 
 
 def _reason(found: dict[str, Any]) -> str:
@@ -107,15 +107,11 @@ def _facts(run: Evidence, found: dict[str, Any]) -> list[tuple[str, str]]:
         ("empty images", f"{100 * (found.get('absent') or 0.0):.1f} %"),
         ("box", f"{run.box_size} px of {run.pixel_size:.3g} Å"),
         *(
-            (f"moving part, {name}", _told(at))
+            (f"moving part, {name}", reached_by(at, run.pixel_size))
             for name, at in found.get("moving", {}).items()
             if name != "those in this state"
         ),
     ]
-
-
-def _told(resolution: float | None) -> str:
-    return "no resolution" if resolution is None else f"{resolution:.1f} Å"
 
 
 def _sheet(run: Evidence, paths: list[Path], found: dict[str, Any]) -> list[Shown]:
@@ -136,16 +132,16 @@ def _sheet(run: Evidence, paths: list[Path], found: dict[str, Any]) -> list[Show
     shown = []
     for j, volume in enumerate(maps):
         shown.append(Shown(
-            _title(found, j), _surface(volume, level, reach, run.pixel_size, "surface"),
+            _title(found, j, run.pixel_size), _surface(volume, level, reach, run.pixel_size, "surface"),
             grey_tile("projection", sums[j], white, side),
             difference_tile("minus the mean", sums[j] - middle, largest, side),
         ))  # fmt: skip
     return shown
 
 
-def _title(found: dict[str, Any], j: int) -> str:
+def _title(found: dict[str, Any], j: int, pixel_size: float) -> str:
     reached = found["resolutions"][j] if j < len(found.get("resolutions", [])) else None
-    told = "" if reached is None else f", {reached:.1f} Å"
+    told = "" if reached is None else f", {reached_by(reached, pixel_size)}"
     if found["kind"] == "motion":
         return f"Part {j + 1}{told}"
     return f"Class {j + 1}: {100 * found['shares'][j]:.0f} %{told}"
@@ -222,7 +218,7 @@ def _scores(run: Evidence, found: dict[str, Any]) -> Panel | None:
     return Panel(
         path, "How many classes",
         "Gain over one map: classes of one half-set, judged on images of the other. The line "
-        "marks the number used: the smallest that no other number clearly beats.",
+        "marks the number used: the one asked for, or the smallest that no other number clearly beats.",
     )  # fmt: skip
 
 
@@ -241,7 +237,7 @@ def _distribution(run: Evidence, found: dict[str, Any]) -> Panel | None:
                 label=f"half-set {half + 1}",
             )  # fmt: skip
         axes.set_xlabel("coordinate")
-        axes.set_ylabel("-log share")
+        axes.set_ylabel("\N{MINUS SIGN}log share, above its least")
         legend(drawing, axes, 3)
     return Panel(
         path, "Distribution along the coordinate",
@@ -271,7 +267,8 @@ def _curves(run: Evidence, name: str, prefix: str, title: str, caption: str) -> 
     if not curves:
         return None
     path = run.figure(name)
-    labels = [key.removeprefix(prefix) if prefix.endswith(", ") else key for key in curves]
+    each = "part" if run.section("states")["kind"] == "motion" else "class"
+    labels = [key.removeprefix("moving part, ").replace("state ", f"{each} ") for key in curves]
     columns = 3 if max(map(len, labels)) <= SHORT else 1
     with panel(path, rows=-(-len(curves) // columns)) as (drawing, axes):
         for i, (label, curve) in enumerate(zip(labels, curves.values(), strict=True)):

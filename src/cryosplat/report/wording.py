@@ -195,3 +195,10 @@ def _plain(value: Any) -> str:
 def seconds(value: float) -> str:
     """Tenths of a second, or minutes."""
     return f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
+
+
+def reached_by(resolution: float | None, pixel_size: float) -> str:
+    """A resolution in Angstrom; where it is that of the pixels, that is said."""
+    if resolution is None:
+        return "no resolution"
+    return f"{resolution:.1f} Å" + (" (Nyquist)" if resolution < 2.001 * pixel_size else "")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,11 +19,13 @@ from ..io.arrays import write_arrays
 from ..io.mrc import write_map
 from ..io.pickles import save_pickle
 from ..mixture import TENSORS
+from ..notes import Note
 from ..particles import Particles, write_particles
 from ..provenance import provenance
 from ..splatting import voxelize
 from ..states import Canonical, Classification, Movement, StateMap, States, Verdict
 from .folder import RunFolder
+from .measured import Contrast
 from .schema import Provenance, RunSummary
 from .searched import StatesSummary
 from .stored_states import FORMAT, MOTION
@@ -42,7 +44,7 @@ def write_classes(
     table = particles.table.reset_index(drop=True).assign(
         rlnClassNumber=label + 1,
         rlnMaxValueProbDistribution=np.round(states.posterior.max(1), 6),
-        cryosplatAbsent=np.round(states.absent, 6),
+        cryosplatAbsent=np.round(np.abs(states.absent), 6),
     )
     labelled = replace(particles, table=table)
     write_particles(labelled, folder.particles)
@@ -79,7 +81,7 @@ def write_motion(
     for c in range(result.coordinate.shape[1]):
         columns[f"cryosplatCoordinate{c + 1}"] = np.round(result.coordinate[:, c], 6)
         columns[f"cryosplatCoordinate{c + 1}Width"] = np.round(result.width[:, c], 6)
-    columns["cryosplatAbsent"] = np.round(states.absent, 6)
+    columns["cryosplatAbsent"] = np.round(np.abs(states.absent), 6)
     table = particles.table.reset_index(drop=True).assign(**columns)
     write_particles(replace(particles, table=table), folder.particles)
     folder.states.mkdir()
@@ -127,7 +129,8 @@ def write_motion(
             **{f"moving part, {name}": curve for name, curve in canonical.fsc.items()},
         }
     )
-    return _finished(folder, result, grid, maps, every, summary, seconds, curves)
+    told = () if canonical is None else canonical.notes
+    return _finished(folder, result, grid, maps, every, summary, seconds, curves, told)
 
 
 def _write_maps(stem: Path, maps: StateMap, grid: Grid) -> None:
@@ -180,7 +183,7 @@ def _write_mixtures(
 def _finished(
     folder: RunFolder, result: Classification | Movement, grid: Grid, maps: list[StateMap],
     every: StateMap, states: StatesSummary, seconds: float,
-    more: Mapping[str, Tensor] = MappingProxyType({}),
+    more: Mapping[str, Tensor] = MappingProxyType({}), told: Sequence[Note] = (),
 ) -> RunFolder:  # fmt: skip
     particles = result.prepared.particles
     curves = {f"state {j + 1}": own.fsc.tolist() for j, own in enumerate(maps)}
@@ -195,8 +198,11 @@ def _finished(
         particles=str(particles.source.absolute()), box_size=grid.box_size,
         pixel_size=grid.pixel_size, n_particles=len(particles), states=states,
         n_half=[int((particles.half_sets == half).sum()) for half in (1, 2)],
-        notes=[*result.verdict.notes, *particles.notes], timings={"total": seconds},
+        notes=[*result.verdict.notes, *told, *particles.notes], timings={"total": seconds},
         device=device_title(result.prepared.seen.device),
+        settings=asdict(result.prepared.settings),
+        contrast=Contrast(**asdict(result.prepared.polarity)),
+        gaussians=[len(mixtures[0]) for mixtures in (result.states.full, *result.states.halves)],
         provenance=Provenance.model_validate(provenance()),
     ))  # fmt: skip
     return folder.commit()

@@ -64,13 +64,18 @@ class StoredStates:
     def _of_class(self, at: Sequence[float]) -> GaussianMixture:
         n = self.classes
         if len(at) != 1 or at[0] not in range(1, n + 1):
-            raise InputError(f"--at {at[0]:g}: expected the number of a class, 1 to {n}.")
+            raise InputError(
+                f"--at {_told(at)}: expected the number of a class, 1 to {n}.\n  Remedy: --at 1"
+            )
         return self._mixture("full", int(at[0]) - 1)
 
     def _at(self, at: Sequence[float]) -> GaussianMixture:
         c = self.coordinates
         if len(at) != c or not all(-1.0 <= each <= 1.0 for each in at):
-            raise InputError(f"--at: expected {c} coordinate{'s' if c > 1 else ''} from -1 to 1.")
+            raise InputError(
+                f"--at {_told(at)}: expected {c} coordinate{'s' if c > 1 else ''} from -1 to 1.\n"
+                f"  Remedy: --at {_told([0.3] * c)}"
+            )
         names = ("anchors", "blend", *(n for n in MOTION if n != "fades" or n in self.arrays))
         held = {name: torch.from_numpy(self.arrays[name]) for name in names}
         basis = functions_at(torch.tensor([list(at)], dtype=torch.float32))
@@ -83,3 +88,7 @@ class StoredStates:
             torch.from_numpy(own if row is None else own[row]) for own in found
         )
         return GaussianMixture(means, scales, quaternions, amplitudes)
+
+
+def _told(at: Sequence[float]) -> str:
+    return ",".join(f"{each:g}" for each in at)

@@ -57,6 +57,7 @@ class One:
 class Prepared:
     """Particles, ``seen`` at few points, the ``rows`` of both half-sets, and ``ones`` map of each."""
 
+    settings: StateSettings
     particles: Particles
     drew_half_sets: bool
     grid: Grid
@@ -111,7 +112,15 @@ def prepare(particles: Particles, settings: StateSettings, progress: Progress) -
             ones.append(_one(form, seen, rows, k, generator))
             stage.advance()
     return Prepared(
-        particles, drew, grid, noise, polarity, seen, (halves[0], halves[1]), (ones[0], ones[1])
+        settings,
+        particles,
+        drew,
+        grid,
+        noise,
+        polarity,
+        seen,
+        (halves[0], halves[1]),
+        (ones[0], ones[1]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..fitting import NOWHERE, Journal
 from ..grid import Grid
 from ..maps.fsc import masked_fsc, resolution
 from ..noise import NoiseModel
+from ..notes import Note
 from ..particles import Particles
 from ..progress import Progress
 from .maps import StateMap
@@ -21,6 +23,7 @@ from .motion import Movement
 from .undone import motion_undone, moving_mask
 
 ALL, HERE, UNDONE = "all particles", "those in this state", "motion undone"
+WORSE = 1.1  # times the resolution before: less is chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,19 @@ class Canonical:
     moving: Tensor
     fsc: dict[str, Tensor]
     angstrom: dict[str, float | None]
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """That undoing the motion does not help, where it does not."""
+        before, after = (self.angstrom[name] or math.inf for name in (ALL, UNDONE))
+        if after <= WORSE * before or before == math.inf:
+            return ()
+        told = f"{after:.1f} Å" if after < math.inf else "nothing"
+        return (Note(
+            "motion-undone-worse", "warning",
+            f"The part that moves reaches {told} with its motion undone and {before:.1f} Å without.",
+            "Use the map of all particles for it; with more particles, motion is found more finely.",
+        ),)  # fmt: skip
 
 
 def canonical_map(

@@ -15,12 +15,12 @@ from ._expectation import Assumptions
 from ._finer import refined
 from ._freeing import Halves, freed
 from ._judging import LEAST, class_agreement, clear, gains, judged, matching, rival_gain, shown
-from ._learned import best, learned_on
+from ._learned import best, learned_on, single_states
 from ._learning import Plan, evidence
 from ._merging import Stage, merged_down
 from ._posterior import posterior
 from ._preparation import Prepared, prepare
-from .models import Classes
+from .models import Classes, Model
 from .moving import Displaced
 from .observations import Observations
 from .values import MOST_CLASSES, Gain, States, StateSettings, Verdict
@@ -78,6 +78,8 @@ def classify(
     `prepare`.
     """
     prepared = prepare(particles, settings, progress)
+    if classes == 1:
+        return _one_class(prepared, settings, progress, journal)
     paths, starts = _searched(prepared, settings, classes, progress, journal)
     differences = _differences(prepared, paths)
     n = classes or _enough(differences)
@@ -97,6 +99,30 @@ def classify(
     states = _states(prepared, Stage(model, given), seen, halves)
     scores = {n: Gain.of(d) for n, d in sorted(differences.items())}
     return Classification(prepared, states, verdict, scores, displaced, (starts[0], starts[1]))
+
+
+def _one_class(
+    prepared: Prepared, settings: StateSettings, progress: Progress, journal: Journal
+) -> Classification:
+    """All particles in one class, which is not looked for: there is nothing to judge."""
+    ones = single_states(prepared, SEARCH, settings.seed, progress, journal)
+    halves = tuple((_as_classes(model), given) for model, given in ones)
+    model, given = learned_on(
+        halves, prepared.seen, prepared.everyone, POLISH, progress, journal.of("all")
+    )  # fmt: skip
+    model, given, seen = refined(
+        model, given, prepared, settings.refine_box, True, progress, journal.of("finer")
+    )
+    assert isinstance(model, Classes)
+    states = _states(prepared, Stage(model, given), seen, (halves[0], halves[1]))
+    none = Gain(0.0, 0.0)
+    verdict = Verdict(True, (none, none), 1.0, rival_gain(prepared, ones))
+    return Classification(prepared, states, verdict, {1: none}, (), ([], []))
+
+
+def _as_classes(model: Model) -> Classes:
+    means = model.values["means"]
+    return Classes(model.values, model.encoding, means.new_zeros(len(means), 1))
 
 
 def _with(paths: list[list[Stage]], n: int) -> tuple[Stage, Stage]:

@@ -122,8 +122,25 @@ def test_classes_are_written_with_their_particles_and_maps(
     path, n = scene.states.write_chosen([(2.0, 2.0)])
     assert n == states.counts[1] == len(read_star(path)["particles"])
     wrong = cli("voxelize", out, "--at", 3, "-o", drawn)
-    assert wrong.code == 2 and "1 to 2" in wrong.err
+    assert wrong.code == 2 and "--at 3" in wrong.err and "1 to 2" in wrong.err
+    assert "Remedy: --at 1" in wrong.err
+    missing = cli("voxelize", out, "-o", drawn)
+    assert missing.code == 2 and "--at is needed" in missing.err
+    summary = run.read_summary()
+    assert summary.settings and summary.settings["starts"] == 1
+    assert summary.contrast and summary.contrast.used == "bright"
     assert cli("report", out).code == 0
+
+
+def test_one_class_that_is_asked_for_is_no_failure(
+    cli: Cli, particles: Path, tmp_path: Path, few_iterations: None
+) -> None:
+    out = tmp_path / "run"
+    done = cli("classify", particles, "-o", out, "--classes", 1, *OPTIONS)
+    assert done.code == 0 and "One class, as asked for" in done.out and "!" not in done.out
+    states = RunFolder(out).read_summary().states
+    assert states is not None and states.n == 1 and states.counts == [2 * EACH]
+    assert "One class, as asked for" in RunFolder(out).report.read_text("utf-8")
 
 
 def test_motion_is_written_with_coordinates_and_maps(

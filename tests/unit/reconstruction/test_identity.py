@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import mrcfile
 import pytest
 import torch
 from data_sets import make_data_set
@@ -50,3 +51,16 @@ def test_digests_tell_what_differs(particles: Particles) -> None:
     optics = replace(particles.optics, scale=2.0 * particles.optics.scale)
     assert differing(replace(particles, optics=optics)) == {"optics"}
     assert "particles" in differing(particles[torch.arange(N).flip(0)])
+
+
+def test_other_images_of_the_same_names_are_told_apart(
+    particles: Particles, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.star"
+    path.write_text(make_data_set(tmp_path, N).star_rows())
+    (stack,) = tmp_path.glob("*.mrcs")
+    mine = digests(read_particles(path))
+    with mrcfile.open(stack, "r+") as file:
+        file.data[0, 0, 0] += 1.0
+    theirs = digests(read_particles(path))
+    assert {name for name, digest in mine.items() if theirs[name] != digest} == {"images"}

@@ -21,11 +21,11 @@ from cryosplat.particles import Particles, read_particles
 from cryosplat.progress import SilentProgress
 from cryosplat.simulation import SimulationSettings, simulate_particles
 from cryosplat.splatting import voxelize
-from cryosplat.states import motion_undone, whole_images
+from cryosplat.states import StateMap, motion_undone, whole_images
 from cryosplat.states._expectation import Assumptions
 from cryosplat.states._finer import finer_halves, with_heirs
 from cryosplat.states._preparation import Prepared
-from cryosplat.states.canonical import flat
+from cryosplat.states.canonical import Canonical, flat
 from cryosplat.states.coordinates import functions_at, nodes_of
 from cryosplat.states.moving import Motion, Skeleton
 from cryosplat.states.undone import Traced, local_motions, matched, moving_mask
@@ -180,3 +180,16 @@ def test_flat_maps_do_not_leak_through_a_small_mask() -> None:
     assert before > 0.6 and after < 0.3  # nothing is shared there
     whole = fourier_shell_correlation(*evened)
     assert torch.allclose(whole, fourier_shell_correlation(*maps), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"), [(8.0, 7.0, False), (8.0, 8.5, False), (8.0, 9.0, True),
+                                  (8.0, None, True), (None, None, False)],
+)  # fmt: skip
+def test_a_motion_undone_for_the_worse_is_told(
+    before: float | None, after: float | None, told: bool
+) -> None:
+    angstrom = {"all particles": before, "those in this state": 8.0, "motion undone": after}
+    nothing = cast(StateMap, None)
+    found = Canonical(np.zeros(1), nothing, torch.zeros(()), {}, angstrom)
+    assert [note.code for note in found.notes] == ["motion-undone-worse"] * told
