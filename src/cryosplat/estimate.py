@@ -150,7 +150,7 @@ def _stages(
 def expected_states(n: int, box_size: int, threads: int, starts: int, motion: bool) -> Cost:
     """The time to look for classes, or for a motion, of ``n`` particles in boxes of ``box_size``."""
     seen, pixels = min(n, 2 * BATCH), n * box_size**2 / threads  # of each half-set at most a batch
-    work = (min(box_size, FINER_BOX) / FINER_BOX) ** 3
+    work, most = ((min(box_size, side) / FINER_BOX) ** 3 for side in (FINER_BOX, 2 * FINER_BOX))
     one, start, everyone, finer, halves = (
         (once + more * seen) / threads
         for once, more in (
@@ -161,7 +161,7 @@ def expected_states(n: int, box_size: int, threads: int, starts: int, motion: bo
     stages = {
         REST: (ONCE, 1), ONE_MAP: (one, 1), MOTION if motion else CLASSES: (starts * start, 1),
         FADING if motion else SHIFTED: (everyone, 1), EVERYONE: (everyone, 1),
-        FINER: (work * finer, 1), STATE_MAPS: (STATE_MAPS_ONCE + pixels * PER_STATE_PIXEL, 1),
+        FINER: (most * finer, 1), STATE_MAPS: (STATE_MAPS_ONCE + pixels * PER_STATE_PIXEL, 1),
     }  # fmt: skip
     if motion:
         stages[FINER_HALVES] = work * halves, 1

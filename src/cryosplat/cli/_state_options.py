@@ -38,8 +38,8 @@ class StateOptions:
         int | None,
         typer.Option(
             "--refine-box", metavar="PX",
-            help="Then refine the states in this larger box, with more Gaussians. Default: up to 64 "
-            "pixels, if states are found; --box itself leaves them as they are.",
+            help="Then refine the states in this larger box, with more Gaussians. Default: as far "
+            "as the data go, up to 128 pixels, if states are found; --box itself: not at all.",
         ),
     ] = None  # fmt: skip
     starts: Annotated[int, typer.Option(metavar="N", help="Random starts per half-set.")] = 3

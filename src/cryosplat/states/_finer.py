@@ -26,6 +26,7 @@ from ._learned import kept
 from ._learning import Plan, evidence, learn
 from ._preparation import FLOOR, Prepared
 from .coordinates import NODES
+from .maps import voxel_states, whole_images
 from .models import Classes, Model
 from .moving import Displaced, Motion, Skeleton
 from .observations import Observations, Observer
@@ -38,7 +39,7 @@ EVERYONE = Plan(
     decay=0.2,
 )  # fmt: skip
 HALVES = replace(EVERYONE, iterations=10, steps=3)
-USUAL_BOX = 64  # for the nodes of one coordinate; with more, the box that takes as long
+USUAL_BOX, LARGEST_BOX = 64, 128
 SHARE, LEAST_BYTES = 0.5, 1e9  # of the memory that is free
 LEAST = 1.3  # times the box before, below which nothing is gained
 
@@ -72,11 +73,11 @@ def refined(
 ) -> tuple[Model, Assumptions, Observations]:  # fmt: skip
     """The states of all particles in a larger ``box``, with more Gaussians, and the images there.
 
-    Without a box, in the usual one if states were ``found``; as they are where none that is larger
-    enough can be had.
+    Without a box, in one that shows what half-maps resolve if states were ``found``; as they are where
+    none that is larger enough can be had.
     """
     n = model.n_states
-    side = box or (_usual(n) if found else 0)
+    side = box or (_shared(n, _resolved(prepared, progress)) if found else 0)
     seen = seen_in(prepared, side, n, progress)
     if seen is None:
         if box is not None and box > prepared.seen.box:
@@ -104,7 +105,7 @@ def finer_halves(
     what the other's have become.
     """
     n = halves[0][0].n_states
-    seen = seen_in(prepared, _usual(n), n, progress)
+    seen = seen_in(prepared, _shared(n, USUAL_BOX), n, progress)
     if seen is None:
         return None
     found, gain = [], []
@@ -125,9 +126,23 @@ def finer_halves(
     return (found, seen) if clear((gain[0], gain[1])) else None
 
 
-def _usual(n_states: int) -> int:
-    """The box in which states are refined."""
-    return 2 * round(0.5 * USUAL_BOX * min(1.0, (NODES[1] / n_states) ** (1.0 / 3.0)))
+def _resolved(prepared: Prepared, progress: Progress) -> float:
+    """The side of the box that shows what half-maps of all particles resolve, at least the usual."""
+    particles = prepared.particles
+    if particles.box_size <= USUAL_BOX:
+        return USUAL_BOX
+    whole, noise = whole_images(particles, progress)
+    weights, sign = np.ones((len(whole), 1)), prepared.polarity.sign
+    (every,) = voxel_states(whole, weights, sign, noise, progress, "half-maps of all particles")
+    if not every.resolution or math.isnan(every.resolution):
+        return USUAL_BOX
+    side = 2.0 * particles.box_size * particles.pixel_size / every.resolution
+    return min(max(side, USUAL_BOX), LARGEST_BOX)
+
+
+def _shared(n_states: int, box: float) -> int:
+    """``box``, or with more states than the nodes of one coordinate one that takes as long."""
+    return 2 * round(0.5 * box * min(1.0, (NODES[1] / n_states) ** (1.0 / 3.0)))
 
 
 def heirs_in(box: int, before: int, model: Model) -> int:

@@ -52,7 +52,7 @@ def whole_images(particles: Particles, progress: Progress) -> tuple[Particles, N
 
 def voxel_states(
     particles: Particles, weights: NDArray[np.float64], sign: float, noise: NoiseModel,
-    progress: Progress,
+    progress: Progress, title: str = STATE_MAPS,
 ) -> list[StateMap]:  # fmt: skip
     """Maps of J states; ``weights`` (n, J): how far each particle shows each, by its own half-set.
 
@@ -61,7 +61,7 @@ def voxel_states(
     grid = Grid(particles.box_size, particles.pixel_size)
     found: list[StateMap] = []
     n, step = weights.shape[1], max(1, at_once(grid.box_size) // 2)
-    with progress.stage(STATE_MAPS, n, "states") as stage:
+    with progress.stage(title, n, "states") as stage:
         for first in range(0, n, step):
             some = weights[:, first : first + step]
             for halves in _statistics(particles, some, grid, noise, sign):

@@ -24,7 +24,8 @@ class StateSettings:
     ``box``: side in pixels that images are cropped to. ``starts``: random ones of each half-set.
     ``gaussians``: shared by all states; by default as many as the density has room for.
     ``contrast``: protein is "bright" or "dark" in the images, or "auto". ``refine_box``: side of a
-    larger box in which states are refined; by default one of up to 64 pixels, if they are true.
+    larger box in which states are refined; by default one that shows what half-maps resolve, if
+    they are true.
     ``device``: where images are compared with states and these are learned.
     """
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
 import torch
 from torch.nn import functional
 
 from cryosplat.fitting import Encoding
 from cryosplat.grid import Grid
 from cryosplat.mixture import GaussianMixture
+from cryosplat.progress import SilentProgress
 from cryosplat.splatting import voxelize
+from cryosplat.states import _finer
 from cryosplat.states._finer import memory_of, with_heirs
+from cryosplat.states._preparation import Prepared
 from cryosplat.states.coordinates import functions_at, nodes_of
 from cryosplat.states.models import Classes, Model
 from cryosplat.states.moving import Motion
@@ -64,3 +71,22 @@ def test_heirs_move_as_their_parents() -> None:
 def test_memory_grows_with_states_and_box() -> None:
     assert memory_of(64, 8, 1000) > 6 * memory_of(32, 8, 0)
     assert memory_of(32, 64, 1000) > memory_of(32, 8, 1000)
+
+
+@pytest.mark.parametrize(
+    ("box", "resolution", "n", "side"),
+    [
+        (100, 5.0, 8, 80), (100, 3.0, 8, 128), (100, 20.0, 8, 64), (100, None, 8, 64),
+        (48, 5.0, 8, 64), (100, 5.0, 25, 54), (100, 5.0, 2, 80),
+    ],
+)  # fmt: skip
+def test_states_are_refined_as_far_as_half_maps_go(
+    box: int, resolution: float | None, n: int, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    particles = SimpleNamespace(box_size=box, pixel_size=200.0 / box)
+    prepared = SimpleNamespace(particles=particles, polarity=SimpleNamespace(sign=1.0))
+    monkeypatch.setattr(_finer, "whole_images", lambda *a: (range(7), None))
+    every = SimpleNamespace(resolution=resolution)
+    monkeypatch.setattr(_finer, "voxel_states", lambda *a: [every])
+    found = _finer._resolved(cast(Prepared, prepared), SilentProgress())
+    assert _finer._shared(n, found) == side
