@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
-from viser import uplot
 
 from ..appearance import on_scale
 from ..validation.comparison import SOURCES
 from .scene import MASK_LEVEL, Scene, ShownMap, Surface, of_state
-from .states import ShownStates
+from .state_controls import StateControls
 
 ELLIPSOIDS, SPLATS = "ellipsoids", "splats"
 PLAIN = "plain"
@@ -43,12 +42,6 @@ class LocalServer(viser.ViserServer):
         return None
 
 
-def _dots(label: str, colour: str) -> uplot.Series:
-    """A series of points without lines."""
-    points = uplot.Series_Points(show=True, size=3.0, space=0.0, width=0.0, fill=colour)
-    return uplot.Series(label=label, width=0.0, stroke=colour, points=points)
-
-
 class Page:
     """The controls and the drawing of one run.
 
@@ -64,9 +57,12 @@ class Page:
         self._pending: set[str] = set()
         self._drawn: dict[str, list[Any]] = {}
         self._look()
+        self.state_controls: StateControls | None = None
         if scene.states is not None:
             with server.gui.add_folder("States"):
-                self._state_controls(scene.states)
+                self.state_controls = StateControls(server.gui, scene.states)
+            self._watch("gaussians", *self.state_controls.places)
+            self._watch("chosen", *self.state_controls.places, *self.state_controls.picks)
         with server.gui.add_folder("Surface"):
             self._surface_controls()
         if scene.gaussians is not None:
@@ -97,7 +93,7 @@ class Page:
 
     def _look(self) -> None:
         lit(self.server, self.scene.name)
-        self.server.gui.add_markdown(self._words())
+        self.words = self.server.gui.add_markdown(self._words())
 
     def _words(self) -> str:
         resolution = self.scene.summary.get("resolution")
@@ -106,8 +102,8 @@ class Page:
             found = self.scene.summary["states"]
             cause = f"**No states found**: {literal(found.get('cause', ''))}."
             lines = [f"**{self._states_found(found)}**" if found["found"] else cause]
-            if told := found.get("further"):
-                lines.append(literal(told))
+            if found.get("further_found"):
+                lines.append(literal(found["further"]))
         if source := SOURCES.get(str(self.scene.summary.get("resolution_from"))):
             lines[0] += f", from the {source}"
         for finding in self.scene.summary.get("notes", []):
@@ -127,54 +123,9 @@ class Page:
             return f"{found['n']} classes"
         return f"Motion along {found['coordinates']} coordinate{'s'[: found['coordinates'] - 1]}"
 
-    def _state_controls(self, states: ShownStates) -> None:
-        """Sliders of the coordinates, which move the Gaussians; ranges that choose particles."""
-        gui, (low, high) = self.server.gui, states.limits
-        step = 1.0 if states.stored.classes else 0.01
-        self.places = [
-            gui.add_slider(name, low, high, step, round(at, 2))
-            for name, at in zip(states.axes, states.middle(), strict=True)
-        ]
-        self._watch("gaussians", *self.places)
-        gui.add_uplot(
-            states.histogram(),
-            (uplot.Series(label=states.axes[0]), uplot.Series(label="particles", stroke="#4878a8")),
-            scales={"x": uplot.Scale(time=False)}, aspect=2.2,
-        )  # fmt: skip
-        self.ranges = [
-            gui.add_multi_slider(f"Choose: {name.lower()}", low, high, step, (low, high))
-            for name in states.axes
-        ]
-        self.scattered = None
-        if len(states.axes) > 1:
-            self.scattered = gui.add_uplot(
-                states.scatter([own.value for own in self.ranges]),
-                (
-                    uplot.Series(label=states.axes[0]),
-                    _dots(states.axes[1], "#b0b0b0"), _dots("chosen", "#4878a8"),
-                ),
-                scales={
-                    "x": uplot.Scale(time=False, range=(low, high)),
-                    "y": uplot.Scale(range=(low, high)),
-                },
-                aspect=1.2,
-            )  # fmt: skip
-        write = gui.add_button("Write chosen particles")
-        self.chosen = gui.add_markdown("")
-        self._watch("chosen", *self.ranges)
-        write.on_click(lambda _: self._write_chosen(states))
-
     def _draw_chosen(self) -> None:
-        if self.scene.states is not None:
-            ranges = [own.value for own in self.ranges]
-            n = len(self.scene.states.chosen(ranges))
-            if self.scattered is not None:
-                self.scattered.data = self.scene.states.scatter(ranges)
-            self.chosen.content = f"{n:,} of {len(self.scene.states.coordinates):,} particles."
-
-    def _write_chosen(self, states: ShownStates) -> None:
-        path, n = states.write_chosen([own.value for own in self.ranges])
-        self.chosen.content = f"{n:,} particles are in {literal(path.name)} of the run."
+        if self.state_controls is not None:
+            self.state_controls.draw()
 
     def _surface_controls(self) -> None:
         gui, scene = self.server.gui, self.scene
@@ -197,11 +148,10 @@ class Page:
     def _gaussian_controls(self) -> None:
         gui, gaussians = self.server.gui, self.scene.gaussians
         assert gaussians is not None
-        count = len(gaussians.amplitudes)
         self.gaussians = gui.add_checkbox("Show Gaussians", self.scene.states is not None)
         self.style = gui.add_dropdown("As", (ELLIPSOIDS, SPLATS))
         self.by = gui.add_dropdown("Coloured by", list(gaussians.colourings))
-        most = max(2, min(count, MOST_SPLATS))
+        most = max(2, min(gaussians.count, MOST_SPLATS))
         self.number = gui.add_slider("Heaviest", 1, most, 1, min(most, 2000))
         self.sigmas = gui.add_slider("Size (σ)", 0.2, 2.0, 0.1, 1.0)
         self.counted = gui.add_markdown("")
@@ -271,10 +221,11 @@ class Page:
         gaussians = self.scene.gaussians
         if gaussians is None or not self.gaussians.value:
             return self._replace("gaussians", [])
-        if self.scene.states is not None:
-            gaussians = of_state(self.scene.states, [own.value for own in self.places])
+        if self.state_controls is not None:
+            gaussians = of_state(self.state_controls.states, self.state_controls.at)
         ellipsoids = self.style.value == ELLIPSOIDS
         count = min(self.number.value, MOST_ELLIPSOIDS) if ellipsoids else self.number.value
+        count = min(count, len(gaussians.amplitudes))
         colours = gaussians.colours(self.by.value)[:count]
         name = f"/Gaussians, {self.style.value}"
         if ellipsoids:
@@ -283,7 +234,9 @@ class Page:
                 name, ball, faces, gaussians.quaternions[:count],
                 gaussians.means[:count] * self.size,
                 batched_scales=gaussians.scales[:count] * self.size * self.sigmas.value,
-                batched_colors=np.round(255 * colours).astype(np.uint8), lod="off",
+                batched_colors=np.round(255 * colours).astype(np.uint8),
+                batched_opacities=None if gaussians.shares is None else gaussians.shares[:count],
+                lod="off",
             )  # fmt: skip
         else:
             spread = (self.size * self.sigmas.value) ** 2
@@ -292,7 +245,9 @@ class Page:
                 colours, gaussians.opacities()[:count, None],
             )  # fmt: skip
         _, low, high = gaussians.colourings[self.by.value]
-        told = f"The {count:,} heaviest of {len(gaussians.amplitudes):,}. "
+        told = f"The {count:,} heaviest of {gaussians.count:,}. "
+        if left_out := gaussians.count - len(gaussians.amplitudes):
+            told += f"{left_out:,} that are faint in this state are left out. "
         if self.scene.states is not None and self.by.value != "amplitude":
             told += "Orange differs most between states."
         elif self.by.value != "amplitude":

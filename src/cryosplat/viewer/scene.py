@@ -28,6 +28,8 @@ Array = NDArray[np.float32]
 LARGEST, SMALLEST = 160, 96
 """Sides in voxels between which maps are shown as they are."""
 MASK_LEVEL = 0.5
+FAINT = 0.15
+"""Of a Gaussian's largest amplitude in any state: with less of it, it is not drawn."""
 CLASS_COLOURS = (
     "#4878a8",
     "#d98c3f",
@@ -89,7 +91,9 @@ class ShownMap:
 class ShownGaussians:
     """Gaussians, the heaviest first: ``means`` and ``scales`` (k, 3) in Angstrom, unit
     ``quaternions`` (k, 4) as (w, x, y, z), ``amplitudes`` (k,), and ``colourings``, each a name and
-    values (k,) with their range from good to bad.
+    values (k,) with their range from good to bad. Of a state, ``shares`` (k,): amplitudes as shares of
+    the largest in any state, None if all are whole; as many as ``faint`` have so little that they are
+    left out.
     """
 
     means: Array
@@ -97,6 +101,13 @@ class ShownGaussians:
     quaternions: Array
     amplitudes: Array
     colourings: dict[str, tuple[NDArray[np.float64], float, float]]
+    shares: Array | None = None
+    faint: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are, the faint ones among them."""
+        return len(self.amplitudes) + self.faint
 
     def colours(self, name: str) -> NDArray[np.float64]:
         """Colours (k, 3) from 0 to 1 by one of the ``colourings``."""
@@ -204,17 +215,22 @@ def read_growing(path: Path) -> tuple[str, ShownMap, float]:
 
 
 def of_state(states: ShownStates, at: Sequence[float]) -> ShownGaussians:
-    """The Gaussians of a state, coloured by how much they differ between states."""
+    """The Gaussians of a state without those that are faint in it, coloured by how much they differ
+    between states."""
     mixture = states.at(at)
     means, scales, quaternions, amplitudes = (getattr(mixture, n).numpy() for n in TENSORS)
+    shares = np.clip(amplitudes / states.largest, 0.0, 1.0).astype(np.float32)
     order = np.argsort(-amplitudes, kind="stable")
+    order = order[shares[order] >= FAINT]
+    way, low, high = _ranged(states.way)
     colourings = {
-        "difference between states": _ranged(states.way[order]),
+        "difference between states": (way[order], low, high),
         "amplitude": _ranged(np.arange(len(order))),
     }
     return ShownGaussians(
-        means[order], scales[order], quaternions[order], amplitudes[order], colourings
-    )
+        means[order], scales[order], quaternions[order], amplitudes[order], colourings,
+        shares[order] if (shares < 1.0).any() else None, len(shares) - len(order),
+    )  # fmt: skip
 
 
 def _shown(

@@ -12,9 +12,7 @@ from tolerances import COVARIANCE_FLOAT32, SURFACE
 
 from cryosplat import GaussianMixture, InputError, RunFolder, read_map, write_map
 from cryosplat.appearance import contour_level
-from cryosplat.run_folder.stored_states import StoredStates
 from cryosplat.viewer.scene import LARGEST, Scene, ShownMap, read_scene, reduced, refined
-from cryosplat.viewer.states import ShownStates
 
 
 def _gaussian(box: int, at: tuple[float, float, float], sigma: float = 3.0) -> np.ndarray:
@@ -140,15 +138,3 @@ def test_no_run_and_no_map_are_refused(tmp_path: Path) -> None:
     folder.map.unlink()
     with pytest.raises(InputError, match=r"map\.mrc: absent, expected the map of a finished run"):
         read_scene(folder)
-
-
-def test_a_scatter_shows_which_particles_are_chosen(tmp_path: Path) -> None:
-    z = np.random.default_rng(0).uniform(-1.0, 1.0, (4500, 2))
-    folder = RunFolder(tmp_path)
-    stored = StoredStates(folder.mixtures, {"nodes": np.zeros((25, 2))}, {"kind": "motion"})
-    shown = ShownStates(folder, stored, z, np.zeros(1))
-    x, y, chosen = shown.scatter([(-0.2, 0.5), (0.0, 1.0)])
-    assert 1000 < len(x) <= 2000 and (np.diff(x) >= 0.0).all()
-    inside = (x >= -0.2) & (x <= 0.5) & (y >= 0.0)
-    assert (chosen[inside] == y[inside]).all() and (chosen[~inside] > shown.limits[1]).all()
-    assert {tuple(p) for p in zip(x, y, strict=True)} <= {tuple(p) for p in z}
