@@ -67,7 +67,7 @@ class StateControls:
                     "y": uplot.Scale(range=(low - 0.05, high + 0.05)),
                 },
                 axes=tuple(uplot.Axis(label=name) for name in states.axes[:2]),
-                legend=uplot.Legend(live=False), aspect=1.1,
+                legend=uplot.Legend(show=False), aspect=1.1,
             )  # fmt: skip
         self.chosen = gui.add_markdown("")
         gui.add_button("Write chosen particles").on_click(lambda _: self.write())
