@@ -44,7 +44,7 @@ def write_classes(
     table = particles.table.reset_index(drop=True).assign(
         rlnClassNumber=label + 1,
         rlnMaxValueProbDistribution=np.round(states.posterior.max(1), 6),
-        cryosplatAbsent=np.round(np.abs(states.absent), 6),
+        cryosplatAbsent=states.absent.clip(0.0).round(6),
     )
     labelled = replace(particles, table=table)
     write_particles(labelled, folder.particles)
@@ -81,7 +81,7 @@ def write_motion(
     for c in range(result.coordinate.shape[1]):
         columns[f"cryosplatCoordinate{c + 1}"] = np.round(result.coordinate[:, c], 6)
         columns[f"cryosplatCoordinate{c + 1}Width"] = np.round(result.width[:, c], 6)
-    columns["cryosplatAbsent"] = np.round(np.abs(states.absent), 6)
+    columns["cryosplatAbsent"] = states.absent.clip(0.0).round(6)
     table = particles.table.reset_index(drop=True).assign(**columns)
     write_particles(replace(particles, table=table), folder.particles)
     folder.states.mkdir()
